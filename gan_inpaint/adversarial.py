@@ -1,0 +1,184 @@
+"""Adversarial training of a DCGAN on an alternating schedule, as a LightningModule."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from gan_inpaint.losses import discriminator_bce, generator_bce
+from gan_inpaint.networks import Discriminator, Generator, running_statistics_kept
+from gan_inpaint.randomness import draw_latent, torch_rng
+
+METRICS = ("loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second")
+
+
+class AdversarialTraining(pl.LightningModule):
+    """Trains a Generator and a Discriminator against each other.
+
+    The schedule is data: after every ``schedule["discriminator"]`` minibatches spent on D come
+    ``schedule["generator"]`` G steps on fresh latent codes. 1 and 1 is the plain DCGAN, 30 and 10
+    the 2017 project. Its position, like every latent code, is a function of the two step counters,
+    which are saved as buffers: a resumed run continues the very same sequence.
+
+    Sources: Goodfellow et al., NeurIPS 2014 (non-saturating loss); Radford et al., ICLR 2016.
+
+    Args:
+        size, channels, nz, ngf, ndf: see ``Generator`` and ``Discriminator``.
+        latent: ``normal`` or ``uniform``.
+        schedule: ``{"discriminator": steps, "generator": steps}``, each at least 1.
+        loss: ``bce``, on logits.
+        optimizer: ``{"discriminator": {"lr", "beta1"}, "generator": {"lr", "beta1"}}`` for Adam.
+        ema_decay: of the averaged generator, which samples and exports come from; in [0, 1).
+        batch_size: latent codes a G step draws.
+        seed: of the latent codes.
+        log_every: minibatches between two logged rows; each row is the mean over them.
+        dataset: name of the data, for the metadata of the trained prior.
+
+    All arguments are plain values and are saved in the checkpoints, which load with
+    ``weights_only=True`` and through ``AdversarialTraining.load_from_checkpoint``.
+    """
+
+    discriminator_steps: Tensor
+    generator_steps: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        nz: int,
+        ngf: int,
+        ndf: int,
+        latent: str,
+        schedule: Mapping[str, int],
+        loss: str,
+        optimizer: Mapping[str, Mapping[str, float]],
+        ema_decay: float,
+        batch_size: int,
+        seed: int,
+        log_every: int,
+        dataset: str,
+    ):
+        super().__init__()
+        self.save_hyperparameters()
+        self.automatic_optimization = False
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.generator = Generator(size, channels, nz, ngf)
+            self.discriminator = Discriminator(size, channels, ndf)
+        self.average = AveragedModel(
+            self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
+        ).requires_grad_(False)
+        self.register_buffer("discriminator_steps", torch.zeros((), dtype=torch.long))
+        self.register_buffer("generator_steps", torch.zeros((), dtype=torch.long))
+        self._schedule, self._optimizer, self._log_every = schedule, optimizer, log_every
+        self._latent = (batch_size, nz, latent)
+        self._seed = seed
+        self.last_row: dict[str, float] = {}
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Two Adams, the discriminator's first."""
+        return [
+            torch.optim.Adam(network.parameters(), options["lr"], (options["beta1"], 0.999))
+            for network, options in (
+                (self.discriminator, self._optimizer["discriminator"]),
+                (self.generator, self._optimizer["generator"]),
+            )
+        ]
+
+    def setup(self, stage: str) -> None:
+        # the convolutions of CPU and GPU are faster on this layout
+        for network in (self.generator, self.discriminator):
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def on_fit_start(self) -> None:
+        # plain integers: reading a buffer on a GPU would wait for it at every step
+        self._d_steps, self._g_steps = int(self.discriminator_steps), int(self.generator_steps)
+        self._start_row()
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        """One D step on ``batch``, uint8 ``(B, C, H, W)``, then the G steps that are due."""
+        real = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        self._train_discriminator(real)
+        if self._d_steps % self._schedule["discriminator"] == 0:
+            for _ in range(self._schedule["generator"]):
+                self._train_generator()
+        if self._d_steps % self._log_every == 0:
+            self._log_row()
+
+    def _train_discriminator(self, real: Tensor) -> None:
+        optimizer, _ = cast(list[LightningOptimizer], self.optimizers())
+        with torch.no_grad():
+            fake = self.generator(self._draw("d", self._d_steps)[: len(real)])
+        with self.toggled_optimizer(optimizer):
+            real_logit, fake_logit = self.discriminator(real), self.discriminator(fake)
+            loss = discriminator_bce(real_logit, fake_logit)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+        self._d_steps += 1
+        self.discriminator_steps += 1
+        means = (loss, real_logit.sigmoid().mean(), fake_logit.sigmoid().mean())
+        self._d_sums += torch.stack(means).detach().float()
+        self._d_count += 1
+        self._images += len(real)
+
+    def _train_generator(self) -> None:
+        _, optimizer = cast(list[LightningOptimizer], self.optimizers())
+        # toggled: no gradient is computed for D's weights, and D's statistics stay D's business
+        with self.toggled_optimizer(optimizer), running_statistics_kept(self.discriminator):
+            loss = generator_bce(self.discriminator(self.generator(self._draw("g", self._g_steps))))
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+        self.average.update_parameters(self.generator)
+        self._g_steps += 1
+        self.generator_steps += 1
+        self._g_sum += loss.detach().float()
+        self._g_count += 1
+
+    def _draw(self, use: str, step: int) -> Tensor:
+        return draw_latent(*self._latent, torch_rng(use, self._seed, step, device=self.device))
+
+    def _start_row(self) -> None:
+        self._d_sums = torch.zeros(3, device=self.device)
+        self._g_sum = torch.zeros((), device=self.device)
+        self._d_count = self._g_count = self._images = 0
+        self._row_started = time.perf_counter()
+
+    def _log_row(self) -> None:
+        """Means since the last row. A stretch with no G step (30/10) leaves ``loss/g`` out."""
+        loss_d, prob_real, prob_fake = (self._d_sums / self._d_count).tolist()
+        seconds = time.perf_counter() - self._row_started
+        row = {"loss/d": loss_d, "prob/real": prob_real, "prob/fake": prob_fake}
+        row["images_per_second"] = self._images / seconds
+        if self._g_count:
+            row["loss/g"] = self._g_sum.item() / self._g_count
+        for logger in self.loggers:
+            logger.log_metrics({**row, "epoch": self.current_epoch}, step=self._d_steps)
+        self.last_row = row
+        self._start_row()
+
+    @torch.no_grad()
+    def sample(self, z: Tensor) -> Tensor:
+        """``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1] from the averaged generator in eval mode."""
+        self.average.eval()
+        images = self.average(z.to(self.device)).float().cpu()
+        self.average.train()
+        return images
+
+    def metadata(self) -> dict[str, Any]:
+        """What a prior exported now says of itself."""
+        kept = ("size", "channels", "nz", "ngf", "ndf", "latent", "loss", "dataset")
+        return {
+            "format": "gan_inpaint prior 1",
+            "architecture": "dcgan",
+            **{key: self.hparams[key] for key in kept},
+            "epoch": self.current_epoch,
+            "images_seen": int(self.discriminator_steps) * self.hparams["batch_size"],
+            "license": "see the training data's terms",
+        }

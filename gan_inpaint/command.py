@@ -1,0 +1,155 @@
+"""How a Hydra config becomes a command: validation, one-sentence errors, exit codes.
+
+0 done; 2 a mistake in the input, one sentence on stderr; 1 a defect, with its traceback. A job of a
+sweep that fails is recorded and the others go on.
+"""
+
+import difflib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # before Hydra: or it prints and exits by itself
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, InstantiationException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gan_inpaint.config import CONF, validated
+from gan_inpaint.errors import InputError
+
+_exit_codes = [0]  # of the jobs that ran in this process; the command's is the gravest
+
+
+def command(
+    schema: type, failed: Callable[[Path, DictConfig, str], None] | None = None
+) -> Callable[[Callable[[Any, Path], None]], Callable[[], None]]:
+    """Turn ``job(settings, directory)`` into a command configured by conf/<its module>.yaml.
+
+    Args:
+        schema: dataclass of its root keys; ``job`` gets an instance.
+        failed: called with the job's directory, config and error when a job fails, to record it.
+    """
+
+    def decorate(job: Callable[[Any, Path], None]) -> Callable[[], None]:
+        # run with `python -m`, the module is called __main__ and its file tells its name
+        name = Path(sys.modules[job.__module__].__file__ or "").stem
+
+        @hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")
+        def task(cfg: DictConfig) -> None:
+            directory = Path(HydraConfig.get().runtime.output_dir)
+            try:
+                job(validated(cfg, schema), directory)
+            except Exception as problem:
+                mistake = _mistake(problem, name)
+                if failed:
+                    failed(directory, cfg, mistake or f"{type(problem).__name__}: {problem}")
+                if HydraConfig.get().mode != RunMode.MULTIRUN:
+                    raise
+                # raising would end the sweep: say it, remember it, let the others go on
+                _report(problem, mistake, f"job {HydraConfig.get().job.num}: ")
+
+        def main() -> None:
+            _exit_codes[:] = [0]
+            try:
+                task()
+            except Exception as problem:
+                _report(problem, _mistake(problem, name))
+            code = 1 if 1 in _exit_codes else max(_exit_codes)
+            if code:
+                sys.exit(code)
+
+        return main
+
+    return decorate
+
+
+def _report(problem: Exception, mistake: str | None, where: str = "") -> None:
+    if mistake:
+        print(f"error: {where}{mistake}", file=sys.stderr)
+    else:
+        traceback.print_exception(problem)
+    _exit_codes.append(2 if mistake else 1)
+
+
+def _mistake(problem: BaseException, name: str) -> str | None:
+    """The sentence for the user if the input is to blame, else None.
+
+    Args:
+        name: of the command, whose keys a misspelt one is compared with.
+    """
+    cause: BaseException | None = problem
+    while cause is not None:  # Hydra and OmegaConf wrap what a target or a resolver raises
+        if isinstance(cause, InputError):
+            return str(cause)
+        cause = cause.__cause__
+    composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
+    if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
+        return None
+    text = " ".join(str(problem).split())
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if not unknown:
+        return text
+    keys = [*OmegaConf.load(CONF / f"{name}.yaml"), *_GROUPS[name]]
+    near = difflib.get_close_matches(unknown[1], map(str, keys), 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{unknown[1]}: there is no such key{hint} (--help lists them)"
+
+
+class CompareJobs(Callback):
+    """Rewrites a sweep's comparison as its jobs end, and prints it after the last one."""
+
+    def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            from gan_inpaint import report
+
+            report.compare(Path(config.hydra.sweep.dir))
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        from gan_inpaint import report
+
+        failures = report.show(Path(config.hydra.sweep.dir))
+        if failures and max(_exit_codes) == 0:  # the jobs ran in other processes
+            _exit_codes.append(2)
+
+
+def _help_text(name: str) -> str:
+    """The commented YAML itself is the help: the keys, their defaults and what they mean."""
+    text = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
+    keys = text.partition("\nhydra:")[0].replace("$", "$$")
+    groups = [
+        f"  {folder.name}: {', '.join(sorted(p.stem for p in folder.glob('*.yaml')))}"
+        for folder in sorted(CONF.iterdir())
+        if folder.is_dir() and folder.name in _GROUPS[name]
+    ]
+    lines = [f"python -m gan_inpaint.{name} [KEY=VALUE ...]", ""]
+    if groups:
+        lines += ["Groups (GROUP=CHOICE; +experiment= and +recipe= with a plus):", *groups, ""]
+    lines += [keys.rstrip(), ""]
+    lines += ["Sweep with -m KEY=A,B,C. Show the composed config with --cfg job.", ""]
+    return "\n".join(lines)
+
+
+_GROUPS = {
+    "train": ("data", "experiment", "model", "trainer"),
+    "reconstruct": ("data", "mask", "recipe"),
+    "compare": (),
+}
+
+
+def _hydra_dir(resume: str | None) -> str:
+    """Where Hydra keeps the config: a resume must not overwrite the run's own."""
+    return ".hydra" if resume is None else ".hydra/resumed"
+
+
+OmegaConf.register_new_resolver("help_text", _help_text, replace=True)
+OmegaConf.register_new_resolver("hydra_dir", _hydra_dir, replace=True)
+OmegaConf.register_new_resolver("run_dir", lambda run, new: run or new, replace=True)

@@ -1,0 +1,242 @@
+"""What the keys of the commands may be: types and ranges. Their defaults are in ``conf/``."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from gan_inpaint.errors import InputError
+
+S = TypeVar("S")
+
+_packaged = Path(__file__).resolve().parent / "conf"
+# in a wheel the YAML files travel inside the package, in a checkout they stand beside it
+CONF = _packaged if _packaged.is_dir() else _packaged.parents[1] / "conf"
+
+
+def _at_least(settings: object, least: float, *keys: str) -> None:
+    for key in keys:
+        value = getattr(settings, key)
+        if value is not None and not (math.isfinite(value) and value >= least):
+            raise InputError(f"{key}={value}: must be a number of at least {least}")
+
+
+def _above_zero(settings: object, *keys: str) -> None:
+    for key in keys:
+        value = getattr(settings, key)
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{key}={value}: must be a number above 0")
+
+
+def _one_of(settings: object, key: str, *choices: str) -> None:
+    value = getattr(settings, key)
+    if value not in choices:
+        raise InputError(f"{key}={value}: must be one of {', '.join(choices)}")
+
+
+@dataclass
+class SearchSettings:
+    """The keys of a search, for ``reconstruct`` and ``inpaint``; see conf/reconstruct.yaml."""
+
+    lam: float
+    lr: float
+    norm: str
+    optimizer: str
+    steps: int
+    tolerance: float
+    patience: int | None
+    restarts: int
+    candidates: int
+    constraint: str
+    radius: float
+    estimate: str
+    blend: str
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "lam", "tolerance", "candidates", "seed")
+        _above_zero(self, "lr", "radius")
+        _at_least(self, 1, "steps", "patience", "restarts", "batch_size")
+        _one_of(self, "norm", "l1", "l2")
+        _one_of(self, "optimizer", "adam", "sgd")
+        _one_of(self, "constraint", "auto", "clip", "ball", "none")
+        _one_of(self, "estimate", "best", "mean")
+        _one_of(self, "blend", "none", "poisson")
+        if 0 < self.candidates < self.restarts:
+            raise InputError(
+                f"candidates={self.candidates}: must be 0 or at least restarts={self.restarts}"
+            )
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images fit into ``batch_size`` rows."""
+        return max(1, self.batch_size // self.restarts)
+
+
+@dataclass
+class ReconstructSettings(SearchSettings):
+    """The root keys of ``python -m gan_inpaint.reconstruct``."""
+
+    prior: str
+    data: dict[str, Any]
+    split: str | None
+    limit: int | None
+    sample: str
+    mask: dict[str, Any]
+    baselines: bool
+    logger: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(self, 1, "limit")
+        _one_of(self, "sample", "first", "random")
+        _one_of(self, "logger", "wandb", "none")
+        if self.split is not None:
+            _one_of(self, "split", "all", "train", "val")
+
+
+@dataclass
+class ModelSettings:
+    """The ``model`` group of ``train``."""
+
+    size: int
+    channels: int
+    nz: int
+    ngf: int
+    ndf: int
+    latent: str
+
+    def __post_init__(self) -> None:
+        if self.size < 16 or self.size & (self.size - 1):
+            raise InputError(f"model.size={self.size}: must be a power of two of at least 16")
+        if self.channels not in (1, 3):
+            raise InputError(f"model.channels={self.channels}: must be 1 (grey) or 3 (colour)")
+        if self.latent not in ("normal", "uniform"):
+            raise InputError(f"model.latent={self.latent}: must be normal or uniform")
+        for key in ("nz", "ngf", "ndf"):
+            if getattr(self, key) < 1:
+                raise InputError(f"model.{key}={getattr(self, key)}: must be at least 1")
+
+
+@dataclass
+class ScheduleSettings:
+    """The ``schedule`` of ``train``."""
+
+    discriminator: int
+    generator: int
+
+    def __post_init__(self) -> None:
+        for key in ("discriminator", "generator"):
+            if getattr(self, key) < 1:
+                raise InputError(f"schedule.{key}={getattr(self, key)}: must be at least 1")
+
+
+@dataclass
+class AdamSettings:
+    """One network's optimizer."""
+
+    lr: float
+    beta1: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise InputError(f"optimizer lr={self.lr}: must be a number above 0")
+        if not 0 <= self.beta1 < 1:
+            raise InputError(f"optimizer beta1={self.beta1}: must be at least 0 and under 1")
+
+
+@dataclass
+class OptimizerSettings:
+    """The ``optimizer`` of ``train``."""
+
+    discriminator: AdamSettings
+    generator: AdamSettings
+
+
+@dataclass
+class AverageSettings:
+    """The ``ema`` of ``train``."""
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise InputError(f"ema.decay={self.decay}: must be at least 0 and under 1")
+
+
+@dataclass
+class CheckpointSettings:
+    """The ``checkpoint`` of ``train``."""
+
+    every_n_epochs: int
+
+    def __post_init__(self) -> None:
+        if self.every_n_epochs < 1:
+            raise InputError(f"checkpoint.every_n_epochs={self.every_n_epochs}: must be at least 1")
+
+
+@dataclass
+class TrainSettings:
+    """The root keys of ``python -m gan_inpaint.train``."""
+
+    name: str
+    data: dict[str, Any]
+    model: ModelSettings
+    schedule: ScheduleSettings
+    loss: str
+    optimizer: OptimizerSettings
+    ema: AverageSettings
+    trainer: dict[str, Any]
+    checkpoint: CheckpointSettings
+    batch_size: int
+    precision: str
+    log_every: int
+    resume: str | None
+    seed: int
+    logger: str
+
+    def __post_init__(self) -> None:
+        _at_least(self, 2, "batch_size")  # BatchNorm cannot work on one image
+        _at_least(self, 1, "log_every")
+        _at_least(self, 0, "seed")
+        _one_of(self, "loss", "bce")
+        _one_of(self, "precision", "auto", "fp32", "bf16")
+        _one_of(self, "logger", "wandb", "none")
+        epochs = self.trainer.get("max_epochs")
+        if not isinstance(epochs, int) or epochs < 1:
+            raise InputError(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
+
+
+@dataclass
+class CompareSettings:
+    """The root keys of ``python -m gan_inpaint.compare``."""
+
+    sweep: str | None
+
+
+def validated(cfg: DictConfig, schema: type[S]) -> S:
+    """The composed config as a dataclass; an InputError names the key that does not fit."""
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
+        return cast(S, OmegaConf.to_object(merged))
+    except ValidationError as problem:
+        reason = str(problem).splitlines()[0]
+        raise InputError(f"{problem.full_key}={problem.value}: {reason}") from None
+    except OmegaConfBaseException as problem:
+        raise InputError(" ".join(str(problem).split())) from None
+
+
+def search_settings(options: Mapping[str, Any]) -> SearchSettings:
+    """The search keys of conf/reconstruct.yaml with ``options`` in their place."""
+    known = [field.name for field in fields(SearchSettings)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(f"unknown option {unknown[0]!r}; the options are {', '.join(known)}")
+    defaults = cast(DictConfig, OmegaConf.load(CONF / "reconstruct.yaml"))
+    chosen = OmegaConf.create({key: defaults[key] for key in known} | dict(options))
+    return validated(chosen, SearchSettings)

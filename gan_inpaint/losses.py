@@ -1,0 +1,95 @@
+"""The losses of both problems, as pure functions on tensors, each image on its own."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def contextual(generated: Tensor, image: Tensor, weight: Tensor, norm: str) -> Tensor:
+    """How far a generated image is from the known pixels: ``mean of w·|G(z) − y|^p``.
+
+    Source: Yeh et al., CVPR 2017, eq. 4, as a mean over all C·H·W entries (the paper sums).
+
+    Args:
+        generated: ``(B, C, H, W)`` in [-1, 1].
+        image: the damaged image, broadcastable to ``generated``; what it holds where ``weight`` is
+            0 is never looked at, not even a NaN.
+        weight: ``(B or 1, 1, H, W)``, 0 in the hole; ``known`` itself or importance weights.
+        norm: ``l1`` (p = 1) or ``l2`` (p = 2).
+
+    Returns:
+        ``(B,)``, at least 0.
+
+    Example:
+        >>> generated, image = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[-1.0, 1.0]]]])
+        >>> known = torch.tensor([[[[1.0, 0.0]]]])
+        >>> contextual(generated, image, known, "l2")
+        tensor([2.])
+    """
+    # where() comes before the power: its gradient in the hole is then exactly 0
+    error = torch.where(weight > 0, generated - image, 0.0)
+    error = error.abs() if norm == "l1" else error.square()
+    return (weight * error).mean(dim=(1, 2, 3))
+
+
+def perceptual(logit: Tensor, loss: str) -> Tensor:
+    """How real the discriminator finds an image: ``log(1 − D(G(z)))``, lower is more real.
+
+    Source: Yeh et al., CVPR 2017, eq. 6.
+
+    Args:
+        logit: ``(B,)`` discriminator output before the sigmoid.
+        loss: what the discriminator was trained with; ``bce`` has a sigmoid, a critic
+            (``hinge``, ``wgan_gp``) has none and gives ``−logit``.
+
+    Returns:
+        ``(B,)``, at most 0 for ``bce``.
+
+    Example:
+        >>> perceptual(torch.tensor([0.0]), "bce")  # log(1 - 1/2)
+        tensor([-0.6931])
+    """
+    return F.logsigmoid(-logit) if loss == "bce" else -logit
+
+
+def discriminator_bce(real_logit: Tensor, fake_logit: Tensor) -> Tensor:
+    """``−log D(x) − log(1 − D(G(z)))``, batch mean of ``(B,)`` logits.
+
+    Source: Goodfellow et al., NeurIPS 2014, eq. 1, through softplus so that it cannot overflow.
+
+    Example:
+        >>> discriminator_bce(torch.zeros(4), torch.zeros(4))  # 2 log 2
+        tensor(1.3863)
+    """
+    return F.softplus(-real_logit).mean() + F.softplus(fake_logit).mean()
+
+
+def generator_bce(fake_logit: Tensor) -> Tensor:
+    """``−log D(G(z))``, batch mean of ``(B,)`` logits: the non-saturating loss.
+
+    Source: Goodfellow et al., NeurIPS 2014, section 3.
+
+    Example:
+        >>> generator_bce(torch.zeros(4))  # log 2
+        tensor(0.6931)
+    """
+    return F.softplus(-fake_logit).mean()
+
+
+def psnr(error: Tensor, weight: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB over the pixels where ``weight`` is 1.
+
+    Args:
+        error: ``(B, C, H, W)``, difference of two images in [-1, 1] (peak to peak 2).
+        weight: ``(B or 1, 1, H, W)`` of 0 and 1: ``1 - known`` for the hole.
+
+    Returns:
+        ``(B,)``; infinite for a perfect match.
+
+    Example:
+        >>> psnr(torch.full((1, 1, 2, 2), 0.2), torch.ones(1, 1, 2, 2))  # 10 log10(4 / 0.04)
+        tensor([20.])
+    """
+    weight = weight.expand_as(error)
+    squared = torch.where(weight > 0, error, 0.0).square()
+    return 10 * torch.log10(4.0 * weight.sum(dim=(1, 2, 3)) / squared.sum(dim=(1, 2, 3)))

@@ -1,0 +1,114 @@
+"""Which pixels are known: mask shapes as pure functions with an explicit random generator.
+
+Every function returns ``known``, a bool tensor ``(1, size, size)``, True on observed pixels. They
+share the leading arguments, so that a config may choose any of them:
+
+    size: side of the image in pixels.
+    rng: random generator; a mask with nothing random leaves it alone.
+    name: name of the picture the mask is for; only masks read from files look at it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.pictures import open_picture
+
+_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
+
+
+def center(size: int, rng: np.random.Generator, name: str, *, side: float) -> Tensor:
+    """A missing square in the centre.
+
+    Args:
+        side: its side as a fraction of the image's, in (0, 1).
+    """
+    hole = round(size * side)
+    start = (size - hole) // 2
+    known = torch.ones(1, size, size, dtype=torch.bool)
+    known[:, start : start + hole, start : start + hole] = False
+    return known
+
+
+def half(size: int, rng: np.random.Generator, name: str, *, missing: str) -> Tensor:
+    """One half missing.
+
+    Args:
+        missing: ``left``, ``right``, ``top``, ``bottom`` or ``any`` (drawn for each image).
+    """
+    sides = ("left", "right", "top", "bottom")
+    if missing not in (*sides, "any"):
+        raise InputError(f"mask.missing must be one of {', '.join(sides)}, any; not {missing!r}")
+    side = sides[rng.integers(4)] if missing == "any" else missing
+    known = torch.ones(1, size, size, dtype=torch.bool)
+    middle = size // 2
+    rows, columns = {
+        "left": (slice(None), slice(None, middle)),
+        "right": (slice(None), slice(middle, None)),
+        "top": (slice(None, middle), slice(None)),
+        "bottom": (slice(middle, None), slice(None)),
+    }[side]
+    known[:, rows, columns] = False
+    return known
+
+
+def random(size: int, rng: np.random.Generator, name: str, *, missing: float) -> Tensor:
+    """Pixels missing independently of each other.
+
+    Args:
+        missing: the probability that a pixel is missing, in (0, 1).
+    """
+    return torch.from_numpy(rng.random((1, size, size)) >= missing)
+
+
+def lattice(size: int, rng: np.random.Generator, name: str, *, every: int) -> Tensor:
+    """One pixel known in every ``every`` x ``every`` square: super-resolution as inpainting."""
+    if every < 1:
+        raise InputError(f"mask.every must be at least 1, not {every}")
+    known = torch.zeros(1, size, size, dtype=torch.bool)
+    known[:, ::every, ::every] = True
+    return known
+
+
+def file(
+    size: int, rng: np.random.Generator, name: str, *, path: str | None, invert: bool
+) -> Tensor:
+    """A mask drawn by a person: white = missing; cropped and resized like the pictures.
+
+    Args:
+        path: one picture for all images, or a folder with one for each, matched by name.
+        invert: white = known instead.
+    """
+    if path is None:
+        raise InputError("mask=file needs mask.path=, a picture (white = missing) or a folder")
+    source = Path(path)
+    if source.is_dir():
+        stem = source / Path(name).with_suffix("")
+        found = [p for suffix in _SUFFIXES if (p := stem.with_name(stem.name + suffix)).is_file()]
+        if not found:
+            raise InputError(f"{path}: holds no mask for the picture {name}; add {stem.name}.png")
+        source = found[0]
+    elif not source.is_file():
+        raise InputError(f"mask.path={path}: there is no such file or folder")
+    picture = open_picture(source).convert("L")
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    box = (left, top, left + side, top + side)
+    white = np.asarray(picture.resize((size, size), box=box, resample=0)) >= 128
+    return torch.from_numpy(white if invert else ~white)[None]
+
+
+def check(known: Tensor, what: str) -> None:
+    """Refuse a mask that leaves nothing to do, or nothing to go by.
+
+    Args:
+        known: ``(1, H, W)``.
+        what: how to call it in the message.
+    """
+    if bool(known.all()):
+        raise InputError(f"{what} has no hole: every pixel is known; make some of it missing")
+    if not bool(known.any()):
+        raise InputError(f"{what} has no known pixel: nothing to go by; keep some of the picture")

@@ -1,0 +1,119 @@
+"""The DCGAN pair, for any power-of-two size, and how to freeze it for a search."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+_WIDEST = 16  # feature maps stop doubling here, so that 256x256 stays trainable
+
+
+def _widths(size: int, base: int) -> list[int]:
+    """Feature maps at 4x4, 8x8, ..., size/2."""
+    if size < 16 or size & (size - 1):
+        raise ValueError(f"size must be a power of two of at least 16, not {size}")
+    levels = size.bit_length() - 3
+    return [base * min(2**level, _WIDEST) for level in reversed(range(levels))]
+
+
+class Generator(nn.Module):
+    """``z -> image``: transposed convolutions from 1x1 to size x size, doubling from 4x4 on.
+
+    At size 64 the layers and their names are those of the PyTorch DCGAN tutorial.
+
+    Source: Radford et al., ICLR 2016, "Unsupervised representation learning with DCGANs", fig. 1.
+
+    Args:
+        size: side of the image in pixels, a power of two of at least 16.
+        channels: 1 or 3.
+        nz: length of the latent code.
+        ngf: feature maps before the last layer.
+    """
+
+    def __init__(self, size: int, channels: int, nz: int, ngf: int):
+        super().__init__()
+        widths = _widths(size, ngf)
+        layers: list[nn.Module] = [nn.ConvTranspose2d(nz, widths[0], 4, bias=False)]
+        for wide, narrow in pairwise(widths):
+            layers += [nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
+            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False)]
+        layers += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
+        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()]
+        self.main = nn.Sequential(*layers)
+        self.apply(_dcgan_init)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1]."""
+        return self.main(z[:, :, None, None])
+
+
+class Discriminator(nn.Module):
+    """``image -> logit``, the generator's mirror image; the sigmoid is left to the losses.
+
+    Args:
+        size: side of the image in pixels, a power of two of at least 16.
+        channels: 1 or 3.
+        ndf: feature maps after the first layer.
+    """
+
+    def __init__(self, size: int, channels: int, ndf: int):
+        super().__init__()
+        widths = _widths(size, ndf)[::-1]
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False)]
+        layers += [nn.LeakyReLU(0.2, inplace=True)]
+        for narrow, wide in pairwise(widths):
+            layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False)]
+            layers += [nn.BatchNorm2d(wide), nn.LeakyReLU(0.2, inplace=True)]
+        layers += [nn.Conv2d(widths[-1], 1, 4, bias=False)]
+        self.main = nn.Sequential(*layers)
+        self.apply(_dcgan_init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] -> ``(B,)`` logits."""
+        return self.main(images)[:, 0, 0, 0]
+
+
+def _dcgan_init(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+@contextmanager
+def running_statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Inside, BatchNorm normalises by the batch but leaves its running statistics alone."""
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
+
+
+def frozen(network: nn.Module) -> nn.Module:
+    """A copy for the search: eval mode, fp32, BatchNorm folded in, no parameters.
+
+    Weights become buffers: they still follow ``.to(device)``, but no optimizer can take them and no
+    gradient is computed for them. The copy is differentiable in its input.
+    """
+    network = deepcopy(network).float().eval()
+    layers = list(network.main)  # type: ignore[arg-type]
+    folded: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm2d):
+            transpose = isinstance(folded[-1], nn.ConvTranspose2d)
+            folded[-1] = fuse_conv_bn_eval(folded[-1], layer, transpose)  # type: ignore[type-var]
+        else:
+            folded.append(layer)
+    network.main = nn.Sequential(*folded)
+    for module in network.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, parameter.detach().clone())
+    return network.requires_grad_(False)

@@ -1,0 +1,89 @@
+"""Between tensors in [-1, 1] and pictures: conversion, reading, tiling."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from gan_inpaint.errors import InputError
+
+_CELL = 64  # small pictures are enlarged by a whole factor until a cell has about this many pixels
+
+
+def to_float(pixels: np.ndarray) -> Tensor:
+    """uint8 ``(..., C, H, W)`` -> float in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).float() / 127.5 - 1
+
+
+def to_uint8(images: Tensor) -> np.ndarray:
+    """Float in [-1, 1] -> uint8, same shape; rounded, so that it undoes ``to_float`` exactly."""
+    return ((images.detach().cpu() + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+
+
+def grid(columns: list[Tensor], gap: int = 2) -> np.ndarray:
+    """Tile batches side by side: one column a batch, one row an image.
+
+    Args:
+        columns: batches ``(B, C, H, W)`` in [-1, 1], all of one shape.
+        gap: white pixels between cells.
+
+    Returns:
+        uint8 ``(rows, width, C)``: the same picture goes to disk and to W&B.
+    """
+    cells = np.stack([to_uint8(column) for column in columns])  # (columns, rows, C, H, W)
+    factor = max(1, _CELL // cells.shape[-1])
+    cells = cells.repeat(factor, axis=-1).repeat(factor, axis=-2)
+    cells = np.pad(cells, [(0, 0)] * 3 + [(0, gap)] * 2, constant_values=255)
+    n_columns, n_rows, channels, height, width = cells.shape
+    tiled = cells.transpose(1, 3, 0, 4, 2).reshape(n_rows * height, n_columns * width, channels)
+    return tiled[: n_rows * height - gap, : n_columns * width - gap]
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Decode a picture file wholly, upright; an InputError names one that cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as file:
+                file.load()
+                return ImageOps.exif_transpose(file)
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: not a picture that Pillow can read; remove it") from None
+    except Exception as problem:  # decoders raise whatever they like on damaged files
+        raise InputError(f"{path}: cannot be read ({problem}); replace or remove it") from None
+
+
+def read_picture(path: Path, size: int, channels: int, grey: bool) -> np.ndarray:
+    """A picture file as uint8 ``(C, size, size)``: largest centre square, antialiased resize.
+
+    A picture that has the size already is taken as it is.
+
+    Args:
+        grey: whether a colour picture may be turned grey when ``channels`` is 1.
+    """
+    picture = open_picture(path)
+    if picture.mode.startswith(("I", "F")):  # 16-bit and float files: 0 is black, the peak is white
+        values = np.asarray(picture, dtype=np.float64)
+        peak = 65535 if picture.mode.startswith("I") else max(float(values.max()), 1e-12)
+        picture = Image.fromarray((values / peak * 255).round().clip(0, 255).astype(np.uint8))
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    rgb = picture.convert("RGB")
+    if channels == 1 and not grey:
+        bands = np.asarray(rgb).astype(np.int16)
+        if np.ptp(bands, axis=2).max() > 2:
+            raise InputError(
+                f"{path}: a colour picture (3 channels) for a grey network (1 channel); choose a"
+                " colour prior or model, or set data.grey=true to drop the colour"
+            )
+    side = min(rgb.size)
+    square = rgb.convert("L") if channels == 1 else rgb
+    if rgb.size != (size, size):
+        left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
+        box = (left, top, left + side, top + side)
+        square = square.resize((size, size), Image.Resampling.LANCZOS, box=box)
+    return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()

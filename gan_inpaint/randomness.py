@@ -1,0 +1,40 @@
+"""Every random draw is a function of what it is for, never of what was drawn before.
+
+That is what makes a resumed run equal an uninterrupted one, and an image's result independent of
+the batch it travels in.
+"""
+
+import zlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def numpy_rng(*key: int | str | bytes) -> np.random.Generator:
+    """A NumPy generator that is a function of ``key`` alone."""
+    words = [
+        part
+        if isinstance(part, int)
+        else zlib.crc32(part.encode() if isinstance(part, str) else part)
+        for part in key
+    ]
+    return np.random.default_rng(words)
+
+
+def torch_rng(*key: int | str | bytes, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator that is a function of ``key`` alone."""
+    # torch's CPU generator keeps 32 bits of its seed: let NumPy mix the key into them
+    seed = int(numpy_rng(*key).integers(2**32))
+    return torch.Generator(device).manual_seed(seed)
+
+
+def draw_latent(count: int, nz: int, latent: str, rng: torch.Generator) -> Tensor:
+    """``(count, nz)`` codes from the prior's latent distribution.
+
+    Args:
+        latent: ``normal``, N(0, 1), or ``uniform``, U(-1, 1), in each coordinate.
+    """
+    if latent == "normal":
+        return torch.randn(count, nz, generator=rng, device=rng.device)
+    return torch.rand(count, nz, generator=rng, device=rng.device) * 2 - 1

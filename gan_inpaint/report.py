@@ -1,0 +1,282 @@
+"""What is left when the work is done: tables, curves, and the comparison of a sweep's jobs."""
+
+import base64
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.files import atomic, read_csv, write_csv, write_text
+
+RESULT_COLUMNS = (
+    "image",
+    "name",
+    "restart",
+    "steps",
+    "stopped_by",
+    "objective",
+    "contextual",
+    "perceptual",
+    "psnr_hole",
+    "psnr",
+    "ssim",
+)
+RESTART_COLUMNS = ("image", "restart", "steps", "stopped_by", "objective", "psnr_hole")
+_KEYS = ("lam", "lr", "norm", "prior", "data", "mask")
+_MEANS = ("steps", *RESULT_COLUMNS[5:])
+_BASELINES = ("psnr_hole_mean",)
+_COST = ("images", "seconds", "image_steps", "image_steps_per_second")
+COMPARISON_COLUMNS = ("job", "status", "error", *_KEYS, *_MEANS, *_BASELINES, *_COST)
+_PAGE = Path(__file__).parent / "page.html.jinja"
+_PAGE_IMAGES = 8  # rows of pictures in the comparison
+
+
+def draw_losses(
+    path: Path,
+    rows: Sequence[Mapping[str, float]],
+    curves: Mapping[str, str],
+    unit: str,
+    smoothed: bool = True,
+) -> None:
+    """One curve a loss against the step: raw in the background, smoothed in front.
+
+    Args:
+        rows: of metrics.csv.
+        curves: label -> column.
+        unit: what a step is, for the axis.
+    """
+    with _figure(path, figsize=(8, 4.5)) as figure:
+        axes = figure.add_subplot()
+        for number, (label, column) in enumerate(curves.items()):
+            points = [(row["step"], row[column]) for row in rows if row.get(column) is not None]
+            if not points:
+                continue
+            steps, values = np.array(points).T
+            raw = {"alpha": 0.25, "linewidth": 0.8} if smoothed else {"label": label}
+            axes.plot(steps, values, color=f"C{number}", **raw)
+            if smoothed:
+                axes.plot(steps, smooth(values), color=f"C{number}", label=f"{label}, smoothed")
+        axes.set(xlabel=unit, ylabel="loss")
+        axes.grid(alpha=0.3)
+        if axes.get_lines():
+            axes.legend()
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Exponential moving average over a twentieth of the curve, unbiased at its start.
+
+    Example:
+        >>> smooth(np.array([3.0, 3.0, 3.0])).round(6).tolist()
+        [3.0, 3.0, 3.0]
+    """
+    keep = 1 - 1 / max(1.0, len(values) / 20)
+    total, weight, result = 0.0, 0.0, []
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1
+        result.append(total / weight)
+    return np.array(result)
+
+
+def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean of each measured column over the images that have a value there."""
+    rows = list(rows)
+    found = {}
+    for column in (*_MEANS, *_BASELINES):
+        values = [row[column] for row in rows if row.get(column) is not None]
+        if values:
+            found[column] = float(np.mean(values))
+    return found
+
+
+def compare(sweep: Path) -> None:
+    """Write comparison.csv, comparison.png and index.html over the jobs of a sweep so far."""
+    jobs = _jobs(sweep)
+    write_csv(
+        sweep / "comparison.csv",
+        [{c: job.get(c) for c in COMPARISON_COLUMNS} for job in jobs],
+        COMPARISON_COLUMNS,
+    )
+    done = [job for job in jobs if job["status"] == "done"]
+    if done:
+        _draw_comparison(sweep, done)
+    _write_page(sweep, jobs)
+
+
+def show(sweep: Path) -> int:
+    """Print the comparison and where its page is; returns how many jobs failed."""
+    rows = read_csv(sweep / "comparison.csv")
+    columns = ("job", "status", *_varied(rows), *_MEANS[1:], *_BASELINES, "seconds")
+    columns = tuple(c for c in dict.fromkeys(columns) if any(row[c] for row in rows))
+    table = Table()
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("status", *_KEYS) else "right")
+    for row in rows:
+        table.add_row(*(_short(row[column]) for column in columns))
+    console = Console()
+    # piped, rich would cut the table at 80 columns
+    Console(width=None if console.is_terminal else 200).print(table)
+    failed = [row for row in rows if row["status"] == "failed"]
+    for row in failed:
+        print(f"job {row['job']} failed: {row['error']}")
+    print(f"compare them at {sweep / 'index.html'}")
+    return len(failed)
+
+
+def _jobs(sweep: Path) -> list[dict[str, Any]]:
+    numbered = [p.parent for p in sweep.glob("*/summary.json") if p.parent.name.isdigit()]
+    if not numbered:
+        raise InputError(f"sweep={sweep}: no finished job in it; name the directory of a sweep")
+    return [
+        {"job": int(job.name), **json.loads((job / "summary.json").read_text(encoding="utf-8"))}
+        for job in sorted(numbered, key=lambda job: int(job.name))
+    ]
+
+
+def _varied(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The keys that differ between jobs: what a sweep is about (lam if nothing does)."""
+    return [key for key in _KEYS if len({str(job.get(key)) for job in jobs}) > 1] or ["lam"]
+
+
+def _label(job: Mapping[str, Any], varied: Sequence[str]) -> str:
+    return "\n".join(f"{key}={_short(job.get(key))}" for key in varied)
+
+
+def _short(value: Any) -> str:
+    """Four digits are enough to read."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return "" if value is None else str(value)
+    return str(int(number)) if number.is_integer() and abs(number) < 1e6 else f"{number:.4g}"
+
+
+def _draw_comparison(sweep: Path, jobs: list[dict[str, Any]]) -> None:
+    """Rows images, columns corrupted, each job, true; hole PSNR above each picture."""
+    from PIL import Image
+
+    varied = _varied(jobs)
+    results = [_results(sweep, job) for job in jobs]
+    first = sweep / str(jobs[0]["job"])
+    names = sorted(p.name for p in (first / "images").glob("?????.png"))[:_PAGE_IMAGES]
+    with_truth = (first / "truth").is_dir()
+    n_columns = 1 + len(jobs) + with_truth
+    with _figure(
+        sweep / "comparison.png", figsize=(1.3 * n_columns, 1.45 * len(names) + 0.6)
+    ) as figure:
+        cells = figure.subplots(len(names), n_columns, squeeze=False)
+        for line, name in zip(cells, names, strict=True):
+            known = np.asarray(Image.open(first / "known" / name)) > 0
+            for axes, job, rows in zip(line[1:], jobs, results, strict=False):
+                picture = sweep / str(job["job"]) / "images" / name
+                if picture.is_file():
+                    axes.imshow(Image.open(picture), cmap="gray", vmin=0, vmax=255)
+                psnr = rows.get(int(name[:5]), {}).get("psnr_hole")
+                axes.set_title(f"{float(psnr):.1f} dB" if psnr else "", fontsize=8)
+            shown = np.array(Image.open(first / "images" / name).convert("RGB"))
+            shown[~known] = (255, 120, 120)
+            line[0].imshow(shown)
+            if with_truth:
+                line[-1].imshow(Image.open(first / "truth" / name), cmap="gray", vmin=0, vmax=255)
+        for axes in cells.flat:
+            axes.set_axis_off()
+        headings = ["corrupted", *(_label(job, varied) for job in jobs), *["true"] * with_truth]
+        for axes, heading in zip(cells[0], headings, strict=True):
+            axes.set_title("\n".join(filter(None, (heading, axes.get_title()))), fontsize=8)
+
+
+def _results(sweep: Path, job: Mapping[str, Any]) -> dict[int, dict[str, str]]:
+    return {int(row["image"]): row for row in read_csv(sweep / str(job["job"]) / "results.csv")}
+
+
+def _write_page(sweep: Path, jobs: list[dict[str, Any]]) -> None:
+    import jinja2
+
+    def embedded(path: Path) -> str | None:
+        if not path.is_file():
+            return None
+        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+    columns = [c for c in COMPARISON_COLUMNS if any(job.get(c) is not None for job in jobs)]
+    varied = _varied(jobs)
+    template = jinja2.Environment(autoescape=True).from_string(_PAGE.read_text(encoding="utf-8"))
+    page = template.render(
+        title=f"Comparison of {sweep.name}",
+        columns=columns,
+        jobs=[{**job, "cells": [_short(job.get(c)) for c in columns]} for job in jobs],
+        findings=_findings(sweep, jobs),
+        comparison=embedded(sweep / "comparison.png"),
+        grids=[
+            {
+                "label": _label(job, varied).replace("\n", " "),
+                "job": job["job"],
+                "picture": embedded(sweep / str(job["job"]) / "grid.png"),
+                "losses": embedded(sweep / str(job["job"]) / "losses.png"),
+            }
+            for job in jobs
+            if job["status"] == "done"
+        ],
+    )
+    write_text(sweep / "index.html", page)
+
+
+def _findings(sweep: Path, jobs: list[dict[str, Any]]) -> list[str]:
+    """Plain sentences: the best job, and whether its lead is larger than the noise over images."""
+    measured = [job for job in jobs if job.get("psnr_hole") is not None]
+    varied = _varied(jobs)
+    sentences = []
+    failed = sum(job["status"] == "failed" for job in jobs)
+    if failed:
+        sentences.append(f"{failed} of {len(jobs)} jobs failed; the table says why.")
+    if not measured:
+        return sentences
+    ranked = sorted(measured, key=lambda job: -job["psnr_hole"])
+    best = ranked[0]
+    named = _label(best, varied).replace("\n", ", ")
+    sentences.append(f"Highest mean hole PSNR: {best['psnr_hole']:.2f} dB with {named}.")
+    base = best.get("psnr_hole_mean")
+    if base is not None:
+        sentences.append(f"Filling the hole with the mean training image gives {base:.2f} dB.")
+    ours = _results(sweep, best)
+    for other in ranked[1:]:
+        theirs = _results(sweep, other)
+        pairs = [
+            float(row["psnr_hole"]) - float(theirs[image]["psnr_hole"])
+            for image, row in ours.items()
+            if row["psnr_hole"] and theirs.get(image, {}).get("psnr_hole")
+        ]
+        lead = np.array([pair for pair in pairs if math.isfinite(pair)])
+        if len(lead) < 2:
+            continue
+        error = lead.std(ddof=1) / math.sqrt(len(lead))
+        verdict = "more than the noise" if lead.mean() > 2 * error else "within the noise"
+        label = _label(other, varied).replace("\n", ", ")
+        sentences.append(
+            f"It leads {label} by {lead.mean():.2f} ± {error:.2f} dB"
+            f" (mean and standard error over {len(lead)} images): {verdict}."
+        )
+    return sentences
+
+
+class _figure:
+    """A matplotlib figure that is saved on leaving, whole or not at all; no window, no state."""
+
+    def __init__(self, path: Path, **options: Any):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self._path, self._figure = path, Figure(layout="constrained", **options)
+        FigureCanvasAgg(self._figure)
+
+    def __enter__(self) -> Any:
+        return self._figure
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            with atomic(self._path) as temporary:
+                self._figure.savefig(temporary, dpi=120)

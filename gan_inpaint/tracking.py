@@ -1,0 +1,196 @@
+"""What a run shows while it goes on: progress, metrics.csv, W&B, snapshots of the training."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers import Logger, WandbLogger
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from gan_inpaint import report
+from gan_inpaint.adversarial import AdversarialTraining
+from gan_inpaint.files import atomic, read_csv, write_csv, write_png
+from gan_inpaint.pictures import grid
+from gan_inpaint.randomness import draw_latent, torch_rng
+
+_SAMPLES = 64  # on the fixed-noise grid, 8 x 8
+
+
+class MetricsFile(Logger):
+    """metrics.csv: one row a logged step, written whole; a resume goes on with what is there.
+
+    Lightning's own CSVLogger erases the file of the run that it resumes.
+
+    Args:
+        path: of the file.
+        columns: of the metrics, after ``step``.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]):
+        self._path, self._columns = path, ("step", *columns)
+        self.rows: list[dict[str, Any]] = []
+        if path.is_file():
+            self.rows = [
+                {key: float(value) for key, value in row.items() if value} for row in read_csv(path)
+            ]
+
+    @property
+    def name(self) -> str:
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The composed config in .hydra holds them."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.rows.append({"step": step, **metrics})
+
+    def forget_after(self, step: int) -> None:
+        """Drop what was logged later than the checkpoint that is being resumed."""
+        self.rows = [row for row in self.rows if row["step"] <= step]
+
+    def save(self) -> None:
+        rows = [{**row, "step": int(row["step"])} for row in self.rows]
+        write_csv(self._path, rows, self._columns)
+
+
+@contextmanager
+def wandb_logger(
+    choice: str, directory: Path, *, name: str, group: str | None, job_type: str, config: dict
+) -> Iterator[WandbLogger | None]:
+    """One W&B run for one job, always finished; None if ``choice`` is ``none``.
+
+    Online with a key and a server, offline without; ``WANDB_MODE`` and ``WANDB_PROJECT`` have the
+    last word as everywhere in W&B.
+    """
+    mode = "disabled" if choice == "none" else _wandb_mode()
+    if mode == "disabled":
+        yield None
+        return
+    import wandb
+
+    run = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", "gan_inpaint"),
+        dir=directory,
+        name=name,
+        group=group,
+        job_type=job_type,
+        config=config,
+        mode=mode,
+        settings=wandb.Settings(silent=True, console="off"),
+    )
+    if mode == "offline":
+        kept = os.path.relpath(Path(run.dir).parent)
+        print(f"W&B: offline (no key or no server); upload later with: wandb sync {kept}")
+    else:
+        print(f"W&B: {run.url}")
+    try:
+        yield WandbLogger(experiment=run)
+    except BaseException:
+        run.finish(exit_code=1)
+        raise
+    run.finish()
+
+
+def _wandb_mode() -> str:
+    chosen = os.environ.get("WANDB_MODE")
+    if chosen:
+        return chosen
+    import wandb
+
+    try:
+        # no prompt: a job must not wait for an answer
+        return "online" if wandb.login(prompt=False) else "offline"  # type: ignore[call-arg]
+    except Exception:  # a server that cannot be reached raises one of many errors
+        return "offline"
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator["Bar"]:
+    """A rich bar with the time left, on stderr; silent when that is not a terminal."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        yield Bar(progress, what, total)
+
+
+class Bar(pl.Callback):
+    """Moves a progress bar as a Trainer's batches end, with the module's last row of losses."""
+
+    def __init__(self, progress: Progress, what: str, total: int):
+        self._progress = progress
+        self._task = progress.add_task(what, total=total, words="")
+        self._before, self._share = 0, total
+
+    def start(self, before: int, share: int) -> None:
+        """What lies before the next Trainer's work and how much that is, in units of the total."""
+        self._before, self._share = before, share
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        planned = (trainer.max_epochs or 1) * trainer.num_training_batches
+        words = "  ".join(f"{key} {value:.4g}" for key, value in pl_module.last_row.items())
+        completed = self._before + self._share * done / planned
+        self._progress.update(self._task, completed=completed, words=words)
+
+
+class Snapshots(Checkpoint):
+    """What a person chooses an epoch by: checkpoints, sample grids, loss curves, metrics.
+
+    ``checkpoints/last.ckpt`` and ``metrics.csv`` after every epoch; ``checkpoints/epoch_005.ckpt``,
+    ``samples/epoch_005.png`` and ``losses.png`` after every ``every_n_epochs`` complete ones.
+    Lightning's ModelCheckpoint counts epochs from 0 in its names.
+    """
+
+    def __init__(
+        self, directory: Path, every_n_epochs: int, metrics: MetricsFile, wandb: WandbLogger | None
+    ):
+        self._directory, self._every, self._metrics = directory, every_n_epochs, metrics
+        self._wandb = wandb
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
+        self._metrics.forget_after(int(pl_module.discriminator_steps))
+        hparams = pl_module.hparams
+        rng = torch_rng("fixed", hparams["seed"])
+        self._fixed_z = draw_latent(_SAMPLES, hparams["nz"], hparams["latent"], rng)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
+        epoch = trainer.current_epoch + 1
+        due = epoch % self._every == 0
+        self._metrics.save()
+        if due or epoch == trainer.max_epochs:
+            self._show(epoch, pl_module)
+        checkpoints = self._directory / "checkpoints"
+        with atomic(checkpoints / "last.ckpt") as temporary:
+            trainer.save_checkpoint(temporary)
+        if due:
+            with atomic(checkpoints / f"epoch_{epoch:03d}.ckpt") as temporary:
+                shutil.copyfile(checkpoints / "last.ckpt", temporary)
+
+    def _show(self, epoch: int, module: AdversarialTraining) -> None:
+        samples = module.sample(self._fixed_z)
+        picture = grid(list(samples.unflatten(0, (8, -1)).unbind(1)))
+        write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", picture)
+        curves = {"discriminator": "loss/d", "generator": "loss/g"}
+        report.draw_losses(self._directory / "losses.png", self._metrics.rows, curves, "minibatch")
+        if self._wandb:
+            step = int(module.discriminator_steps)
+            self._wandb.log_image("samples", [picture], step=step, caption=[f"epoch {epoch}"])

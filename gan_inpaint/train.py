@@ -1,0 +1,142 @@
+"""``python -m gan_inpaint.train``: train a DCGAN and export it as a prior."""
+
+import logging
+import os
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from gan_inpaint.command import command
+from gan_inpaint.config import TrainSettings, validated
+from gan_inpaint.errors import InputError
+
+
+@command(TrainSettings)
+def main(settings: TrainSettings, directory: Path) -> None:
+    """Train on the pictures of ``data``; everything it leaves is in ``directory``."""
+    if settings.resume:
+        settings = resumed(Path(settings.resume))
+
+    from hydra.utils import instantiate
+
+    from gan_inpaint.adversarial import METRICS, AdversarialTraining
+    from gan_inpaint.data import read_all, training_batches
+    from gan_inpaint.prior import save_prior
+    from gan_inpaint.tracking import MetricsFile, Snapshots, progress_bar, wandb_logger
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
+
+    model = settings.model
+    source = instantiate(settings.data, size=model.size, channels=model.channels, split="train")
+    pixels, problems = read_all(source)
+    for problem in problems:
+        print(f"skipped: {problem}")
+    batches = training_batches(pixels, settings.batch_size, settings.seed)
+    module = AdversarialTraining(
+        **asdict(model),
+        schedule=asdict(settings.schedule),
+        loss=settings.loss,
+        optimizer=asdict(settings.optimizer),
+        ema_decay=settings.ema.decay,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        log_every=settings.log_every,
+        dataset=source.dataset,
+    )
+    checkpoint = directory / "checkpoints" / "last.ckpt" if settings.resume else None
+    if checkpoint:
+        check_same_networks(checkpoint, module)
+    precision = lightning_precision(settings.precision)
+    epochs = settings.trainer["max_epochs"]
+    print(
+        f"data: {len(pixels)} pictures of {source.dataset} as"
+        f" {model.channels}x{model.size}x{model.size}"
+    )
+    print(f"training: {epochs} epochs of {len(batches)} minibatches, precision {precision}")
+
+    metrics = MetricsFile(directory / "metrics.csv", (*METRICS, "epoch"))
+    with (
+        wandb_logger(
+            settings.logger,
+            directory,
+            name=settings.name,
+            group=None,
+            job_type="train",
+            config=asdict(settings),
+        ) as wandb,
+        progress_bar("training", epochs * len(batches)) as bar,
+    ):
+        trainer = instantiate(
+            settings.trainer,
+            precision=precision,
+            logger=[metrics, wandb] if wandb else [metrics],
+            callbacks=[
+                bar,
+                Snapshots(directory, settings.checkpoint.every_n_epochs, metrics, wandb),
+            ],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=directory,
+        )
+        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+
+    prior = directory / "prior.safetensors"
+    save_prior(prior, module.average.module, module.discriminator, module.metadata())
+    speed = [row["images_per_second"] for row in metrics.rows]
+    if speed:
+        print(f"trained at {sum(speed) / len(speed):.0f} images/s")
+    run = Path(os.path.relpath(directory))
+    for written, what in (
+        ("samples", "sample grids, one each snapshot: choose an epoch by them"),
+        ("losses.png", "loss curves, raw and smoothed"),
+        ("checkpoints", "to resume from"),
+        ("prior.safetensors", "the generator and discriminator for reconstruct"),
+    ):
+        print(f"{run / written}  {what}")
+
+
+def resumed(run: Path) -> TrainSettings:
+    """The settings of a run, with what the command line now changes."""
+    kept = list(OmegaConf.load(run / ".hydra" / "overrides.yaml"))
+    new = [override for override in HydraConfig.get().overrides.task if override not in kept]
+    return validated(hydra.compose("train", [*kept, *new]), TrainSettings)
+
+
+def check_same_networks(checkpoint: Path, module: object) -> None:
+    """An InputError names what differs between a checkpoint and the networks to load it into."""
+    import torch
+
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
+    except Exception as problem:
+        raise InputError(f"{checkpoint}: not a readable checkpoint ({problem})") from None
+    for key in ("size", "channels", "nz", "ngf", "ndf", "latent", "loss"):
+        wanted = module.hparams[key]  # type: ignore[attr-defined]
+        if saved.get(key) != wanted:
+            raise InputError(
+                f"{checkpoint}: the run has {key} {saved.get(key)}, the settings say {wanted};"
+                " leave it as it is when resuming, or start a new run"
+            )
+
+
+def lightning_precision(choice: str) -> str:
+    """``auto``, ``fp32`` or ``bf16`` in Lightning's words; auto asks whether bf16 is native."""
+    import torch
+
+    if choice == "auto":
+        if torch.cuda.is_available():
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            can = torch.cpu.get_capabilities()
+            native = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+        choice = "bf16" if native else "fp32"
+    return {"fp32": "32-true", "bf16": "bf16-mixed"}[choice]
+
+
+if __name__ == "__main__":
+    main()
