@@ -11,8 +11,8 @@ _HOMES = {
     "InputError": "errors",
     "LatentReconstruction": "latent",
     "Prior": "prior",
-    "Result": "latent",
-    "inpaint": "latent",
+    "Result": "inpainting",
+    "inpaint": "inpainting",
     "load_prior": "prior",
 }
 __all__ = sorted(_HOMES)

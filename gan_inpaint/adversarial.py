@@ -37,7 +37,7 @@ class AdversarialTraining(pl.LightningModule):
         batch_size: latent codes a G step draws.
         seed: of the latent codes.
         log_every: minibatches between two logged rows; each row is the mean over them.
-        dataset: name of the data, for the metadata of the trained prior.
+        dataset, license: of the data, for the metadata of the trained prior.
 
     All arguments are plain values and are saved in the checkpoints, which load with
     ``weights_only=True`` and through ``AdversarialTraining.load_from_checkpoint``.
@@ -62,6 +62,7 @@ class AdversarialTraining(pl.LightningModule):
         seed: int,
         log_every: int,
         dataset: str,
+        license: str,
     ):
         super().__init__()
         self.save_hyperparameters()
@@ -173,12 +174,11 @@ class AdversarialTraining(pl.LightningModule):
 
     def metadata(self) -> dict[str, Any]:
         """What a prior exported now says of itself."""
-        kept = ("size", "channels", "nz", "ngf", "ndf", "latent", "loss", "dataset")
+        kept = "size channels nz ngf ndf latent loss dataset license".split()
         return {
             "format": "gan_inpaint prior 1",
             "architecture": "dcgan",
             **{key: self.hparams[key] for key in kept},
             "epoch": self.current_epoch,
             "images_seen": int(self.discriminator_steps) * self.hparams["batch_size"],
-            "license": "see the training data's terms",
         }

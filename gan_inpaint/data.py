@@ -30,6 +30,7 @@ class Source(Protocol):
     """What every source of pictures offers."""
 
     dataset: str  # for a prior's metadata
+    license: str  # likewise
     truth: bool  # whether the pictures are undamaged, so that results can be measured
     names: list[str]
 
@@ -53,6 +54,7 @@ class Digits:
     """
 
     dataset = "digits"
+    license = "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0"
     truth = True
 
     def __init__(self, size: int, channels: int, split: str | None, prior: Prior | None = None):
@@ -85,6 +87,7 @@ class Folder:
     """
 
     dataset = "folder"
+    license = "that of the pictures"
 
     def __init__(
         self,
@@ -134,6 +137,7 @@ class Generated:
     """
 
     dataset = "generated"
+    license = "that of the prior's training data"
     truth = True
 
     def __init__(

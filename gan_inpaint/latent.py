@@ -1,24 +1,14 @@
 """The search for a damaged image's latent code: a LightningModule whose only parameter is z."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gan_inpaint import masks
-from gan_inpaint.blending import poisson
-from gan_inpaint.config import SearchSettings, search_settings
-from gan_inpaint.errors import InputError
 from gan_inpaint.losses import contextual, perceptual
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import draw_latent, torch_rng
 
 METRICS = ("objective", "contextual", "perceptual", "gradient_norm", "searching")
 _RUNNING, STOPPED_BY = -1, ("tolerance", "plateau", "budget", "failed")
@@ -47,6 +37,30 @@ class Rows:
         return Rows(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
+def constrained(z: Tensor, constraint: str, radius: float) -> Tensor:
+    """The nearest codes that the prior could have drawn.
+
+    Without it |z| grows while the search fits ever more of the known pixels, and the hole gets
+    worse.
+
+    Args:
+        z: ``(R, nz)``.
+        constraint: ``clip`` (each coordinate in [-1, 1], as in Yeh et al., 2017), ``ball`` (|z| at
+            most ``radius``·√nz) or ``none``.
+        radius: in units of √nz, the typical length of a normal code.
+
+    Example:
+        >>> constrained(torch.tensor([[3.0, 4.0]]), "ball", 2.5 / 2**0.5)
+        tensor([[1.5000, 2.0000]])
+    """
+    if constraint == "clip":
+        return z.clamp(-1, 1)
+    if constraint == "ball":
+        limit = radius * z.shape[1] ** 0.5
+        return z * (limit / z.norm(dim=1, keepdim=True)).clamp(max=1)
+    return z
+
+
 class LatentReconstruction(pl.LightningModule):
     """Minimises ``contextual(z) + lam * perceptual(z)`` over z alone, each row on its own.
 
@@ -70,8 +84,7 @@ class LatentReconstruction(pl.LightningModule):
         steps: budget of updates a row.
         tolerance: L1 norm of a row's gradient below which it stops; 0 never stops.
         patience: see above; None never stops.
-        constraint: ``clip`` (z in [-1, 1]), ``ball`` (|z| at most ``radius``·√nz) or ``none``.
-        radius: of the ball, in units of √nz, the typical length of a normal code.
+        constraint, radius: see ``constrained``; applied after every update.
         updates_per_step: z updates in one ``training_step``, which hides Lightning's overhead.
         first_step: number of the first step in the logs: batches of images follow each other.
     """
@@ -125,7 +138,7 @@ class LatentReconstruction(pl.LightningModule):
         self._marked_at = torch.zeros(rows, dtype=torch.long)
         self.lam, self.norm, self.steps = lam, norm, steps
         self.tolerance, self.patience = tolerance, patience
-        self.constraint, self.radius = constraint, radius * z.shape[1] ** 0.5
+        self.constraint, self.radius = constraint, radius
         self._optimizer, self._lr, self._updates = optimizer, lr, updates_per_step
         self._first_step = first_step
         self.last_row: dict[str, float] = {}
@@ -181,7 +194,8 @@ class LatentReconstruction(pl.LightningModule):
         self._gradient_norm = gradient.mean()
         self._stop(rows, objective.detach(), gradient)
         optimizer.step()  # type: ignore[union-attr]
-        self._project()
+        with torch.no_grad():
+            self.z.copy_(constrained(self.z, self.constraint, self.radius))
         self.best.steps[rows] += self.best.stopped_by[rows] == _RUNNING
 
     def _keep_best(self, rows: Tensor, objective: Tensor, context: Tensor, realism: Tensor) -> None:
@@ -205,14 +219,6 @@ class LatentReconstruction(pl.LightningModule):
         reason[~(objective.isfinite() & gradient.isfinite())] = STOPPED_BY.index("failed")
         self.best.stopped_by[rows] = reason
 
-    @torch.no_grad()
-    def _project(self) -> None:
-        if self.constraint == "clip":
-            self.z.clamp_(-1, 1)
-        elif self.constraint == "ball":
-            length = self.z.norm(dim=1, keepdim=True)
-            self.z.mul_((self.radius / length).clamp(max=1))
-
     def _log_row(self, step: int) -> None:
         """Means over all rows of their best so far: a row that has stopped keeps its values."""
         self.last_row = {
@@ -235,227 +241,3 @@ class LatentReconstruction(pl.LightningModule):
         if self.lam == 0:
             logit = self.discriminator(self.generator(self.best.z))
             self.best.perceptual = perceptual(logit, self._loss)
-
-
-@dataclass
-class Result:
-    """What a search found, one entry an image.
-
-    Attributes:
-        images: ``(B, C, H, W)`` in [-1, 1]: the known pixels as they were, the hole from G(z).
-        generated: ``(B, C, H, W)``, what fills the hole, everywhere: G(z), or with
-            ``estimate=mean`` its average over the restarts.
-        z: ``(B, nz)``, the winning restart's.
-        objective, contextual, perceptual, steps: ``(B,)``, likewise.
-        restart: ``(B,)``, the index of the winner.
-        stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
-        rows: every restart, those of one image being neighbours.
-    """
-
-    images: Tensor
-    generated: Tensor
-    z: Tensor
-    objective: Tensor
-    contextual: Tensor
-    perceptual: Tensor
-    steps: Tensor
-    restart: Tensor
-    stopped_by: list[str]
-    rows: Rows
-
-
-def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Result:
-    """Fill the holes of images with what the prior's generator makes of the known pixels.
-
-    Args:
-        images: ``(B, C, H, W)`` in [-1, 1], at the prior's size and channels; what is in the hole
-            is never looked at (a NaN is fine there).
-        known: ``(B or 1, 1, H, W)``, bool or 0/1: 1 = observed pixel, 0 = missing.
-        prior: from ``load_prior``.
-        options: ``lam``, ``norm``, ``steps`` ...: the search keys of ``reconstruct``; those not
-            given are taken from the same YAML file as the command's.
-
-    Raises:
-        InputError: a wrong shape, mask or option (a ValueError).
-
-    Example:
-        >>> import gan_inpaint, torch
-        >>> prior = gan_inpaint.load_prior("digits")
-        >>> images = prior.sample(2, seed=0)
-        >>> known = torch.ones(1, 1, 32, 32); known[..., 8:24, 8:24] = 0
-        >>> result = gan_inpaint.inpaint(images, known, prior, steps=5)
-        >>> torch.equal(result.images[..., :8], images[..., :8])
-        True
-    """
-    known = _checked(images, known, prior)
-    settings = search_settings(options)
-    parts = [
-        search(prior, image_part, known_part, settings)
-        for image_part, known_part in zip(
-            images.split(settings.images_at_once), known.split(settings.images_at_once), strict=True
-        )
-    ]
-    return _joined(parts)
-
-
-def search(
-    prior: Prior,
-    images: Tensor,
-    known: Tensor,
-    settings: SearchSettings,
-    loggers: Sequence[pl.loggers.Logger] = (),
-    callbacks: Sequence[pl.Callback] = (),
-    first_step: int = 0,
-) -> Result:
-    """``inpaint`` for one batch: ``known`` is bool ``(B, 1, H, W)``, the settings are complete."""
-    z = starting_points(prior, images, known, settings)
-    constraint = settings.constraint
-    if constraint == "auto":
-        constraint = {"normal": "ball", "uniform": "clip"}[prior.latent]
-    module = LatentReconstruction(
-        prior,
-        images,
-        known,
-        z,
-        lam=settings.lam,
-        norm=settings.norm,
-        optimizer=settings.optimizer,
-        lr=settings.lr,
-        steps=settings.steps,
-        tolerance=settings.tolerance,
-        patience=settings.patience,
-        constraint=constraint,
-        radius=settings.radius,
-        first_step=first_step,
-    )
-    with _quiet_lightning():
-        trainer = pl.Trainer(
-            max_epochs=1,
-            devices=1,
-            logger=list(loggers),
-            callbacks=list(callbacks),
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(module)
-    rows = Rows(*(getattr(module.best, field.name).cpu() for field in fields(Rows)))
-    return _best_of(rows, prior, images, known, settings.estimate, settings.blend)
-
-
-def starting_points(
-    prior: Prior, images: Tensor, known: Tensor, settings: SearchSettings
-) -> Tensor:
-    """``(B * restarts, nz)``: the nearest of ``candidates`` random codes, or random ones if 0.
-
-    Nearest by the contextual term under each image's own mask. A random start is a function of the
-    seed and of the image's known pixels: the same image gets the same start in any batch.
-    """
-    restarts = settings.restarts
-    if not settings.candidates:
-        starts = []
-        for image, mask in zip(images, known, strict=True):
-            content = torch.where(mask, image, 0.0).cpu().numpy().tobytes()
-            rng = torch_rng("start", settings.seed, content)
-            starts.append(draw_latent(restarts, prior.nz, prior.latent, rng))
-        return torch.cat(starts)
-    rng = torch_rng("candidates", settings.seed)
-    codes = draw_latent(settings.candidates, prior.nz, prior.latent, rng)
-    distances = []
-    with torch.no_grad():
-        for part in codes.split(256):
-            generated = prior.generator(part)
-            distances.append(
-                torch.stack(
-                    [
-                        contextual(generated, image, mask[None].float(), settings.norm)
-                        for image, mask in zip(images, known, strict=True)
-                    ]
-                )
-            )
-    nearest = torch.cat(distances, dim=1).topk(restarts, largest=False).indices
-    return codes[nearest.flatten()]
-
-
-def _best_of(
-    rows: Rows, prior: Prior, images: Tensor, known: Tensor, estimate: str, blend: str
-) -> Result:
-    count = len(images)
-    restarts = len(rows.z) // count
-    # a row that failed before its first finite objective holds infinity: it never wins over others
-    objective = rows.objective.view(count, restarts)
-    restart = objective.argmin(dim=1)
-    winner = rows[torch.arange(count) * restarts + restart]
-    with torch.no_grad():
-        generated = torch.cat([prior.generator(part) for part in winner.z.split(256)])
-        if estimate == "mean" and restarts > 1:
-            every = torch.cat([prior.generator(part) for part in rows.z.split(256)])
-            # all failed: the winner's picture stands, marked as failed
-            weight = torch.where(objective.isfinite().any(1, True), objective.isfinite(), True)
-            every = every.unflatten(0, (count, restarts)) * weight[:, :, None, None, None]
-            generated = every.sum(dim=1) / weight.sum(dim=1)[:, None, None, None]
-    filling = generated
-    if blend == "poisson":
-        filling = torch.from_numpy(poisson(generated.numpy(), images.numpy(), known[:, 0].numpy()))
-    return Result(
-        images=torch.where(known, images, filling),
-        generated=generated,
-        z=winner.z,
-        objective=winner.objective,
-        contextual=winner.contextual,
-        perceptual=winner.perceptual,
-        steps=winner.steps,
-        restart=restart,
-        stopped_by=[STOPPED_BY[reason] for reason in winner.stopped_by],
-        rows=rows,
-    )
-
-
-def _joined(parts: list[Result]) -> Result:
-    def join(values: list) -> Any:
-        if isinstance(values[0], Tensor):
-            return torch.cat(values)
-        if isinstance(values[0], Rows):
-            return Rows(*(join([getattr(v, f.name) for v in values]) for f in fields(Rows)))
-        return [item for value in values for item in value]
-
-    return Result(*(join([getattr(part, f.name) for part in parts]) for f in fields(Result)))
-
-
-def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
-    expected = (prior.channels, prior.size, prior.size)
-    if images.ndim != 4 or not len(images) or tuple(images.shape[1:]) != expected:
-        raise InputError(
-            f"images have shape {tuple(images.shape)}, but the prior {prior.name} has"
-            f" {prior.channels} channel(s) and size {prior.size}: give (B, {prior.channels},"
-            f" {prior.size}, {prior.size})"
-        )
-    if (
-        known.ndim != 4
-        or known.shape[1:] != (1, *expected[1:])
-        or len(known) not in (1, len(images))
-    ):
-        raise InputError(
-            f"known has shape {tuple(known.shape)}, but ({len(images)} or 1, 1, {prior.size},"
-            f" {prior.size}) fits the images"
-        )
-    if not bool(((known == 0) | (known == 1)).all()):
-        raise InputError("known holds values other than 0 (missing) and 1 (observed)")
-    known = known.bool()
-    for index, mask in enumerate(known):
-        masks.check(mask, f"known[{index}]")
-    return known.expand(len(images), -1, -1, -1)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """A search starts one Trainer a batch: its announcements would bury ours."""
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="pytorch_lightning")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import open_picture
+from gan_inpaint.pictures import centre_square, open_picture
 
 _SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 
@@ -93,11 +94,8 @@ def file(
         source = found[0]
     elif not source.is_file():
         raise InputError(f"mask.path={path}: there is no such file or folder")
-    picture = open_picture(source).convert("L")
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    box = (left, top, left + side, top + side)
-    white = np.asarray(picture.resize((size, size), box=box, resample=0)) >= 128
+    picture = centre_square(open_picture(source).convert("L"))
+    white = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)) >= 128
     return torch.from_numpy(white if invert else ~white)[None]
 
 

@@ -56,6 +56,13 @@ def open_picture(path: Path) -> Image.Image:
         raise InputError(f"{path}: cannot be read ({problem}); replace or remove it") from None
 
 
+def centre_square(picture: Image.Image) -> Image.Image:
+    """The largest square in the middle of a picture."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return picture.crop((left, top, left + side, top + side))
+
+
 def read_picture(path: Path, size: int, channels: int, grey: bool) -> np.ndarray:
     """A picture file as uint8 ``(C, size, size)``: largest centre square, antialiased resize.
 
@@ -80,10 +87,7 @@ def read_picture(path: Path, size: int, channels: int, grey: bool) -> np.ndarray
                 f"{path}: a colour picture (3 channels) for a grey network (1 channel); choose a"
                 " colour prior or model, or set data.grey=true to drop the colour"
             )
-    side = min(rgb.size)
-    square = rgb.convert("L") if channels == 1 else rgb
-    if rgb.size != (size, size):
-        left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
-        box = (left, top, left + side, top + side)
-        square = square.resize((size, size), Image.Resampling.LANCZOS, box=box)
+    square = centre_square(rgb.convert("L") if channels == 1 else rgb)
+    if square.size != (size, size):
+        square = square.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()

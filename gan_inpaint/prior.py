@@ -10,13 +10,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gan_inpaint.config import ModelSettings
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic
 from gan_inpaint.networks import Discriminator, Generator, frozen
 from gan_inpaint.randomness import draw_latent, torch_rng
 
 BUNDLED = Path(__file__).parent / "priors"
-_ARCHITECTURE_KEYS = ("size", "channels", "nz", "ngf", "ndf")
+_SIZES = ("size", "channels", "nz", "ngf", "ndf")
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,22 @@ def load_prior(source: str | Path) -> Prior:
         generator_state, discriminator_state, metadata = _read_checkpoint(path)
     else:
         generator_state, discriminator_state, metadata = _read_safetensors(path)
-    missing = [key for key in (*_ARCHITECTURE_KEYS, "latent", "loss") if key not in metadata]
+    missing = [key for key in (*_SIZES, "latent", "loss") if key not in metadata]
     if missing:
         raise InputError(f"{path}: not a prior of gan_inpaint: its metadata lacks {missing[0]}")
-    size, channels, nz, ngf, ndf = (int(metadata[key]) for key in _ARCHITECTURE_KEYS)
-    generator = Generator(size, channels, nz, ngf)
-    discriminator = Discriminator(size, channels, ndf)
+    for key in _SIZES:
+        if not metadata[key].isdecimal():
+            raise InputError(f"{path}: its metadata says {key}={metadata[key]}, not a number")
     try:
-        generator.load_state_dict(generator_state)
-        discriminator.load_state_dict(discriminator_state)
+        model = ModelSettings(**{k: int(metadata[k]) for k in _SIZES}, latent=metadata["latent"])
+    except InputError as problem:
+        raise InputError(f"{path}: its metadata is wrong: {problem}") from None
+    try:
+        with torch.device("meta"):  # nothing is allocated on the word of a file
+            generator = Generator(model.size, model.channels, model.nz, model.ngf)
+            discriminator = Discriminator(model.size, model.channels, model.ndf)
+        generator.load_state_dict(generator_state, assign=True)
+        discriminator.load_state_dict(discriminator_state, assign=True)
     except RuntimeError as problem:
         detail = " ".join(str(problem).split())
         raise InputError(f"{path}: weights and metadata disagree: {detail}") from None

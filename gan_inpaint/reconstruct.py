@@ -37,7 +37,8 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     from hydra.utils import instantiate
 
     from gan_inpaint.data import choose, mean_image
-    from gan_inpaint.latent import METRICS, search
+    from gan_inpaint.inpainting import search
+    from gan_inpaint.latent import METRICS
     from gan_inpaint.prior import load_prior
     from gan_inpaint.record import Record
     from gan_inpaint.report import draw_losses

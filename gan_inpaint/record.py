@@ -14,7 +14,8 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 
 from gan_inpaint import report
 from gan_inpaint.files import atomic, write_csv, write_json, write_png
-from gan_inpaint.latent import STOPPED_BY, Result
+from gan_inpaint.inpainting import Result
+from gan_inpaint.latent import STOPPED_BY
 from gan_inpaint.losses import psnr
 from gan_inpaint.pictures import grid, to_uint8
 from gan_inpaint.prior import Prior

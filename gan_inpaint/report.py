@@ -111,13 +111,11 @@ def compare(sweep: Path) -> None:
 def show(sweep: Path) -> int:
     """Print the comparison and where its page is; returns how many jobs failed."""
     rows = read_csv(sweep / "comparison.csv")
-    columns = ("job", "status", *_varied(rows), *_MEANS[1:], *_BASELINES, "seconds")
-    columns = tuple(c for c in dict.fromkeys(columns) if any(row[c] for row in rows))
-    table = Table()
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("status", *_KEYS) else "right")
-    for row in rows:
-        table.add_row(*(_short(row[column]) for column in columns))
+    shown = ("job", "status", *_MEANS, *_BASELINES, "seconds")
+    columns = [column for column in shown if any(row[column] for row in rows)]
+    table = Table("setting", *columns)
+    for row, label in zip(rows, _labels(sweep, rows), strict=True):
+        table.add_row(label, *(_short(row[column]) for column in columns))
     console = Console()
     # piped, rich would cut the table at 80 columns
     Console(width=None if console.is_terminal else 200).print(table)
@@ -138,13 +136,19 @@ def _jobs(sweep: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _varied(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys that differ between jobs: what a sweep is about (lam if nothing does)."""
-    return [key for key in _KEYS if len({str(job.get(key)) for job in jobs}) > 1] or ["lam"]
+def _labels(sweep: Path, jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each job has that not all of them have, in the words of the command line."""
+    overrides = [_overrides(sweep / str(job["job"])) for job in jobs]
+    common = set(overrides[0]).intersection(*overrides)
+    own = [" ".join(o for o in mine if o not in common) for mine in overrides]
+    return [label or f"job {job['job']}" for label, job in zip(own, jobs, strict=True)]
 
 
-def _label(job: Mapping[str, Any], varied: Sequence[str]) -> str:
-    return "\n".join(f"{key}={_short(job.get(key))}" for key in varied)
+def _overrides(job: Path) -> list[str]:
+    from omegaconf import OmegaConf
+
+    file = job / ".hydra" / "overrides.yaml"
+    return [str(override) for override in OmegaConf.load(file)] if file.is_file() else []
 
 
 def _short(value: Any) -> str:
@@ -160,7 +164,6 @@ def _draw_comparison(sweep: Path, jobs: list[dict[str, Any]]) -> None:
     """Rows images, columns corrupted, each job, true; hole PSNR above each picture."""
     from PIL import Image
 
-    varied = _varied(jobs)
     results = [_results(sweep, job) for job in jobs]
     first = sweep / str(jobs[0]["job"])
     names = sorted(p.name for p in (first / "images").glob("?????.png"))[:_PAGE_IMAGES]
@@ -185,7 +188,8 @@ def _draw_comparison(sweep: Path, jobs: list[dict[str, Any]]) -> None:
                 line[-1].imshow(Image.open(first / "truth" / name), cmap="gray", vmin=0, vmax=255)
         for axes in cells.flat:
             axes.set_axis_off()
-        headings = ["corrupted", *(_label(job, varied) for job in jobs), *["true"] * with_truth]
+        labels = [label.replace(" ", "\n") for label in _labels(sweep, jobs)]
+        headings = ["corrupted", *labels, *["true"] * with_truth]
         for axes, heading in zip(cells[0], headings, strict=True):
             axes.set_title("\n".join(filter(None, (heading, axes.get_title()))), fontsize=8)
 
@@ -203,7 +207,6 @@ def _write_page(sweep: Path, jobs: list[dict[str, Any]]) -> None:
         return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
     columns = [c for c in COMPARISON_COLUMNS if any(job.get(c) is not None for job in jobs)]
-    varied = _varied(jobs)
     template = jinja2.Environment(autoescape=True).from_string(_PAGE.read_text(encoding="utf-8"))
     page = template.render(
         title=f"Comparison of {sweep.name}",
@@ -213,12 +216,12 @@ def _write_page(sweep: Path, jobs: list[dict[str, Any]]) -> None:
         comparison=embedded(sweep / "comparison.png"),
         grids=[
             {
-                "label": _label(job, varied).replace("\n", " "),
+                "label": label,
                 "job": job["job"],
                 "picture": embedded(sweep / str(job["job"]) / "grid.png"),
                 "losses": embedded(sweep / str(job["job"]) / "losses.png"),
             }
-            for job in jobs
+            for job, label in zip(jobs, _labels(sweep, jobs), strict=True)
             if job["status"] == "done"
         ],
     )
@@ -227,40 +230,40 @@ def _write_page(sweep: Path, jobs: list[dict[str, Any]]) -> None:
 
 def _findings(sweep: Path, jobs: list[dict[str, Any]]) -> list[str]:
     """Plain sentences: the best job, and whether its lead is larger than the noise over images."""
-    measured = [job for job in jobs if job.get("psnr_hole") is not None]
-    varied = _varied(jobs)
-    sentences = []
+    labels = dict(zip((job["job"] for job in jobs), _labels(sweep, jobs), strict=True))
     failed = sum(job["status"] == "failed" for job in jobs)
-    if failed:
-        sentences.append(f"{failed} of {len(jobs)} jobs failed; the table says why.")
+    sentences = [f"{failed} of {len(jobs)} jobs failed; the table says why."] if failed else []
+    measured = [job for job in jobs if job.get("psnr_hole") is not None]
     if not measured:
         return sentences
-    ranked = sorted(measured, key=lambda job: -job["psnr_hole"])
-    best = ranked[0]
-    named = _label(best, varied).replace("\n", ", ")
-    sentences.append(f"Highest mean hole PSNR: {best['psnr_hole']:.2f} dB with {named}.")
-    base = best.get("psnr_hole_mean")
-    if base is not None:
-        sentences.append(f"Filling the hole with the mean training image gives {base:.2f} dB.")
+    best, *others = sorted(measured, key=lambda job: -job["psnr_hole"])
     ours = _results(sweep, best)
-    for other in ranked[1:]:
-        theirs = _results(sweep, other)
-        pairs = [
-            float(row["psnr_hole"]) - float(theirs[image]["psnr_hole"])
-            for image, row in ours.items()
-            if row["psnr_hole"] and theirs.get(image, {}).get("psnr_hole")
-        ]
-        lead = np.array([pair for pair in pairs if math.isfinite(pair)])
-        if len(lead) < 2:
-            continue
-        error = lead.std(ddof=1) / math.sqrt(len(lead))
-        verdict = "more than the noise" if lead.mean() > 2 * error else "within the noise"
-        label = _label(other, varied).replace("\n", ", ")
-        sentences.append(
-            f"It leads {label} by {lead.mean():.2f} ± {error:.2f} dB"
-            f" (mean and standard error over {len(lead)} images): {verdict}."
-        )
-    return sentences
+    sentences.append(
+        f"Highest mean hole PSNR: {best['psnr_hole']:.2f} dB, of {labels[best['job']]}."
+    )
+    if "psnr_hole_mean" in best:
+        mean_fill = {i: {"psnr_hole": row["psnr_hole_mean"]} for i, row in ours.items()}
+        sentences.append(_lead("filling the hole with the mean training image", ours, mean_fill))
+    sentences += [_lead(labels[job["job"]], ours, _results(sweep, job)) for job in others]
+    return list(filter(None, sentences))
+
+
+def _lead(other: str, ours: Mapping, theirs: Mapping) -> str:
+    """By how much the best job is ahead, image by image, and whether that means anything."""
+    pairs = [
+        float(row["psnr_hole"]) - float(theirs[image]["psnr_hole"])
+        for image, row in ours.items()
+        if row["psnr_hole"] and theirs.get(image, {}).get("psnr_hole")
+    ]
+    lead = np.array([pair for pair in pairs if math.isfinite(pair)])
+    if len(lead) < 2:
+        return ""
+    error = lead.std(ddof=1) / math.sqrt(len(lead))
+    verdict = "more than the noise" if lead.mean() > 2 * error else "within the noise"
+    return (
+        f"It leads {other} by {lead.mean():.2f} ± {error:.2f} dB"
+        f" (mean and standard error over {len(lead)} images): {verdict}."
+    )
 
 
 class _figure:

@@ -29,7 +29,7 @@ class MetricsFile(Logger):
 
     Args:
         path: of the file.
-        columns: of the metrics, after ``step``.
+        columns: the metrics to keep, in this order, after ``step``.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]):
@@ -52,7 +52,8 @@ class MetricsFile(Logger):
         """The composed config in .hydra holds them."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        self.rows.append({"step": step, **metrics})
+        kept = {key: metrics[key] for key in self._columns[1:] if key in metrics}
+        self.rows.append({"step": step, **kept})
 
     def forget_after(self, step: int) -> None:
         """Drop what was logged later than the checkpoint that is being resumed."""
@@ -85,7 +86,7 @@ def wandb_logger(
         group=group,
         job_type=job_type,
         config=config,
-        mode=mode,
+        mode=mode,  # type: ignore[arg-type]
         settings=wandb.Settings(silent=True, console="off"),
     )
     if mode == "offline":
@@ -109,7 +110,7 @@ def _wandb_mode() -> str:
 
     try:
         # no prompt: a job must not wait for an answer
-        return "online" if wandb.login(prompt=False) else "offline"  # type: ignore[call-arg]
+        return "online" if wandb.login(prompt=False) else "offline"
     except Exception:  # a server that cannot be reached raises one of many errors
         return "offline"
 

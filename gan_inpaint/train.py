@@ -47,6 +47,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
         seed=settings.seed,
         log_every=settings.log_every,
         dataset=source.dataset,
+        license=source.license,
     )
     checkpoint = directory / "checkpoints" / "last.ckpt" if settings.resume else None
     if checkpoint:

@@ -1,0 +1,134 @@
+"""Shared by the tests: a tiny model, a tiny prior, and commands run in this process."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_inpaint.adversarial import AdversarialTraining
+from gan_inpaint.prior import Prior, load_prior, save_prior
+
+torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
+
+TINY = ["model.size=16", "model.nz=8", "model.ngf=4", "model.ndf=4"]
+
+
+def tiny_training(**changes: object) -> AdversarialTraining:
+    """A 16x16 model that trains in milliseconds."""
+    settings: dict = {
+        "size": 16,
+        "channels": 1,
+        "nz": 8,
+        "ngf": 4,
+        "ndf": 4,
+        "latent": "normal",
+        "schedule": {"discriminator": 1, "generator": 1},
+        "loss": "bce",
+        "optimizer": {
+            "discriminator": {"lr": 1e-3, "beta1": 0.5},
+            "generator": {"lr": 1e-3, "beta1": 0.5},
+        },
+        "ema_decay": 0.9,
+        "batch_size": 4,
+        "seed": 0,
+        "log_every": 2,
+        "dataset": "generated",
+        "license": "none",
+    }
+    return AdversarialTraining(**(settings | changes))
+
+
+def save_tiny_prior(path: Path, **changes: object) -> Path:
+    """An untrained prior with contrast, whose BatchNorm statistics are not the trivial ones."""
+    model = tiny_training(**changes)
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        for network in (model.generator, model.discriminator):
+            for weight in network.parameters():
+                if weight.ndim > 1:
+                    weight.mul_(10)
+        for _ in range(50):
+            model.discriminator(model.generator(torch.randn(16, model.hparams["nz"])))
+    save_prior(path, model.generator, model.discriminator, model.metadata())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_prior_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_prior(tmp_path_factory.mktemp("prior") / "tiny.safetensors")
+
+
+@pytest.fixture
+def tiny_prior(tiny_prior_file: Path) -> Prior:
+    return load_prior(tiny_prior_file)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Prior:
+    return load_prior("digits")
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands write below the working directory: give every test its own; no W&B account."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def sentence(self) -> str:
+        """The one line of an error; anything more is a defect of the command."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """``run("reconstruct", "lam=1")``: as from the shell, without waiting for imports again."""
+
+    def call(name: str, *arguments: str) -> Ran:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        try:
+            import_module(f"gan_inpaint.{name}").main()
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capfd.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return call
+
+
+def write_pictures(folder: Path, count: int, size: int = 16, mode: str = "L") -> Path:
+    """``count`` different pictures: 00.png, 01.png ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        shape = (size, size) if mode == "L" else (size, size, 3)
+        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(
+            folder / f"{index:02}.png"
+        )
+    return folder
+
+
+def only(folder: Path, pattern: str) -> Path:
+    """The one path that matches."""
+    found = sorted(folder.glob(pattern))
+    assert len(found) == 1, found
+    return found[0]

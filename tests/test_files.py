@@ -1,0 +1,32 @@
+from pathlib import Path
+
+import pytest
+
+from gan_inpaint.files import atomic, read_csv, write_csv, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    with atomic(path) as temporary:
+        temporary.write_text("old")
+
+    def fail() -> None:
+        with atomic(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_csv_round_trip_with_awkward_names(tmp_path: Path) -> None:
+    name = 'a "quoted", name\nwith <script>'
+    write_csv(tmp_path / "t.csv", [{"name": name, "x": None}], ("name", "x"))
+    assert read_csv(tmp_path / "t.csv") == [{"name": name, "x": ""}]
+
+
+def test_json_has_no_infinity(tmp_path: Path) -> None:
+    write_json(tmp_path / "t.json", {"psnr": float("inf"), "nan": float("nan"), "x": 1})
+    assert (tmp_path / "t.json").read_text() == '{\n  "psnr": null,\n  "nan": null,\n  "x": 1\n}\n'

@@ -1,0 +1,253 @@
+import pytest
+import torch
+from torch import Tensor
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.inpainting import inpaint
+from gan_inpaint.latent import STOPPED_BY, LatentReconstruction
+from gan_inpaint.losses import contextual, perceptual, psnr
+from gan_inpaint.prior import Prior
+from gan_inpaint.randomness import draw_latent, torch_rng
+
+SEARCH = {
+    "lam": 1e-5,
+    "norm": "l1",
+    "optimizer": "adam",
+    "lr": 0.1,
+    "steps": 20,
+    "tolerance": 0.0,
+    "patience": None,
+    "constraint": "none",
+    "radius": 1.0,
+}
+
+
+def case(prior: Prior, count: int) -> tuple[Tensor, Tensor]:
+    """Targets that the prior can make exactly, each with another mask."""
+    rng = torch_rng("case")
+    images = prior.generator(draw_latent(count, prior.nz, prior.latent, rng))
+    known = torch.rand(count, 1, prior.size, prior.size, generator=rng) > 0.4
+    return images, known
+
+
+def module(prior: Prior, **changes: object) -> LatentReconstruction:
+    images, known = case(prior, 3)
+    z = draw_latent(6, prior.nz, prior.latent, torch_rng("z"))
+    return LatentReconstruction(prior, images, known, z, **(SEARCH | changes))  # type: ignore[arg-type]
+
+
+def test_z_is_the_only_parameter(tiny_prior: Prior) -> None:
+    search = module(tiny_prior)
+    assert set(dict(search.named_parameters())) == {"z"}
+    assert search.z.shape == (6, 8)
+    optimizer = search.configure_optimizers()
+    assert [p is search.z for group in optimizer.param_groups for p in group["params"]] == [True]
+
+
+def test_the_networks_are_bit_identical_after_a_search(tiny_prior: Prior) -> None:
+    networks = {"g": tiny_prior.generator, "d": tiny_prior.discriminator}
+    before = {n: {k: v.clone() for k, v in m.state_dict().items()} for n, m in networks.items()}
+    inpaint(*case(tiny_prior, 2), tiny_prior, steps=10, lam=0.1)
+    for name, network in networks.items():
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, before[name][key])
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_the_objective_is_contextual_plus_lam_times_perceptual(
+    tiny_prior: Prior, norm: str
+) -> None:
+    images, known = case(tiny_prior, 3)
+    result = inpaint(images, known, tiny_prior, lam=0.3, norm=norm, steps=7)
+    generated = tiny_prior.generator(result.z)
+    context = contextual(generated, images, known.float(), norm)
+    realism = perceptual(tiny_prior.discriminator(generated), "bce")
+    torch.testing.assert_close(result.contextual, context, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(result.perceptual, realism, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(result.objective, context + 0.3 * realism, rtol=1e-4, atol=1e-6)
+
+
+def test_an_image_made_by_the_generator_is_recovered(digits: Prior) -> None:
+    images = digits.sample(6, seed=3)
+    known = torch.ones(1, 1, 32, 32, dtype=torch.bool)
+    known[..., 12:20, 12:20] = False
+    result = inpaint(images, known, digits, steps=300, restarts=4, norm="l2", lam=0.0)
+    found = psnr(result.images - images, (~known).float())
+    assert found.median() > 20, found
+
+
+def test_known_pixels_are_bit_equal(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 3)
+    images = images + 0.01 * torch.randn_like(images)
+    for options in ({}, {"blend": "poisson"}, {"estimate": "mean", "restarts": 3}):
+        result = inpaint(images, known, tiny_prior, steps=3, **options)
+        assert torch.equal(result.images[known], images[known])
+        assert not torch.equal(result.images[~known], images[~known])
+
+
+def test_what_is_in_the_hole_is_never_looked_at(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 3)
+    damaged = torch.where(known, images, torch.nan)
+    for options in ({}, {"candidates": 0}, {"blend": "poisson"}):
+        clean = inpaint(images, known, tiny_prior, steps=5, **options)
+        blind = inpaint(damaged, known, tiny_prior, steps=5, **options)
+        assert torch.equal(clean.images, blind.images)
+
+
+@pytest.mark.parametrize("candidates", [0, 32])
+def test_an_image_alone_gives_what_it_gives_in_a_batch(tiny_prior: Prior, candidates: int) -> None:
+    images, known = case(tiny_prior, 5)
+    options = {"steps": 15, "restarts": 2, "candidates": candidates, "patience": 5}
+    together = inpaint(images, known, tiny_prior, **options)
+    in_parts = inpaint(images, known, tiny_prior, batch_size=4, **options)
+    assert together.images.shape == in_parts.images.shape == images.shape
+    for i in range(5):
+        alone = inpaint(images[i : i + 1], known[i : i + 1], tiny_prior, **options)
+        for result, at in ((together, i), (in_parts, i)):
+            torch.testing.assert_close(alone.images[0], result.images[at], rtol=1e-4, atol=1e-4)
+            assert int(alone.restart[0]) == int(result.restart[at])
+            assert alone.stopped_by[0] == result.stopped_by[at]
+
+
+def test_the_best_iterate_is_returned_not_the_last(tiny_prior: Prior) -> None:
+    # a step so large that the search leaves every good place at once
+    images, known = case(tiny_prior, 4)
+    options = {"lr": 50.0, "constraint": "none", "candidates": 64, "lam": 0.0}
+    short = inpaint(images, known, tiny_prior, steps=1, **options)
+    long = inpaint(images, known, tiny_prior, steps=30, **options)
+    assert (long.objective <= short.objective).all()
+
+
+def test_gradients_do_not_accumulate(tiny_prior: Prior) -> None:
+    """Plain gradient descent, written out, takes the same path."""
+    images, known = case(tiny_prior, 1)
+    options = {"optimizer": "sgd", "lr": 0.5, "norm": "l2", "lam": 0.0, "constraint": "none"}
+    options |= {"candidates": 0, "patience": None, "tolerance": 0.0}
+    start = inpaint(images, known, tiny_prior, steps=1, **{**options, "lr": 1e-12}).z
+    z = start.clone()
+    for _ in range(5):
+        z.requires_grad_()
+        loss = contextual(tiny_prior.generator(z), images, known.float(), "l2").sum()
+        z = (z - 0.5 * torch.autograd.grad(loss, z)[0]).detach()
+    result = inpaint(images, known, tiny_prior, steps=5, **options)
+    torch.testing.assert_close(result.z, z, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("constraint", "latent"), [("ball", "normal"), ("clip", "uniform")])
+def test_the_constraint_holds_and_matches_the_prior(tmp_path, constraint: str, latent: str) -> None:
+    from conftest import save_tiny_prior
+
+    from gan_inpaint.prior import load_prior
+
+    prior = load_prior(save_tiny_prior(tmp_path / "p.safetensors", latent=latent))
+    images, known = case(prior, 3)
+    options = {"steps": 20, "lr": 1.0, "radius": 0.9, "candidates": 0, "restarts": 2}
+    for chosen in (constraint, "auto"):
+        z = inpaint(images, known, prior, constraint=chosen, **options).rows.z
+        inside = z.norm(dim=1) <= 0.9 * 8**0.5 + 1e-5 if latent == "normal" else z.abs() <= 1
+        assert inside.all()
+    free = inpaint(images, known, prior, constraint="none", **(options | {"steps": 60})).rows.z
+    assert free.abs().max() > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"steps": 5, "tolerance": 0.0, "patience": None}, "budget"),
+        ({"steps": 50, "tolerance": 1e9}, "tolerance"),
+        ({"steps": 500, "tolerance": 0.0, "patience": 3, "lr": 1e-12}, "plateau"),
+    ],
+)
+def test_every_row_says_why_it_stopped(tiny_prior: Prior, options: dict, reason: str) -> None:
+    result = inpaint(*case(tiny_prior, 2), tiny_prior, **options)
+    assert result.stopped_by == [reason] * 2
+    steps = {"budget": 5, "tolerance": 0, "plateau": 3}[reason]
+    assert result.steps.tolist() == [steps] * 2
+
+
+def test_rows_stop_one_by_one_and_the_others_go_on(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 4)
+    options = {"steps": 60, "norm": "l2", "lam": 0.0, "tolerance": 2e-2, "candidates": 0}
+    result = inpaint(images, known, tiny_prior, patience=None, **options)
+    assert len(set(result.steps.tolist())) > 1
+    for i in range(4):
+        alone = inpaint(images[i : i + 1], known[i : i + 1], tiny_prior, patience=None, **options)
+        assert int(alone.steps[0]) == int(result.steps[i])
+
+
+def test_a_row_that_is_not_finite_fails_alone(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 3)
+    expected = inpaint(images, known, tiny_prior, steps=5)
+    broken = images.clone()
+    broken[1] = torch.nan
+    result = inpaint(broken, known, tiny_prior, steps=5)
+    assert result.stopped_by[1] == "failed"
+    for i in (0, 2):
+        assert torch.equal(result.images[i], expected.images[i])
+        assert result.stopped_by[i] == expected.stopped_by[i]
+
+
+def test_restarts_are_starts_of_the_same_image_and_the_best_wins(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 3)
+    result = inpaint(images, known, tiny_prior, steps=10, restarts=4, candidates=0)
+    objective = result.rows.objective.view(3, 4)
+    assert len({round(v, 6) for v in objective[0].tolist()}) > 1
+    assert torch.equal(result.objective, objective.min(dim=1).values)
+    assert torch.equal(result.restart, objective.argmin(dim=1))
+    assert torch.equal(result.z, result.rows.z[torch.arange(3) * 4 + result.restart])
+    assert all(0 <= reason < len(STOPPED_BY) for reason in result.rows.stopped_by.tolist())
+
+
+def test_candidates_start_nearer_than_chance(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 4)
+    near = inpaint(images, known, tiny_prior, steps=1, candidates=256, lr=1e-9)
+    far = inpaint(images, known, tiny_prior, steps=1, candidates=0, lr=1e-9)
+    assert near.contextual.mean() < far.contextual.mean()
+
+
+def test_the_mean_estimate_is_the_average_over_restarts(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 2)
+    result = inpaint(images, known, tiny_prior, steps=3, restarts=3, estimate="mean")
+    expected = tiny_prior.generator(result.rows.z).unflatten(0, (2, 3)).mean(dim=1)
+    torch.testing.assert_close(result.generated, expected)
+
+
+def test_lam_zero_never_asks_the_discriminator_while_searching(tiny_prior: Prior) -> None:
+    calls = []
+    hook = tiny_prior.discriminator.register_forward_hook(lambda *_: calls.append(1))
+    inpaint(*case(tiny_prior, 2), tiny_prior, steps=9, lam=0.0)
+    assert len(calls) == 1  # for the report
+    inpaint(*case(tiny_prior, 2), tiny_prior, steps=9, lam=1e-9)
+    assert len(calls) > 9
+    hook.remove()
+
+
+def test_same_seed_same_result(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 2)
+    runs = [inpaint(images, known, tiny_prior, steps=9, candidates=0, seed=s) for s in (0, 0, 1)]
+    assert torch.equal(runs[0].images, runs[1].images)
+    assert not torch.equal(runs[0].z, runs[2].z)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"images": torch.zeros(1, 3, 16, 16)}, r"\(1, 3, 16, 16\).*1 channel.*size 16"),
+        ({"images": torch.zeros(1, 1, 32, 32)}, r"\(1, 1, 32, 32\).*1 channel.*size 16"),
+        ({"images": torch.zeros(1, 16, 16)}, r"give \(B, 1, 16, 16\)"),
+        ({"known": torch.ones(1, 1, 16, 16)}, "no hole"),
+        ({"known": torch.zeros(1, 1, 16, 16)}, "no known pixel"),
+        ({"known": torch.full((1, 1, 16, 16), 0.5)}, "other than 0"),
+        ({"known": torch.ones(2, 1, 16, 16)}, "known has shape"),
+        ({"options": {"norm": "l3"}}, "norm=l3: must be one of l1, l2"),
+        ({"options": {"lam": -1}}, "lam=-1.0: must be a number of at least 0"),
+        ({"options": {"lamb": 1}}, "unknown option 'lamb'"),
+        ({"options": {"restarts": 4, "candidates": 2}}, "candidates=2.*restarts=4"),
+    ],
+)
+def test_mistakes_are_named(tiny_prior: Prior, change: dict, words: str) -> None:
+    known = torch.ones(1, 1, 16, 16)
+    known[..., 4:8, 4:8] = 0
+    images = change.get("images", torch.zeros(1, 1, 16, 16))
+    with pytest.raises(InputError, match=words):
+        inpaint(images, change.get("known", known), tiny_prior, **change.get("options", {}))

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_inpaint import masks
+from gan_inpaint.errors import InputError
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_center() -> None:
+    known = masks.center(32, rng(), "a", side=0.5)
+    assert known.shape == (1, 32, 32)
+    assert known.dtype == torch.bool
+    assert int((~known).sum()) == 16 * 16
+    assert not known[0, 8:24, 8:24].any()
+
+
+@pytest.mark.parametrize("missing", ["left", "right", "top", "bottom", "any"])
+def test_half(missing: str) -> None:
+    known = masks.half(16, rng(), "a", missing=missing)
+    assert int(known.sum()) == 128
+    corner = {"left": (0, -1), "right": (0, 0), "top": (-1, 0), "bottom": (0, 0)}
+    if missing in corner:
+        assert known[0][corner[missing]]
+
+
+def test_random_misses_the_fraction_and_follows_its_generator() -> None:
+    known = masks.random(128, rng(), "a", missing=0.8)
+    assert abs(float((~known).float().mean()) - 0.8) < 0.02
+    assert torch.equal(known, masks.random(128, rng(), "b", missing=0.8))
+    assert not torch.equal(known, masks.random(128, np.random.default_rng(1), "a", missing=0.8))
+
+
+def test_lattice() -> None:
+    known = masks.lattice(16, rng(), "a", every=2)
+    assert float(known.float().mean()) == 0.25
+    assert known[0, 0, 0]
+
+
+def write_mask(path: Path, size: int = 16) -> Path:
+    pixels = np.zeros((size, size), np.uint8)
+    pixels[: size // 2] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_white_is_missing_in_a_file_of_any_size(tmp_path: Path, size: int) -> None:
+    path = str(write_mask(tmp_path / "mask.png", size))
+    known = masks.file(16, rng(), "a", path=path, invert=False)
+    assert not known[0, :8].any()
+    assert known[0, 8:].all()
+    assert torch.equal(~known, masks.file(16, rng(), "a", path=path, invert=True))
+
+
+def test_a_folder_of_masks_is_matched_by_name(tmp_path: Path) -> None:
+    write_mask(tmp_path / "masks" / "cat.png")
+    known = masks.file(16, rng(), "cat.jpg", path=str(tmp_path / "masks"), invert=False)
+    assert not known[0, 0, 0]
+    with pytest.raises(InputError, match=r"dog\.jpg.*dog\.png"):
+        masks.file(16, rng(), "dog.jpg", path=str(tmp_path / "masks"), invert=False)
+
+
+def test_a_mask_must_leave_something_to_do_and_to_go_by() -> None:
+    with pytest.raises(InputError, match="no hole"):
+        masks.check(torch.ones(1, 4, 4), "m")
+    with pytest.raises(InputError, match="no known pixel"):
+        masks.check(torch.zeros(1, 4, 4), "m")

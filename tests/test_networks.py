@@ -1,0 +1,57 @@
+import pytest
+import torch
+from torch import nn
+
+from gan_inpaint.networks import Discriminator, Generator, frozen, running_statistics_kept
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [16, 32, 64, 128, 256])
+def test_any_power_of_two_and_grey_or_colour(size: int, channels: int) -> None:
+    generator, discriminator = Generator(size, channels, 5, 2), Discriminator(size, channels, 2)
+    images = generator(torch.randn(2, 5))
+    assert images.shape == (2, channels, size, size)
+    assert images.abs().max() <= 1
+    assert discriminator(images).shape == (2,)
+
+
+@pytest.mark.parametrize("size", [8, 48, 100])
+def test_other_sizes_are_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="power of two"):
+        Generator(size, 1, 5, 2)
+
+
+def test_size_64_has_the_layers_of_the_tutorial() -> None:
+    shapes = {k: tuple(v.shape) for k, v in Generator(64, 3, 100, 64).named_parameters()}
+    assert shapes["main.0.weight"] == (100, 512, 4, 4)
+    assert shapes["main.12.weight"] == (64, 3, 4, 4)
+    shapes = {k: tuple(v.shape) for k, v in Discriminator(64, 3, 64).named_parameters()}
+    assert shapes["main.0.weight"] == (64, 3, 4, 4)
+    assert shapes["main.11.weight"] == (1, 512, 4, 4)
+
+
+@pytest.mark.parametrize("network", [Generator(16, 1, 8, 4), Discriminator(16, 1, 4)])
+def test_frozen_is_the_same_function_without_parameters(network: nn.Module) -> None:
+    x = torch.randn(6, 8) if isinstance(network, Generator) else torch.rand(6, 1, 16, 16)
+    for _ in range(3):
+        network(x)  # statistics that are not 0 and 1
+    copy = frozen(network)
+    assert not list(copy.parameters())
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in copy.modules())
+    expected = network.eval()(x)
+    torch.testing.assert_close(copy(x), expected, rtol=1e-4, atol=1e-5)
+    copy.train()  # nothing is left that could behave otherwise
+    torch.testing.assert_close(copy(x), expected, rtol=1e-4, atol=1e-5)
+    x.requires_grad_()
+    assert torch.autograd.grad(copy(x).sum(), x)[0].abs().sum() > 0
+
+
+def test_running_statistics_are_kept() -> None:
+    network = Discriminator(16, 1, 4)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    x = torch.rand(6, 1, 16, 16)
+    with running_statistics_kept(network):
+        inside = network(x)
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    assert torch.equal(inside, network(x)), "it must normalise by the batch all the same"
+    assert not torch.equal(before["main.3.running_mean"], network.main[3].running_mean)

@@ -1,0 +1,111 @@
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import save_tiny_prior, tiny_training
+from safetensors import safe_open
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.prior import BUNDLED, Prior, load_prior, save_prior
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    model = tiny_training()
+    save_prior(tmp_path / "p.safetensors", model.generator, model.discriminator, model.metadata())
+    prior = load_prior(tmp_path / "p.safetensors")
+    assert (prior.nz, prior.size, prior.channels, prior.latent) == (8, 16, 1, "normal")
+    z = torch.randn(4, 8)
+    images = model.generator.eval()(z)
+    torch.testing.assert_close(prior.generator(z), images, rtol=1e-2, atol=1e-2)
+    logit = model.discriminator.eval()(images)
+    torch.testing.assert_close(prior.discriminator(images), logit, rtol=1e-2, atol=1e-2)
+
+
+def test_the_networks_are_frozen_and_differentiable(tiny_prior: Prior) -> None:
+    for network in (tiny_prior.generator, tiny_prior.discriminator):
+        assert not list(network.parameters())
+        assert all(b.dtype == torch.float32 for b in network.buffers())
+    z = torch.randn(2, 8, requires_grad=True)
+    tiny_prior.discriminator(tiny_prior.generator(z)).sum().backward()
+    assert z.grad is not None
+    assert z.grad.abs().sum() > 0
+
+
+def test_the_file_is_described_by_strings(tiny_prior_file: Path) -> None:
+    with safe_open(tiny_prior_file, framework="pt") as file:
+        metadata = file.metadata()
+        prefixes = {key.split(".")[0] for key in file.keys()}  # noqa: SIM118
+    assert prefixes == {"generator", "discriminator"}
+    expected = "format architecture size channels nz ngf ndf latent loss dataset epoch images_seen"
+    assert set(expected.split()) | {"license"} == set(metadata)
+
+
+def test_latest_is_the_newest_trained_one_else_the_digits(tmp_path: Path) -> None:
+    assert load_prior("latest").name == "digits (bundled)"
+    for age, name in enumerate(("new", "old")):
+        path = tmp_path / "outputs" / "train" / name / "time" / "prior.safetensors"
+        save_tiny_prior(path)
+        os.utime(path, (time.time() - 100 * age,) * 2)
+    assert load_prior("latest").name == "outputs/train/new/time"
+
+
+def test_the_bundled_digits_are_small_and_described() -> None:
+    assert (BUNDLED / "digits.safetensors").stat().st_size < 2_000_000
+    assert "Training data" in (BUNDLED / "digits.md").read_text()
+    prior = load_prior("digits")
+    assert (prior.size, prior.channels) == (32, 1)
+    assert prior.metadata["ngf"] == prior.metadata["ndf"] == "32"
+    assert prior.metadata["dataset"] == "digits"
+
+
+def rewritten(path: Path, change: dict[str, str | None]) -> None:
+    """The file again with other metadata; None drops a key."""
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    for key, value in change.items():
+        if value is None:
+            del header["__metadata__"][key]
+        else:
+            header["__metadata__"][key] = value
+    new = json.dumps(header).encode()
+    path.write_bytes(len(new).to_bytes(8, "little") + new + raw[8 + length :])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"nz": None}, "lacks nz"),
+        ({"nz": "9"}, "disagree"),
+        ({"nz": "many"}, "nz"),
+        ({"size": "17"}, "size"),
+        ({"size": "32"}, "disagree"),
+        ({"channels": "-1"}, "channels"),
+        ({"ngf": "1000000000"}, "disagree"),
+        ({"latent": "cauchy"}, "latent"),
+    ],
+)
+def test_metadata_that_lies_is_refused(tmp_path: Path, change: dict, words: str) -> None:
+    path = save_tiny_prior(tmp_path / "p.safetensors")
+    rewritten(path, change)
+    with pytest.raises(InputError, match=words):
+        load_prior(path)
+
+
+def test_what_is_no_prior_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.safetensors").write_bytes(b"junk")
+    (tmp_path / "bad.ckpt").write_bytes(b"junk")
+    (tmp_path / "bad.txt").write_text("junk")
+    for source, words in {
+        "nowhere": "no such file, training run or bundled prior .*digits",
+        "empty": "neither prior.safetensors nor",
+        "bad.safetensors": "not a readable",
+        "bad.ckpt": "not a readable checkpoint",
+        "bad.txt": "a prior is a",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            load_prior(source)
