@@ -174,7 +174,7 @@ class AdversarialTraining(pl.LightningModule):
 
     def metadata(self) -> dict[str, Any]:
         """What a prior exported now says of itself."""
-        kept = "size channels nz ngf ndf latent loss dataset license".split()
+        kept = ["size", "channels", "nz", "ngf", "ndf", "latent", "loss", "dataset", "license"]
         return {
             "format": "gan_inpaint prior 1",
             "architecture": "dcgan",

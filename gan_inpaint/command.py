@@ -52,10 +52,9 @@ def command(
                 mistake = _mistake(problem, name)
                 if failed:
                     failed(directory, cfg, mistake or f"{type(problem).__name__}: {problem}")
-                if HydraConfig.get().mode != RunMode.MULTIRUN:
-                    raise
-                # raising would end the sweep: say it, remember it, let the others go on
-                _report(problem, mistake, f"job {HydraConfig.get().job.num}: ")
+                # raising would end a sweep: say it, remember it, let the other jobs go on
+                sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+                _report(problem, mistake, f"job {HydraConfig.get().job.num}: " if sweep else "")
 
         def main() -> None:
             _exit_codes[:] = [0]
@@ -90,7 +89,8 @@ def _mistake(problem: BaseException, name: str) -> str | None:
     while cause is not None:  # Hydra and OmegaConf wrap what a target or a resolver raises
         if isinstance(cause, InputError):
             return str(cause)
-        cause = cause.__cause__
+        wrapper = isinstance(cause, OmegaConfBaseException)
+        cause = cause.__cause__ or (cause.__context__ if wrapper else None)
     composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
     if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
         return None
@@ -145,6 +145,16 @@ _GROUPS = {
 }
 
 
+def _run_dir(resume: str | None, new: str) -> str:
+    """Where a training run goes; checked here, since Hydra creates the directory first of all."""
+    if resume is None:
+        return new
+    for needed in (".hydra/overrides.yaml", "checkpoints/last.ckpt"):
+        if not (Path(resume) / needed).is_file():
+            raise InputError(f"resume={resume}: not a training run, it has no {needed}")
+    return resume
+
+
 def _hydra_dir(resume: str | None) -> str:
     """Where Hydra keeps the config: a resume must not overwrite the run's own."""
     return ".hydra" if resume is None else ".hydra/resumed"
@@ -152,4 +162,4 @@ def _hydra_dir(resume: str | None) -> str:
 
 OmegaConf.register_new_resolver("help_text", _help_text, replace=True)
 OmegaConf.register_new_resolver("hydra_dir", _hydra_dir, replace=True)
-OmegaConf.register_new_resolver("run_dir", lambda run, new: run or new, replace=True)
+OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)

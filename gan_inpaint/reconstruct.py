@@ -47,7 +47,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     mask_name = HydraConfig.get().runtime.choices["mask"]
     prior = load_prior(settings.prior)
     shape = {"size": prior.size, "channels": prior.channels}
-    source = instantiate(settings.data, **shape, split=settings.split, prior=prior)
+    source = instantiate(settings.data)(**shape, split=settings.split, prior=prior)
     mask = instantiate(settings.mask)
     chosen = choose(len(source), settings.limit, settings.sample, settings.seed)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")

@@ -1,5 +1,6 @@
 """What a run shows while it goes on: progress, metrics.csv, W&B, snapshots of the training."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,8 @@ class MetricsFile(Logger):
         self.rows: list[dict[str, Any]] = []
         if path.is_file():
             self.rows = [
-                {key: float(value) for key, value in row.items() if value} for row in read_csv(path)
+                {key: json.loads(value) for key, value in row.items() if value}
+                for row in read_csv(path)
             ]
 
     @property
@@ -60,8 +62,7 @@ class MetricsFile(Logger):
         self.rows = [row for row in self.rows if row["step"] <= step]
 
     def save(self) -> None:
-        rows = [{**row, "step": int(row["step"])} for row in self.rows]
-        write_csv(self._path, rows, self._columns)
+        write_csv(self._path, self.rows, self._columns)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
 
     model = settings.model
-    source = instantiate(settings.data, size=model.size, channels=model.channels, split="train")
+    source = instantiate(settings.data)(size=model.size, channels=model.channels, split="train")
     pixels, problems = read_all(source)
     for problem in problems:
         print(f"skipped: {problem}")

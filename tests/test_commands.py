@@ -1,0 +1,446 @@
+"""The commands, run in this process; what they leave and what they say."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
+from PIL import Image
+from safetensors.torch import load_file
+
+from gan_inpaint.data import Digits
+from gan_inpaint.pictures import read_picture
+from gan_inpaint.prior import load_prior
+
+Run = Callable[..., Ran]
+FAST = ["logger=none", "steps=4", "candidates=8"]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# ---------------------------------------------------------------- train
+
+
+@pytest.fixture
+def training(run: Run, tmp_path: Path) -> list[str]:
+    """Arguments of a training that takes a second."""
+    write_pictures(tmp_path / "pictures", 40)
+    return [
+        *TINY,
+        "data=folder",
+        f"data.path={tmp_path / 'pictures'}",
+        "model.channels=1",
+        "batch_size=8",
+        "log_every=2",
+        "checkpoint.every_n_epochs=2",
+        "logger=none",
+    ]
+
+
+def test_a_training_run_leaves_what_the_reference_promises(
+    run: Run, training: list[str], tmp_path: Path
+) -> None:
+    ran = run("train", *training, "trainer.max_epochs=5")
+    assert ran.code == 0, ran.err
+    job = only(tmp_path / "outputs" / "train" / "folder", "*")
+    assert {p.name for p in (job / "checkpoints").iterdir()} == {
+        "epoch_002.ckpt",
+        "epoch_004.ckpt",
+        "last.ckpt",
+    }
+    for name in ("samples/epoch_002.png", "samples/epoch_004.png", "losses.png"):
+        assert Image.open(job / name).size[0] > 100
+        assert f"{job.name}/{name.split('/')[0]}" in ran.out
+    rows = table(job / "metrics.csv")
+    assert {"loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second"} <= set(rows[0])
+    assert (job / ".hydra" / "config.yaml").is_file()
+    assert not [p for p in job.rglob("*") if p.name.startswith(".") and p.is_file()]
+    prior = load_prior(job)
+    assert prior.metadata["epoch"] == "5"
+    assert int(prior.metadata["images_seen"]) == int(rows[-1]["step"]) * 8
+    # the same weights from every door
+    assert load_prior(job / "checkpoints" / "last.ckpt").metadata["size"] == "16"
+
+
+def test_resume_continues_in_the_run_with_its_own_settings(
+    run: Run, training: list[str], tmp_path: Path
+) -> None:
+    assert run("train", *training, "name=whole", "trainer.max_epochs=4").code == 0
+    assert run("train", *training, "name=part", "trainer.max_epochs=2").code == 0
+    part = only(tmp_path / "outputs" / "train" / "part", "*")
+    config = (part / ".hydra" / "config.yaml").read_text()
+    ran = run("train", f"resume={part}", "trainer.max_epochs=4")
+    assert ran.code == 0, ran.err
+    assert (part / ".hydra" / "config.yaml").read_text() == config
+    whole = only(tmp_path / "outputs" / "train" / "whole", "*")
+    assert only(tmp_path / "outputs" / "train" / "part", "*") == part
+    one, other = (load_file(job / "prior.safetensors") for job in (whole, part))
+    assert all(np.array_equal(one[key], other[key]) for key in one)
+    # a finished run only exports again
+    (part / "prior.safetensors").unlink()
+    before = (part / "metrics.csv").read_text()
+    assert run("train", f"resume={part}", "trainer.max_epochs=4").code == 0
+    again = load_file(part / "prior.safetensors")
+    assert all(np.array_equal(one[key], again[key]) for key in one)
+    assert (part / "metrics.csv").read_text() == before
+    assert load_prior(part).metadata == load_prior(whole).metadata
+
+
+def test_broken_pictures_are_named_and_the_others_train(
+    run: Run, training: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "pictures" / "bad.png").write_text("not a picture")
+    ran = run("train", *training, "trainer.max_epochs=1")
+    assert ran.code == 0, ran.err
+    assert "bad.png" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model.size=48"], "model.size=48.*power of two"),
+        (["model.channels=2"], "model.channels=2.*1 .*3"),
+        (["schedule.generator=0"], "schedule.generator=0"),
+        (["optimizer.generator.lr=-1"], "lr=-1"),
+        (["optimizer.generator.lr=abc"], "optimizer.generator.lr"),
+        (["ema.decay=1"], "ema.decay=1"),
+        (["batch_size=9999"], "batch_size=9999.*4500|batch_size=9999.*only"),
+        (["trainer.max_epochs=0"], "max_epochs=0"),
+        (["data=auto"], "data=auto"),
+        (["data=digitz"], "digitz.*digits"),
+        (["resume=nowhere"], "resume=nowhere: not a training run"),
+        (["+experiment=nope"], "nope.*dcgan"),
+        (["schedul.generator=2"], "schedul.*schedule"),
+        (["data=folder"], "data.path="),
+        (["loss=mse"], "loss=mse.*bce"),
+    ],
+)
+def test_mistakes_in_a_training(run: Run, arguments: list[str], words: str) -> None:
+    import re
+
+    ran = run("train", "logger=none", *arguments)
+    assert ran.code == 2
+    assert re.search(words, ran.sentence), ran.sentence
+    assert not Path("nowhere").exists()
+
+
+def test_a_resume_with_other_networks_says_which_has_which(
+    run: Run, training: list[str], tmp_path: Path
+) -> None:
+    assert run("train", *training, "trainer.max_epochs=1").code == 0
+    job = only(tmp_path / "outputs" / "train" / "folder", "*")
+    ran = run("train", f"resume={job}", "model.size=32", "trainer.max_epochs=2")
+    assert ran.code == 2
+    assert "size 16" in ran.sentence
+    assert "32" in ran.sentence
+
+
+# ---------------------------------------------------------------- reconstruct
+
+
+def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    pictures = write_pictures(tmp_path / "pictures", 3)
+    ran = run(
+        "reconstruct",
+        f"prior={prior}",
+        "data=folder",
+        f"data.path={pictures}",
+        "restarts=2",
+        "baselines=true",
+        *FAST,
+    )
+    assert ran.code == 0, ran.err
+    job = only(tmp_path / "outputs" / "reconstruct", "*")
+    rows = table(job / "results.csv")
+    expected = "image,name,restart,steps,stopped_by,objective,contextual,perceptual,psnr_hole,psnr"
+    assert list(rows[0]) == [*expected.split(","), "ssim", "psnr_hole_mean"]
+    assert [row["name"] for row in rows] == ["00.png", "01.png", "02.png"]
+    restarts = table(job / "restarts.csv")
+    assert list(restarts[0]) == [
+        "image",
+        "restart",
+        "steps",
+        "stopped_by",
+        "objective",
+        "psnr_hole",
+    ]
+    assert len(restarts) == 6
+    for row in rows:
+        mine = [r for r in restarts if r["image"] == row["image"]]
+        best = min(mine, key=lambda r: float(r["objective"]))
+        assert best["restart"] == row["restart"]
+        assert float(best["psnr_hole"]) == pytest.approx(float(row["psnr_hole"]), abs=1e-3)
+    summary = json.loads((job / "summary.json").read_text())
+    expected = "status error lam lr norm prior data mask seed images restarts seconds image_steps"
+    assert set(expected.split()) | {"image_steps_per_second", "psnr_hole"} <= set(summary)
+    assert summary["images"] == 3
+    assert summary["image_steps"] == sum(int(r["steps"]) for r in restarts)
+    mean = np.mean([float(row["psnr_hole"]) for row in rows])
+    assert summary["psnr_hole"] == pytest.approx(mean)
+    assert load_file(job / "latents.safetensors")["z"].shape == (3, 8)
+    for i in range(3):
+        source = read_picture(pictures / f"{i:02}.png", 16, 1, grey=False)[0]
+        result = np.asarray(Image.open(job / "images" / f"{i:05}.png"))
+        known = np.asarray(Image.open(job / "known" / f"{i:05}.png")) == 255
+        assert known.sum() == 16 * 16 - 8 * 8
+        assert np.array_equal(result[known], source[known]), "known pixels are bit-equal"
+        assert not np.array_equal(result[~known], source[~known])
+        hole = (result.astype(float) - source)[~known] / 127.5
+        assert 10 * np.log10(4 / (hole**2).mean()) == pytest.approx(
+            float(rows[i]["psnr_hole"]), abs=0.1
+        )
+    assert Image.open(job / "grid.png").size == (3 * 66 - 2, 3 * 66 - 2)
+    assert Image.open(job / "losses.png").size[0] > 100
+    assert [int(row["step"]) for row in table(job / "metrics.csv")] == [4]
+
+
+def test_without_ground_truth_nothing_is_measured(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    pictures = write_pictures(tmp_path / "pictures", 2)
+    arguments = [f"prior={prior}", "data=folder", f"data.path={pictures}", "data.truth=false"]
+    assert run("reconstruct", *arguments, *FAST).code == 0
+    job = only(tmp_path / "outputs" / "reconstruct", "*")
+    assert {row["psnr_hole"] for row in table(job / "results.csv")} == {""}
+    assert "psnr_hole" not in json.loads((job / "summary.json").read_text())
+    assert Image.open(job / "grid.png").size[0] == 2 * 66 - 2
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_grey_and_colour_pictures_in_a_colour_prior(run: Run, tmp_path: Path, mode: str) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors", channels=3)
+    pictures = write_pictures(tmp_path / "pictures", 2, mode=mode)
+    arguments = [f"prior={prior}", "data=folder", f"data.path={pictures}", "blend=poisson"]
+    assert run("reconstruct", *arguments, *FAST).code == 0
+    job = only(tmp_path / "outputs" / "reconstruct", "*")
+    assert Image.open(job / "images" / "00000.png").mode == "RGB"
+
+
+def test_bad_pictures_and_masks_are_rows_and_the_others_are_done(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    pictures = write_pictures(tmp_path / "pictures", 4)
+    (pictures / "01.png").write_text("not a picture")
+    for name, value in (("00", 0), ("02", 128), ("03", 128)):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[:4] = value
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
+    arguments = [f"prior={prior}", "data=folder", f"data.path={pictures}", "mask=file"]
+    ran = run("reconstruct", *arguments, f"mask.path={tmp_path / 'masks'}", "batch_size=2", *FAST)
+    assert ran.code == 0, ran.err
+    assert "01.png" in ran.err
+    assert "00.png has no hole" in ran.err
+    job = only(tmp_path / "outputs" / "reconstruct", "*")
+    rows = table(job / "results.csv")
+    assert [row["stopped_by"] == "failed" for row in rows] == [True, True, False, False]
+    assert [row["image"] for row in rows] == ["0", "1", "2", "3"]
+    assert sorted(p.name for p in (job / "images").iterdir()) == ["00002.png", "00003.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prior=nowhere"], "prior=nowhere: no such .*digits"),
+        (["prior=empty"], "prior=empty.*prior.safetensors"),
+        (["lam=abc"], "lam=abc"),
+        (["lam=-1"], "lam=-1.0: must be .* at least 0"),
+        (["lam=nan"], "lam=nan"),
+        (["norm=l3"], "norm=l3: must be one of l1, l2"),
+        (["lamb=1"], "lamb: .*did you mean lam"),
+        (["mask=round"], "round.*center"),
+        (["mask.side=0"], "no hole"),
+        (["mask.side=1"], "no known pixel"),
+        (["mask.sid=1"], "mask.sid"),
+        (["data=folder"], "data.path="),
+        (["data=folder", "data.path=empty"], "empty.*folder is empty"),
+        (["data=folder", "data.path=missing"], "missing: there is no such"),
+        (["data=folder", "data.path=red"], r"3 channels.*1 channel"),
+        (["mask=file"], "mask.path="),
+        (["mask=file", "mask.path=missing.png"], "missing.png.*no such"),
+        (["steps=0"], "steps=0"),
+        (["limit=0"], "limit=0"),
+        (["steps=1.5"], "steps=1.5"),
+        (["logger=tensorboard"], "logger=tensorboard.*wandb, none"),
+    ],
+)
+def test_mistakes_in_a_reconstruction(
+    run: Run, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    import re
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "red").mkdir()
+    Image.new("RGB", (16, 16), (255, 0, 0)).save(tmp_path / "red" / "a.png")
+    tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
+    ran = (
+        run("reconstruct", f"prior={tiny}", "data=generated", "data.count=2", *FAST, *arguments)
+        if not arguments[0].startswith("data=")
+        else run("reconstruct", f"prior={tiny}", *FAST, *arguments)
+    )
+    assert ran.code == 2
+    said = ran.err
+    assert re.search(words, said), said
+    assert ran.sentence
+    summaries = list((tmp_path / "outputs").glob("reconstruct/*/summary.json"))
+    for path in summaries:
+        assert json.loads(path.read_text())["status"] == "failed"
+
+
+def test_a_defect_is_shown_as_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("gan_inpaint.inpainting.search", broken)
+    tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
+    ran = run("reconstruct", f"prior={tiny}", "data=generated", *FAST)
+    assert ran.code == 1
+    assert "Traceback" in ran.err
+
+
+# ---------------------------------------------------------------- sweeps
+
+
+def test_a_sweep_over_all_three_is_compared(run: Run, tmp_path: Path) -> None:
+    tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={tiny}", "data=generated", "data.count=4", *FAST]
+    ran = run("reconstruct", "-m", "lam=1e-5,1e-6", "lr=0.01,0.1", "norm=l1,l2", *arguments)
+    assert ran.code == 0, ran.err
+    sweep = only(tmp_path / "multirun", "*")
+    rows = table(sweep / "comparison.csv")
+    assert list(rows[0])[:9] == [
+        "job",
+        "status",
+        "error",
+        "lam",
+        "lr",
+        "norm",
+        "prior",
+        "data",
+        "mask",
+    ]
+    assert len({(row["lam"], row["lr"], row["norm"]) for row in rows}) == 8
+    assert [row["job"] for row in rows] == [str(i) for i in range(8)]
+    for row in rows:
+        mine = [float(r["psnr_hole"]) for r in table(sweep / row["job"] / "results.csv")]
+        assert float(row["psnr_hole"]) == pytest.approx(np.mean(mine))
+    assert Image.open(sweep / "comparison.png").size[0] > 500
+    page = (sweep / "index.html").read_text()
+    assert page.count("<tr") == 9
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert str(sweep.name) in ran.out
+    assert "index.html" in ran.out
+
+
+def test_a_failed_job_is_a_row_and_the_others_go_on(run: Run, tmp_path: Path) -> None:
+    tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={tiny}", "data=generated", "data.count=2", *FAST]
+    ran = run("reconstruct", "-m", "norm=l1,l3,l2", "lam=1e-5,abc", *arguments)
+    assert ran.code == 2
+    rows = table(only(tmp_path / "multirun", "*") / "comparison.csv")
+    assert [row["status"] for row in rows] == ["done"] + ["failed"] * 3 + ["done", "failed"]
+    assert "norm=l3" in rows[2]["error"]
+    assert "lam=abc" in rows[1]["error"]
+    assert rows[2]["norm"] == "l3"
+    assert "norm=l3" in ran.out
+    page = (only(tmp_path / "multirun", "*") / "index.html").read_text()
+    assert "must be one of l1, l2" in page
+
+
+def test_compare_makes_the_comparison_again(run: Run, tmp_path: Path) -> None:
+    tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
+    assert (
+        run(
+            "reconstruct", "-m", "lam=0,1", f"prior={tiny}", "data=generated", "data.count=2", *FAST
+        ).code
+        == 0
+    )
+    sweep = only(tmp_path / "multirun", "*")
+    before = (sweep / "comparison.csv").read_bytes()
+    for name in ("comparison.csv", "comparison.png", "index.html"):
+        (sweep / name).unlink()
+    ran = run("compare", f"sweep={sweep}")
+    assert ran.code == 0, ran.err
+    assert (sweep / "comparison.csv").read_bytes() == before
+    assert (sweep / "index.html").is_file()
+    assert run("compare", "sweep=nowhere").code == 2
+    assert run("compare").code == 2
+
+
+def test_names_cannot_become_markup(run: Run, tmp_path: Path) -> None:
+    tiny = save_tiny_prior(tmp_path / "<script>alert(1)<" / "tiny.safetensors")
+    arguments = ["-m", f"prior='{tiny}'", "data=generated", "data.count=2", "lam=0,1"]
+    assert run("reconstruct", *arguments, *FAST).code == 0
+    page = (only(tmp_path / "multirun", "*") / "index.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+# ---------------------------------------------------------------- from the shell
+
+
+def shell(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_the_advertised_sweep_works_verbatim_and_says_which_prior(tmp_path: Path) -> None:
+    """Without training, hence with the bundled digits; shortened by two keys."""
+    ran = shell("gan_inpaint.reconstruct", "-m", "lam=1e-4,1e-5,1e-6", "limit=2", "steps=3")
+    assert ran.returncode == 0, ran.stderr
+    assert "prior: digits (bundled)" in ran.stdout
+    assert "W&B: offline" in ran.stdout
+    sweep = only(tmp_path / "multirun", "*")
+    lams = [float(row["lam"]) for row in table(sweep / "comparison.csv")]
+    assert lams == [1e-4, 1e-5, 1e-6]
+    names = {row["name"] for row in table(sweep / "0" / "results.csv")}
+    assert names == set(Digits(32, 1, "val").names[:2])
+
+
+def test_train_from_the_shell_then_reconstruct_takes_the_newest(tmp_path: Path) -> None:
+    arguments = ["model.ngf=4", "model.ndf=4", "trainer.max_epochs=1", "batch_size=500"]
+    ran = shell("gan_inpaint.train", "+experiment=dcgan", "logger=none", *arguments)
+    assert ran.returncode == 0, ran.stderr
+    job = only(tmp_path / "outputs" / "train" / "dcgan", "*")
+    ran = shell("gan_inpaint.reconstruct", "limit=2", "logger=none", "steps=3")
+    assert ran.returncode == 0, ran.stderr
+    assert f"prior: outputs/train/dcgan/{job.name}" in ran.stdout
+    assert "pictures of digits" in ran.stdout
+
+
+@pytest.mark.parametrize("name", ["train", "reconstruct", "compare"])
+def test_help_shows_the_commented_keys_without_heavy_imports(name: str) -> None:
+    ran = shell(f"gan_inpaint.{name}", "--help")
+    assert ran.returncode == 0
+    assert f"python -m gan_inpaint.{name}" in ran.stdout
+    assert "#" in ran.stdout
+    code = (
+        f"import sys; sys.argv[1:] = ['--help']\nimport gan_inpaint.{name} as m\n"
+        "try: m.main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'pytorch_lightning', 'wandb', 'matplotlib', 'scipy'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_one_line_and_exit_2_from_the_shell() -> None:
+    ran = shell("gan_inpaint.reconstruct", "norm=l3")
+    assert ran.returncode == 2
+    assert ran.stderr == "error: norm=l3: must be one of l1, l2\n"

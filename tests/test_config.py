@@ -1,0 +1,108 @@
+"""Every config of every group composes, is valid, and says what its keys mean."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra._internal.utils import _locate
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+import gan_inpaint.command  # noqa: F401  (registers the resolvers)
+from gan_inpaint.config import (
+    CONF,
+    ReconstructSettings,
+    SearchSettings,
+    TrainSettings,
+    search_settings,
+    validated,
+)
+
+GROUPS = {
+    "train": {"data": "", "model": "", "trainer": "", "experiment": "+"},
+    "reconstruct": {"data": "", "mask": "", "recipe": "+"},
+}
+CHOICES = [
+    (command, f"{plus}{group}={file.stem}")
+    for command, groups in GROUPS.items()
+    for group, plus in groups.items()
+    for file in sorted((CONF / group).glob("*.yaml"))
+]
+
+
+def composed(command: str, *overrides: str):  # type: ignore[no-untyped-def]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose(command, overrides=list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        cfg = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+        return validated(cfg, {"train": TrainSettings, "reconstruct": ReconstructSettings}[command])
+
+
+@pytest.mark.parametrize(("command", "choice"), CHOICES)
+def test_every_choice_composes_and_its_target_exists(command: str, choice: str) -> None:
+    settings = composed(command, choice)
+    for group in ("data", "mask", "trainer"):
+        if hasattr(settings, group):
+            assert callable(_locate(getattr(settings, group)["_target_"]))
+
+
+def test_every_config_file_belongs_to_a_group_that_is_tested() -> None:
+    found = {p.parent.name for p in CONF.rglob("*.yaml")} - {CONF.name}
+    assert found == {group for groups in GROUPS.values() for group in groups}
+
+
+def test_no_group_takes_the_name_of_a_knob() -> None:
+    knobs = {"lam", "lr", "norm", "optimizer", "prior", "schedule", "ema", "checkpoint", "loss"}
+    assert not knobs & {p.name for p in CONF.iterdir()}
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda p: str(p.stem))
+def test_every_default_has_a_comment(file: Path) -> None:
+    """In experiments and recipes the heading says it: they are differences."""
+    text = file.read_text().partition("\nhydra:")[0]
+    assert "#" in text
+    if file.parent.name in ("experiment", "recipe"):
+        return
+    lines = [line for line in text.splitlines() if re.match(r"^[a-z_]+: *\S", line)]
+    uncommented = [
+        line for line in lines if "#" not in line and not line.startswith(("_", "size", "seed"))
+    ]
+    assert not uncommented
+    yaml.safe_load(text)
+
+
+def test_the_2017_experiment_is_what_it_says_and_leaves_the_data_alone() -> None:
+    plain, settings = composed("train"), composed("train", "+experiment=lacaille2017")
+    assert (settings.schedule.discriminator, settings.schedule.generator) == (30, 10)
+    assert (settings.optimizer.discriminator.lr, settings.optimizer.discriminator.beta1) == (
+        1e-3,
+        0.9,
+    )
+    assert (settings.optimizer.generator.lr, settings.optimizer.generator.beta1) == (5e-4, 0.6)
+    assert settings.model.latent == "uniform"
+    assert settings.data == plain.data
+    folder = composed("train", "+experiment=lacaille2017", "data=folder", "data.path=x")
+    assert folder.data["_target_"] == "gan_inpaint.data.Folder"
+    assert (folder.model.size, folder.model.channels) == (64, 3)
+
+
+def test_the_2017_recipe() -> None:
+    settings = composed("reconstruct", "+recipe=lacaille2017")
+    assert (settings.norm, settings.optimizer, settings.lr) == ("l2", "sgd", 0.9)
+    assert settings.tolerance == 1e-4
+
+
+def test_the_command_and_the_function_share_their_defaults() -> None:
+    from_command = composed("reconstruct")
+    from_function = search_settings({})
+    for key in SearchSettings.__dataclass_fields__:
+        assert getattr(from_command, key) == getattr(from_function, key)
+
+
+def test_small_numbers_are_numbers() -> None:
+    assert composed("reconstruct", "lam=1e-6").lam == 1e-6
+    assert composed("reconstruct", "lam=0").lam == 0
