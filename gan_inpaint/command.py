@@ -30,19 +30,17 @@ _exit_codes = [0]  # of the jobs that ran in this process; the command's is the 
 
 
 def command(
-    schema: type, failed: Callable[[Path, DictConfig, str], None] | None = None
+    name: str, schema: type, failed: Callable[[Path, DictConfig, str], None] | None = None
 ) -> Callable[[Callable[[Any, Path], None]], Callable[[], None]]:
-    """Turn ``job(settings, directory)`` into a command configured by conf/<its module>.yaml.
+    """Turn ``job(settings, directory)`` into a command.
 
     Args:
+        name: of its module and of its YAML file in ``conf``.
         schema: dataclass of its root keys; ``job`` gets an instance.
         failed: called with the job's directory, config and error when a job fails, to record it.
     """
 
     def decorate(job: Callable[[Any, Path], None]) -> Callable[[], None]:
-        # run with `python -m`, the module is called __main__ and its file tells its name
-        name = Path(sys.modules[job.__module__].__file__ or "").stem
-
         @hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")
         def task(cfg: DictConfig) -> None:
             directory = Path(HydraConfig.get().runtime.output_dir)

@@ -7,7 +7,7 @@ from gan_inpaint.config import CompareSettings
 from gan_inpaint.errors import InputError
 
 
-@command(CompareSettings)
+@command("compare", CompareSettings)
 def main(settings: CompareSettings, directory: Path) -> None:
     """Write comparison.csv, comparison.png and index.html in the sweep's directory; print them."""
     from gan_inpaint import report

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from gan_inpaint.config import ModelSettings
@@ -83,7 +83,7 @@ def save_prior(
             kept = value.detach().cpu()
             tensors[f"{prefix}.{key}"] = (kept.half() if kept.ndim > 1 else kept).contiguous()
     with atomic(path) as temporary:
-        save_file(tensors, temporary, {key: str(value) for key, value in metadata.items()})
+        temporary.write_bytes(save(tensors, {key: str(value) for key, value in metadata.items()}))
 
 
 def load_prior(source: str | Path) -> Prior:

@@ -31,7 +31,7 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
     write_json(directory / "summary.json", {"status": "failed", "error": error, **asked})
 
 
-@command(ReconstructSettings, failed=record_failure)
+@command("reconstruct", ReconstructSettings, failed=record_failure)
 def main(settings: ReconstructSettings, directory: Path) -> None:
     """Reconstruct the pictures of ``data``; everything it leaves is in ``directory``."""
     from hydra.utils import instantiate

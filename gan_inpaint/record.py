@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
@@ -140,7 +140,7 @@ class Record:
         missing = torch.full_like(first, torch.nan)
         z = torch.stack([self._codes.get(number, missing) for number in range(len(self._rows))])
         with atomic(self._directory / "latents.safetensors") as temporary:
-            save_file({"z": z}, temporary)
+            temporary.write_bytes(save({"z": z}))
         image_steps = sum(row["steps"] for row in self._restarts)
         summary = {
             **about,

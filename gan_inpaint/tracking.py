@@ -90,6 +90,9 @@ def wandb_logger(
         mode=mode,  # type: ignore[arg-type]
         settings=wandb.Settings(silent=True, console="off"),
     )
+    # WandbLogger defines its x axis only for runs that it starts itself
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
     if mode == "offline":
         kept = os.path.relpath(Path(run.dir).parent)
         print(f"W&B: offline (no key or no server); upload later with: wandb sync {kept}")

@@ -15,7 +15,7 @@ from gan_inpaint.config import TrainSettings, validated
 from gan_inpaint.errors import InputError
 
 
-@command(TrainSettings)
+@command("train", TrainSettings)
 def main(settings: TrainSettings, directory: Path) -> None:
     """Train on the pictures of ``data``; everything it leaves is in ``directory``."""
     if settings.resume:

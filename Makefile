@@ -1,0 +1,37 @@
+# Everything happens in .venv; delete it (make clean) to start over.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
+LAMBDAS := 1e-4,1e-5,1e-6
+
+.PHONY: help demo test check clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+demo: .venv/installed  ## train on digits, sweep lam over digits it never saw, compare (minutes)
+	$(BIN)/python -m gan_inpaint.train +experiment=dcgan
+	$(BIN)/python -m gan_inpaint.reconstruct -m lam=$(LAMBDAS) \
+		limit=64 restarts=8 estimate=mean baselines=true
+
+test: check  ## lint, type-check, run the tests
+	$(BIN)/pytest
+
+check: .venv/developed  ## lint and type-check only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:  ## remove the environment and caches (not outputs/ and multirun/)
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/developed: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) --editable '.[dev]'
+	touch $@ .venv/installed
