@@ -12,7 +12,7 @@ help:  ## list the targets
 demo: .venv/installed  ## train on digits, sweep lam over digits it never saw, compare (minutes)
 	$(BIN)/python -m gan_inpaint.train +experiment=dcgan
 	$(BIN)/python -m gan_inpaint.reconstruct -m lam=$(LAMBDAS) \
-		limit=64 restarts=8 estimate=mean baselines=true
+		limit=64 restarts=8 baselines=true
 
 test: check  ## lint, type-check, run the tests
 	$(BIN)/pytest

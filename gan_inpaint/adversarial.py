@@ -79,7 +79,7 @@ class AdversarialTraining(pl.LightningModule):
         self._schedule, self._optimizer, self._log_every = schedule, optimizer, log_every
         self._latent = (batch_size, nz, latent)
         self._seed = seed
-        self.last_row: dict[str, float] = {}
+        self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Two Adams, the discriminator's first."""
@@ -159,9 +159,9 @@ class AdversarialTraining(pl.LightningModule):
         row["images_per_second"] = self._images / seconds
         if self._g_count:
             row["loss/g"] = self._g_sum.item() / self._g_count
+        self.history.append(row)
         for logger in self.loggers:
             logger.log_metrics({**row, "epoch": self.current_epoch}, step=self._d_steps)
-        self.last_row = row
         self._start_row()
 
     @torch.no_grad()

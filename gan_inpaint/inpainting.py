@@ -34,6 +34,7 @@ class Result:
         restart: ``(B,)``, the index of the winner.
         stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
         rows: every restart, those of one image being neighbours.
+        history: how the losses fell: a row every few steps, means over images and restarts.
     """
 
     images: Tensor
@@ -46,6 +47,7 @@ class Result:
     restart: Tensor
     stopped_by: list[str]
     rows: Rows
+    history: list[dict[str, float]]
 
 
 def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Result:
@@ -89,7 +91,6 @@ def search(
     settings: SearchSettings,
     loggers: Sequence[pl.loggers.Logger] = (),
     callbacks: Sequence[pl.Callback] = (),
-    first_step: int = 0,
 ) -> Result:
     """``inpaint`` for one batch: ``known`` is bool ``(B, 1, H, W)``, the settings are complete."""
     constraint = settings.constraint
@@ -111,7 +112,6 @@ def search(
         patience=settings.patience,
         constraint=settings.constraint,
         radius=settings.radius,
-        first_step=first_step,
     )
     with _quiet_lightning():
         trainer = pl.Trainer(
@@ -125,7 +125,7 @@ def search(
         )
         trainer.fit(module)
     rows = Rows(*(getattr(module.best, field.name).cpu() for field in fields(Rows)))
-    return _best_of(rows, prior, images, known, settings.estimate, settings.blend)
+    return _best_of(rows, module.history, prior, images, known, settings)
 
 
 def starting_points(
@@ -164,7 +164,12 @@ def starting_points(
 
 
 def _best_of(
-    rows: Rows, prior: Prior, images: Tensor, known: Tensor, estimate: str, blend: str
+    rows: Rows,
+    history: list[dict[str, float]],
+    prior: Prior,
+    images: Tensor,
+    known: Tensor,
+    settings: SearchSettings,
 ) -> Result:
     count = len(images)
     restarts = len(rows.z) // count
@@ -174,14 +179,14 @@ def _best_of(
     winner = rows[torch.arange(count) * restarts + restart]
     with torch.no_grad():
         generated = torch.cat([prior.generator(part) for part in winner.z.split(256)])
-        if estimate == "mean" and restarts > 1:
+        if settings.estimate == "mean" and restarts > 1:
             every = torch.cat([prior.generator(part) for part in rows.z.split(256)])
             # all failed: the winner's picture stands, marked as failed
             weight = torch.where(objective.isfinite().any(1, True), objective.isfinite(), True)
             every = every.unflatten(0, (count, restarts)) * weight[:, :, None, None, None]
             generated = every.sum(dim=1) / weight.sum(dim=1)[:, None, None, None]
     filling = generated
-    if blend == "poisson":
+    if settings.blend == "poisson":
         filling = torch.from_numpy(poisson(generated.numpy(), images.numpy(), known[:, 0].numpy()))
     return Result(
         images=torch.where(known, images, filling),
@@ -194,6 +199,7 @@ def _best_of(
         restart=restart,
         stopped_by=[STOPPED_BY[reason] for reason in winner.stopped_by],
         rows=rows,
+        history=history,
     )
 
 
@@ -205,7 +211,33 @@ def _joined(parts: list[Result]) -> Result:
             return Rows(*(join([getattr(v, f.name) for v in values]) for f in fields(Rows)))
         return [item for value in values for item in value]
 
-    return Result(*(join([getattr(part, f.name) for part in parts]) for f in fields(Result)))
+    joined = Result(*(join([getattr(part, f.name) for part in parts]) for f in fields(Result)))
+    joined.history = mean_history([(len(part.images), part.history) for part in parts])
+    return joined
+
+
+def mean_history(parts: Sequence[tuple[int, list[dict[str, float]]]]) -> list[dict[str, float]]:
+    """One history for images that were searched in several batches.
+
+    Args:
+        parts: number of images and history of each batch; one that ended early keeps its values.
+
+    Example:
+        >>> one, three = [{"step": 10, "objective": 4.0}], [{"step": 10, "objective": 0.0}]
+        >>> mean_history([(1, one), (3, three)])
+        [{'step': 10, 'objective': 1.0}]
+    """
+    total = sum(count for count, _ in parts)
+    longest = max((history for _, history in parts), key=len)
+    return [
+        {
+            key: row[key]
+            if key == "step"
+            else sum(n * history[min(i, len(history) - 1)][key] for n, history in parts) / total
+            for key in row
+        }
+        for i, row in enumerate(longest)
+    ]
 
 
 def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:

@@ -86,7 +86,10 @@ class LatentReconstruction(pl.LightningModule):
         patience: see above; None never stops.
         constraint, radius: see ``constrained``; applied after every update.
         updates_per_step: z updates in one ``training_step``, which hides Lightning's overhead.
-        first_step: number of the first step in the logs: batches of images follow each other.
+
+    Attributes:
+        best: the state of every row, filled as the search goes on.
+        history: a row of means a ``training_step``: ``step`` and ``METRICS``.
     """
 
     images: Tensor
@@ -110,7 +113,6 @@ class LatentReconstruction(pl.LightningModule):
         constraint: str,
         radius: float,
         updates_per_step: int = 10,
-        first_step: int = 0,
     ):
         super().__init__()
         self.automatic_optimization = False
@@ -140,8 +142,7 @@ class LatentReconstruction(pl.LightningModule):
         self.tolerance, self.patience = tolerance, patience
         self.constraint, self.radius = constraint, radius
         self._optimizer, self._lr, self._updates = optimizer, lr, updates_per_step
-        self._first_step = first_step
-        self.last_row: dict[str, float] = {}
+        self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam or plain SGD over z."""
@@ -221,15 +222,16 @@ class LatentReconstruction(pl.LightningModule):
 
     def _log_row(self, step: int) -> None:
         """Means over all rows of their best so far: a row that has stopped keeps its values."""
-        self.last_row = {
+        means = {
             "objective": self.best.objective.mean().item(),
             "contextual": self.best.contextual.mean().item(),
             "perceptual": self.best.perceptual.mean().item(),
             "gradient_norm": self._gradient_norm.item(),
             "searching": int((self.best.stopped_by == _RUNNING).sum()),
         }
+        self.history.append({"step": step, **means})
         for logger in self.loggers:
-            logger.log_metrics(self.last_row, step=self._first_step + step)
+            logger.log_metrics(means, step=step)
 
     @torch.no_grad()
     def on_train_end(self) -> None:

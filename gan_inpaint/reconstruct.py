@@ -37,12 +37,13 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     from hydra.utils import instantiate
 
     from gan_inpaint.data import choose, mean_image
-    from gan_inpaint.inpainting import search
+    from gan_inpaint.files import write_csv
+    from gan_inpaint.inpainting import mean_history, search
     from gan_inpaint.latent import METRICS
     from gan_inpaint.prior import load_prior
     from gan_inpaint.record import Record
     from gan_inpaint.report import draw_losses
-    from gan_inpaint.tracking import MetricsFile, progress_bar, wandb_logger
+    from gan_inpaint.tracking import progress_bar, wandb_logger
 
     mask_name = HydraConfig.get().runtime.choices["mask"]
     prior = load_prior(settings.prior)
@@ -54,7 +55,8 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     print(f"data: {len(chosen)} of {len(source)} pictures of {source.dataset}; mask: {mask_name}")
 
     record = Record(directory, source.truth, mean_image(prior) if settings.baselines else None)
-    metrics = MetricsFile(directory / "metrics.csv", METRICS)
+    histories = []
+    parts = range(0, len(chosen), settings.images_at_once)
     with (
         wandb_logger(
             settings.logger,
@@ -66,7 +68,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
         ) as wandb,
         progress_bar("searching", len(chosen) * settings.steps) as bar,
     ):
-        for part, first in enumerate(range(0, len(chosen), settings.images_at_once)):
+        for first in parts:
             indices = chosen[first : first + settings.images_at_once]
             batch = read_batch(source, indices, first, mask, settings.seed, record)
             if batch is None:
@@ -78,10 +80,11 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
                 batch.images,
                 batch.known,
                 settings,
-                loggers=[metrics, wandb] if wandb else [metrics],
+                # several parts would draw their curves over each other
+                loggers=[wandb] if wandb and len(parts) == 1 else [],
                 callbacks=[bar],
-                first_step=part * settings.steps,
             )
+            histories.append((len(batch.numbers), result.history))
             record.add(batch, result, time.perf_counter() - started, prior)
         if not record.searched:
             raise InputError("none of the pictures could be done; the lines above say why")
@@ -99,10 +102,13 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
                 "restarts": settings.restarts,
             }
         )
-        metrics.save()
+        history = mean_history(histories)
+        write_csv(directory / "metrics.csv", history, ("step", *METRICS))
         curves = {"objective": "objective", "contextual": "contextual"}
-        draw_losses(directory / "losses.png", metrics.rows, curves, "step", smoothed=False)
+        draw_losses(directory / "losses.png", history, curves, "step", smoothed=False)
         if wandb:
+            for row in history if len(parts) > 1 else ():
+                wandb.log_metrics({key: row[key] for key in METRICS}, step=int(row["step"]))
             wandb.experiment.summary.update(summary)
             wandb.log_image("reconstructions", [record.grid()])
 

@@ -70,6 +70,7 @@ class Record:
         """Measure a batch and write its pictures."""
         self._seconds += seconds
         hole = (~batch.known).float()
+        average = self._add_restarts(batch, result, hole, prior)
         columns: dict[str, list] = {
             "image": batch.numbers,
             "name": batch.names,
@@ -86,32 +87,37 @@ class Record:
             columns["psnr"] = psnr(error, torch.ones_like(hole)).tolist()
             similarity = ssim(result.images, batch.images, data_range=2.0, reduction="none")
             columns["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
+            if len(result.rows.z) > len(batch.numbers):
+                columns["psnr_hole_average"] = average
             if self._fill is not None:
                 columns["psnr_hole_mean"] = psnr(self._fill - batch.images, hole).tolist()
-        self._rows += [
-            dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)
-        ]
-        self._add_restarts(batch, result, hole, prior)
+        self._rows += _rows(columns)
         for number, code in zip(batch.numbers, result.z, strict=True):
             self._codes[number] = code
         self._write_pictures(batch, result)
 
-    def _add_restarts(self, batch: Batch, result: Result, hole: Tensor, prior: Prior) -> None:
-        rows, per_image = result.rows, len(result.rows.z) // len(batch.numbers)
-        for row in range(len(rows.z)):
-            image, restart = divmod(row, per_image)
-            entry: dict[str, Any] = {
-                "image": batch.numbers[image],
-                "restart": restart,
-                "steps": int(rows.steps[row]),
-                "stopped_by": STOPPED_BY[int(rows.stopped_by[row])],
-                "objective": float(rows.objective[row]),
-            }
-            if self._truth:
-                with torch.no_grad():
-                    error = prior.generator(rows.z[row : row + 1]) - batch.images[image]
-                entry["psnr_hole"] = float(psnr(error, hole[image : image + 1]))
-            self._restarts.append(entry)
+    def _add_restarts(
+        self, batch: Batch, result: Result, hole: Tensor, prior: Prior
+    ) -> list[float]:
+        """Measure every restart by itself; returns the PSNR of each image's average over them."""
+        rows, count = result.rows, len(batch.numbers)
+        columns: dict[str, list] = {
+            "image": [n for n in batch.numbers for _ in range(len(rows.z) // count)],
+            "restart": list(range(len(rows.z) // count)) * count,
+            "steps": rows.steps.tolist(),
+            "stopped_by": [STOPPED_BY[reason] for reason in rows.stopped_by],
+            "objective": rows.objective.tolist(),
+        }
+        average: list[float] = []
+        if self._truth:
+            with torch.no_grad():
+                every = torch.cat([prior.generator(z) for z in rows.z.split(256)])
+            error = every.unflatten(0, (count, -1)) - batch.images[:, None]
+            per_restart = psnr(error.flatten(0, 1), hole.repeat_interleave(error.shape[1], dim=0))
+            columns["psnr_hole"] = per_restart.tolist()
+            average = psnr(error.mean(dim=1), hole).tolist()
+        self._restarts += _rows(columns)
+        return average
 
     def _write_pictures(self, batch: Batch, result: Result) -> None:
         known = (batch.known.numpy() * 255).astype(np.uint8)
@@ -132,8 +138,8 @@ class Record:
         Args:
             about: what the job was: the keys that lead the summary.
         """
-        columns = list(report.RESULT_COLUMNS) + ["psnr_hole_mean"] * (self._fill is not None)
-        write_csv(self._directory / "results.csv", self._rows, columns)
+        extra = [c for c in report.EXTRA_COLUMNS if any(c in row for row in self._rows)]
+        write_csv(self._directory / "results.csv", self._rows, (*report.RESULT_COLUMNS, *extra))
         write_csv(self._directory / "restarts.csv", self._restarts, report.RESTART_COLUMNS)
         write_png(self._directory / "grid.png", self.grid())
         first = next(iter(self._codes.values()))
@@ -157,3 +163,7 @@ class Record:
     def grid(self) -> np.ndarray:
         """Corrupted, reconstructed and, where there is one, true; the first 32 images."""
         return grid([torch.stack(column) for column in zip(*self._grid, strict=True)])
+
+
+def _rows(columns: Mapping[str, list]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -152,7 +152,8 @@ class Bar(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
         planned = (trainer.max_epochs or 1) * trainer.num_training_batches
-        words = "  ".join(f"{key} {value:.4g}" for key, value in pl_module.last_row.items())
+        row = pl_module.history[-1] if pl_module.history else {}
+        words = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
         completed = self._before + self._share * done / planned
         self._progress.update(self._task, completed=completed, words=words)
 

@@ -168,7 +168,7 @@ def test_the_average_follows_the_generator_and_makes_the_samples(tmp_path: Path)
 def test_logged_rows_are_means_over_their_minibatches(tmp_path: Path) -> None:
     fine = fit(tiny_training(log_every=1), 2, tmp_path / "fine")
     fit(tiny_training(log_every=7), 2, tmp_path / "coarse")
-    assert fine.last_row["prob/real"] > 0
+    assert len(fine.history) == 14
     rows = {
         part: MetricsFile(tmp_path / part / "metrics.csv", ()).rows for part in ("fine", "coarse")
     }

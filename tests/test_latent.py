@@ -214,6 +214,18 @@ def test_the_mean_estimate_is_the_average_over_restarts(tiny_prior: Prior) -> No
     torch.testing.assert_close(result.generated, expected)
 
 
+def test_the_history_is_the_mean_over_all_images_however_they_were_batched(
+    tiny_prior: Prior,
+) -> None:
+    images, known = case(tiny_prior, 5)
+    whole = inpaint(images, known, tiny_prior, steps=25).history
+    parts = inpaint(images, known, tiny_prior, steps=25, batch_size=2).history
+    assert [row["step"] for row in whole] == [10, 20, 25]
+    for one, other in zip(whole, parts, strict=True):
+        assert one["objective"] == pytest.approx(other["objective"], rel=1e-3)
+    assert whole[0]["objective"] >= whole[-1]["objective"]
+
+
 def test_lam_zero_never_asks_the_discriminator_while_searching(tiny_prior: Prior) -> None:
     calls = []
     hook = tiny_prior.discriminator.register_forward_hook(lambda *_: calls.append(1))
