@@ -61,6 +61,9 @@ def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Resu
         options: ``lam``, ``norm``, ``steps`` ...: the search keys of ``reconstruct``; those not
             given are taken from the same YAML file as the command's.
 
+    Returns:
+        A ``Result`` on the CPU, whatever device the search ran on.
+
     Raises:
         InputError: a wrong shape, mask or option (a ValueError).
 
@@ -74,6 +77,7 @@ def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Resu
         True
     """
     known = _checked(images, known, prior)
+    images = images.detach().float().cpu()
     settings = search_settings(options)
     parts = [
         search(prior, image_part, known_part, settings)
@@ -259,7 +263,7 @@ def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
         )
     if not bool(((known == 0) | (known == 1)).all()):
         raise InputError("known holds values other than 0 (missing) and 1 (observed)")
-    known = known.bool()
+    known = known.bool().cpu()
     for index, mask in enumerate(known):
         masks.check(mask, f"known[{index}]")
     return known.expand(len(images), -1, -1, -1)

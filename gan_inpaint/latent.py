@@ -222,10 +222,11 @@ class LatentReconstruction(pl.LightningModule):
 
     def _log_row(self, step: int) -> None:
         """Means over all rows of their best so far: a row that has stopped keeps its values."""
+        found = self.best.objective.isfinite()  # a row that failed at once has none
         means = {
-            "objective": self.best.objective.mean().item(),
-            "contextual": self.best.contextual.mean().item(),
-            "perceptual": self.best.perceptual.mean().item(),
+            "objective": self.best.objective[found].mean().item(),
+            "contextual": self.best.contextual[found].mean().item(),
+            "perceptual": self.best.perceptual[found].mean().item(),
             "gradient_norm": self._gradient_norm.item(),
             "searching": int((self.best.stopped_by == _RUNNING).sum()),
         }

@@ -85,11 +85,11 @@ def smooth(values: np.ndarray) -> np.ndarray:
 
 
 def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean of each measured column over the images that have a value there."""
+    """Mean of each measured column over the images that have a finite value there."""
     rows = list(rows)
     found = {}
     for column in (*_MEANS, *EXTRA_COLUMNS):
-        values = [row[column] for row in rows if row.get(column) is not None]
+        values = [row[column] for row in rows if math.isfinite(row.get(column, math.nan))]
         if values:
             found[column] = float(np.mean(values))
     return found
