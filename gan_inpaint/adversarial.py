@@ -116,7 +116,9 @@ class AdversarialTraining(pl.LightningModule):
         with torch.no_grad():
             fake = self.generator(self._draw("d", self._d_steps)[: len(real)])
         with self.toggled_optimizer(optimizer):
-            real_logit, fake_logit = self.discriminator(real), self.discriminator(fake)
+            # fp32 from here on, also under bf16 autocast
+            real_logit = self.discriminator(real).float()
+            fake_logit = self.discriminator(fake).float()
             loss = discriminator_bce(real_logit, fake_logit)
             optimizer.zero_grad()
             self.manual_backward(loss)
@@ -132,7 +134,8 @@ class AdversarialTraining(pl.LightningModule):
         _, optimizer = cast(list[LightningOptimizer], self.optimizers())
         # toggled: no gradient is computed for D's weights, and D's statistics stay D's business
         with self.toggled_optimizer(optimizer), running_statistics_kept(self.discriminator):
-            loss = generator_bce(self.discriminator(self.generator(self._draw("g", self._g_steps))))
+            fake = self.generator(self._draw("g", self._g_steps))
+            loss = generator_bce(self.discriminator(fake).float())
             optimizer.zero_grad()
             self.manual_backward(loss)
             optimizer.step()

@@ -66,7 +66,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             job_type="reconstruct",
             config=asdict(settings),
         ) as wandb,
-        progress_bar("searching", len(chosen) * settings.steps) as bar,
+        progress_bar("searching", len(chosen) * settings.steps, ("objective",)) as bar,
     ):
         for first in parts:
             indices = chosen[first : first + settings.images_at_once]
@@ -88,6 +88,10 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             record.add(batch, result, time.perf_counter() - started, prior)
         if not record.searched:
             raise InputError("none of the pictures could be done; the lines above say why")
+        history = mean_history(histories)
+        write_csv(directory / "metrics.csv", history, ("step", *METRICS))
+        curves = {"objective": "objective", "contextual": "contextual"}
+        draw_losses(directory / "losses.png", history, curves, "step", smoothed=False)
         summary = record.write(
             {
                 "status": "done",
@@ -102,10 +106,6 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
                 "restarts": settings.restarts,
             }
         )
-        history = mean_history(histories)
-        write_csv(directory / "metrics.csv", history, ("step", *METRICS))
-        curves = {"objective": "objective", "contextual": "contextual"}
-        draw_losses(directory / "losses.png", history, curves, "step", smoothed=False)
         if wandb:
             for row in history if len(parts) > 1 else ():
                 wandb.log_metrics({key: row[key] for key in METRICS}, step=int(row["step"]))

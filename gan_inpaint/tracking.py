@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gan_inpaint import report
 from gan_inpaint.adversarial import AdversarialTraining
@@ -120,28 +120,36 @@ def _wandb_mode() -> str:
 
 
 @contextmanager
-def progress_bar(what: str, total: int) -> Iterator["Bar"]:
-    """A rich bar with the time left, on stderr; silent when that is not a terminal."""
-    console = Console(stderr=True)
+def progress_bar(
+    what: str, total: int, losses: Sequence[str], console: Console | None = None
+) -> Iterator["Bar"]:
+    """A rich bar with the time left and the current losses; it fits into 80 columns.
+
+    Args:
+        what: one word.
+        total: amount of work, in any unit.
+        losses: which columns of the module's history to show.
+        console: where; stderr if not given. Silent when that is not a terminal.
+    """
+    console = console or Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=15),
         TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
         TextColumn("left"),
-        TimeRemainingColumn(),
         TextColumn("{task.fields[words]}"),
         console=console,
         disable=not console.is_terminal,
     ) as progress:
-        yield Bar(progress, what, total)
+        yield Bar(progress, what, total, losses)
 
 
 class Bar(pl.Callback):
     """Moves a progress bar as a Trainer's batches end, with the module's last row of losses."""
 
-    def __init__(self, progress: Progress, what: str, total: int):
-        self._progress = progress
+    def __init__(self, progress: Progress, what: str, total: int, losses: Sequence[str]):
+        self._progress, self._losses = progress, losses
         self._task = progress.add_task(what, total=total, words="")
         self._before, self._share = 0, total
 
@@ -153,7 +161,7 @@ class Bar(pl.Callback):
         done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
         planned = (trainer.max_epochs or 1) * trainer.num_training_batches
         row = pl_module.history[-1] if pl_module.history else {}
-        words = "  ".join(f"{key} {value:.4g}" for key, value in row.items())
+        words = "  ".join(f"{key} {row[key]:.3g}" for key in self._losses if key in row)
         completed = self._before + self._share * done / planned
         self._progress.update(self._task, completed=completed, words=words)
 

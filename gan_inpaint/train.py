@@ -70,7 +70,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
             job_type="train",
             config=asdict(settings),
         ) as wandb,
-        progress_bar("training", epochs * len(batches)) as bar,
+        progress_bar("training", epochs * len(batches), ("loss/d", "loss/g")) as bar,
     ):
         trainer = instantiate(
             settings.trainer,

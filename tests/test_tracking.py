@@ -1,13 +1,17 @@
 """Offline W&B runs, read back with W&B's own tool; metrics.csv; progress."""
 
+import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
+from rich.console import Console
 
 from gan_inpaint import tracking
 
@@ -137,3 +141,18 @@ def test_metrics_continue_where_the_checkpoint_was(tmp_path: Path) -> None:
     second.log_metrics({"loss/d": 0.9, "epoch": 1}, 6)
     second.save()
     assert path.read_text() == "step,loss/d,epoch\n2,0.2,0\n4,0.4,0\n6,0.9,1\n"
+
+
+def test_progress_shows_percent_time_left_and_losses_in_80_columns() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True)
+    trainer = SimpleNamespace(
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=9)),
+        max_epochs=2,
+        num_training_batches=10,
+    )
+    module = SimpleNamespace(history=[{"loss/d": 0.76543, "loss/g": 12.3456, "prob/real": 0.5}])
+    with tracking.progress_bar("training", 200, ("loss/d", "loss/g"), console) as bar:
+        bar.on_train_batch_end(trainer, module)  # type: ignore[arg-type]
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue()).splitlines()[-1]
+    assert re.search(r"training .* 50 % .*left loss/d 0\.765  loss/g 12\.3", shown), shown
