@@ -9,9 +9,10 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import make_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # before Hydra: or it prints and exits by itself
 
@@ -20,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -67,6 +69,28 @@ def command(
         return main
 
     return decorate
+
+
+def built(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
+    """``instantiate`` what a group's choice describes; values that do not fit are mistakes.
+
+    Args:
+        group: its name, for the message.
+        choice: the config with its ``_target_``, whose type hints the values are checked against
+            if it is ours.
+        rest: further arguments.
+    """
+    if choice["_target_"].startswith("gan_inpaint."):
+        target = get_object(choice["_target_"])
+        hints = get_type_hints(vars(target)["__init__"] if isinstance(target, type) else target)
+        keys = [(key, hints[key]) for key in choice if key in hints]
+        values = OmegaConf.create({key: choice[key] for key, _ in keys})
+        validated(values, make_dataclass(group, keys), group)
+    try:
+        return instantiate(choice, **rest)
+    except InstantiationException as problem:
+        reason = " ".join(str(problem.__cause__ or problem).split())
+        raise InputError(f"{group}: {reason}") from problem
 
 
 def _report(problem: Exception, mistake: str | None, where: str = "") -> None:

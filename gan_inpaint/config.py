@@ -219,14 +219,19 @@ class CompareSettings:
     sweep: str | None
 
 
-def validated(cfg: DictConfig, schema: type[S]) -> S:
-    """The composed config as a dataclass; an InputError names the key that does not fit."""
+def validated(cfg: DictConfig, schema: type[S], group: str = "") -> S:
+    """The composed config as a dataclass; an InputError names the key that does not fit.
+
+    Args:
+        group: that the keys belong to, for the message.
+    """
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
         return cast(S, OmegaConf.to_object(merged))
     except ValidationError as problem:
         reason = str(problem).splitlines()[0]
-        raise InputError(f"{problem.full_key}={problem.value}: {reason}") from None
+        key = f"{group}.{problem.full_key}" if group else problem.full_key
+        raise InputError(f"{key}={problem.value}: {reason}") from None
     except OmegaConfBaseException as problem:
         raise InputError(" ".join(str(problem).split())) from None
 

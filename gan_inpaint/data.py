@@ -151,6 +151,8 @@ class Generated:
         seed: int,
     ):
         prior = _needed(prior, "generated")
+        if count < 1:
+            raise InputError(f"data.count={count}: must be at least 1")
         self._pixels = to_uint8(prior.sample(count, seed))
         self.names = [f"generated_{index:05d}" for index in range(count)]
 

@@ -27,6 +27,7 @@ def center(size: int, rng: np.random.Generator, name: str, *, side: float) -> Te
     Args:
         side: its side as a fraction of the image's, in (0, 1).
     """
+    _check_fraction("side", side)
     hole = round(size * side)
     start = (size - hole) // 2
     known = torch.ones(1, size, size, dtype=torch.bool)
@@ -62,6 +63,7 @@ def random(size: int, rng: np.random.Generator, name: str, *, missing: float) ->
     Args:
         missing: the probability that a pixel is missing, in (0, 1).
     """
+    _check_fraction("missing", missing)
     return torch.from_numpy(rng.random((1, size, size)) >= missing)
 
 
@@ -97,6 +99,11 @@ def file(
     picture = centre_square(open_picture(source).convert("L"))
     white = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)) >= 128
     return torch.from_numpy(white if invert else ~white)[None]
+
+
+def _check_fraction(key: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise InputError(f"mask.{key}={value}: must be above 0 and below 1")
 
 
 def check(known: Tensor, what: str) -> None:

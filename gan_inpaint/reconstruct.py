@@ -1,7 +1,6 @@
 """``python -m gan_inpaint.reconstruct``: fill holes by searching a prior's latent space."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gan_inpaint.command import command
+from gan_inpaint.command import built, command
 from gan_inpaint.config import ReconstructSettings
 from gan_inpaint.errors import InputError
 
@@ -34,8 +33,6 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
 @command("reconstruct", ReconstructSettings, failed=record_failure)
 def main(settings: ReconstructSettings, directory: Path) -> None:
     """Reconstruct the pictures of ``data``; everything it leaves is in ``directory``."""
-    from hydra.utils import instantiate
-
     from gan_inpaint.data import choose, mean_image
     from gan_inpaint.files import write_csv
     from gan_inpaint.inpainting import mean_history, search
@@ -48,8 +45,8 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     mask_name = HydraConfig.get().runtime.choices["mask"]
     prior = load_prior(settings.prior)
     shape = {"size": prior.size, "channels": prior.channels}
-    source = instantiate(settings.data)(**shape, split=settings.split, prior=prior)
-    mask = instantiate(settings.mask)
+    source = built("data", settings.data)(**shape, split=settings.split, prior=prior)
+    mask = built("mask", settings.mask)
     chosen = choose(len(source), settings.limit, settings.sample, settings.seed)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
     print(f"data: {len(chosen)} of {len(source)} pictures of {source.dataset}; mask: {mask_name}")
@@ -87,7 +84,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             histories.append((len(batch.numbers), result.history))
             record.add(batch, result, time.perf_counter() - started, prior)
         if not record.searched:
-            raise InputError("none of the pictures could be done; the lines above say why")
+            raise InputError(f"no picture could be done; the first: {record.problems[0]}")
         history = mean_history(histories)
         write_csv(directory / "metrics.csv", history, ("step", *METRICS))
         curves = {"objective": "objective", "contextual": "contextual"}
@@ -150,8 +147,7 @@ def read_batch(
             drawn = mask(image.shape[-1], numpy_rng("mask", seed, name), name)
             check(drawn, f"the mask of {name}")
         except InputError as problem:
-            print(f"skipped: {problem}", file=sys.stderr)
-            record.add_unread(number, name)
+            record.add_unread(number, name, str(problem))
             continue
         numbers.append(number)
         names.append(name)

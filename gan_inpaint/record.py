@@ -1,5 +1,6 @@
 """What a reconstruction job leaves: measured rows, pictures, latent codes, a summary."""
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from gan_inpaint.pictures import grid, to_uint8
 from gan_inpaint.prior import Prior
 
 _GRID_ROWS = 32  # more would make a picture that nobody can open
+_LINES = 10  # of problems on the terminal
 
 
 @dataclass
@@ -56,14 +58,20 @@ class Record:
         self._codes: dict[int, Tensor] = {}
         self._grid: list[list[Tensor]] = []
         self._seconds = 0.0
+        self.problems: list[str] = []
 
     @property
     def searched(self) -> int:
         """How many images were searched for so far."""
         return len(self._codes)
 
-    def add_unread(self, number: int, name: str) -> None:
-        """A picture that could not be read, or has no mask: a row that says so."""
+    def add_unread(self, number: int, name: str, problem: str) -> None:
+        """A picture that could not be read, or has no mask: a line and a row that say so."""
+        self.problems.append(problem)
+        if len(self.problems) <= _LINES:
+            print(f"skipped: {problem}", file=sys.stderr)
+        elif len(self.problems) == _LINES + 1:
+            print("skipped: more, see stopped_by=failed in results.csv", file=sys.stderr)
         self._rows.append({"image": number, "name": name, "stopped_by": "failed"})
 
     def add(self, batch: Batch, result: Result, seconds: float, prior: Prior) -> None:

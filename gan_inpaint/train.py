@@ -10,7 +10,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from gan_inpaint.command import command
+from gan_inpaint.command import built, command
 from gan_inpaint.config import TrainSettings, validated
 from gan_inpaint.errors import InputError
 
@@ -21,8 +21,6 @@ def main(settings: TrainSettings, directory: Path) -> None:
     if settings.resume:
         settings = resumed(Path(settings.resume))
 
-    from hydra.utils import instantiate
-
     from gan_inpaint.adversarial import METRICS, AdversarialTraining
     from gan_inpaint.data import read_all, training_batches
     from gan_inpaint.prior import save_prior
@@ -32,7 +30,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
 
     model = settings.model
-    source = instantiate(settings.data)(size=model.size, channels=model.channels, split="train")
+    source = built("data", settings.data)(size=model.size, channels=model.channels, split="train")
     pixels, problems = read_all(source)
     for problem in problems:
         print(f"skipped: {problem}")
@@ -72,7 +70,8 @@ def main(settings: TrainSettings, directory: Path) -> None:
         ) as wandb,
         progress_bar("training", epochs * len(batches), ("loss/d", "loss/g")) as bar,
     ):
-        trainer = instantiate(
+        trainer = built(
+            "trainer",
             settings.trainer,
             precision=precision,
             logger=[metrics, wandb] if wandb else [metrics],
