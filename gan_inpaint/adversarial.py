@@ -96,6 +96,17 @@ class AdversarialTraining(pl.LightningModule):
         for network in (self.generator, self.discriminator):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def on_train_start(self) -> None:
+        # a resume brings the old learning rates back with the optimizers' states
+        for optimizer, network in zip(
+            cast(list[LightningOptimizer], self.optimizers()),
+            ("discriminator", "generator"),
+            strict=True,
+        ):
+            options = self._optimizer[network]
+            for group in optimizer.param_groups:
+                group.update(lr=options["lr"], betas=(options["beta1"], 0.999))
+
     def on_fit_start(self) -> None:
         # plain integers: reading a buffer on a GPU would wait for it at every step
         self._d_steps, self._g_steps = int(self.discriminator_steps), int(self.generator_steps)

@@ -83,9 +83,11 @@ def built(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
     if choice["_target_"].startswith("gan_inpaint."):
         target = get_object(choice["_target_"])
         hints = get_type_hints(vars(target)["__init__"] if isinstance(target, type) else target)
-        keys = [(key, hints[key]) for key in choice if key in hints]
-        values = OmegaConf.create({key: choice[key] for key, _ in keys})
-        validated(values, make_dataclass(group, keys), group)
+        given = {key: value for key, value in choice.items() if not key.startswith("_")}
+        for key in given.keys() - hints.keys():
+            raise InputError(f"{group}.{key}: there is no such key (--help lists them)")
+        schema = make_dataclass(group, [(key, hints[key]) for key in given])
+        choice = {**choice, **vars(validated(OmegaConf.create(given), schema, group))}
     try:
         return instantiate(choice, **rest)
     except InstantiationException as problem:
@@ -113,6 +115,8 @@ def _mistake(problem: BaseException, name: str) -> str | None:
             return str(cause)
         wrapper = isinstance(cause, OmegaConfBaseException)
         cause = cause.__cause__ or (cause.__context__ if wrapper else None)
+    if isinstance(problem, OSError) and problem.filename:
+        return f"{problem.filename}: {problem.strerror}; check the path, its rights and the disk"
     composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
     if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
         return None
@@ -121,8 +125,11 @@ def _mistake(problem: BaseException, name: str) -> str | None:
     if not unknown:
         return text
     keys = [*OmegaConf.load(CONF / f"{name}.yaml"), *_GROUPS[name]]
-    near = difflib.get_close_matches(unknown[1], map(str, keys), 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
+    written = unknown[1].split(".")[0]
+    near = difflib.get_close_matches(written, map(str, keys), 1)
+    hint = f"; did you mean {near[0]}?" if near and near[0] != written else ""
+    if unknown[1] in ("experiment", "recipe"):
+        hint = f"; write +{unknown[1]}="
     return f"{unknown[1]}: there is no such key{hint} (--help lists them)"
 
 
@@ -147,15 +154,13 @@ def _help_text(name: str) -> str:
     """The commented YAML itself is the help: the keys, their defaults and what they mean."""
     text = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
     keys = text.partition("\nhydra:")[0].replace("$", "$$")
-    groups = [
-        f"  {folder.name}: {', '.join(sorted(p.stem for p in folder.glob('*.yaml')))}"
-        for folder in sorted(CONF.iterdir())
-        if folder.is_dir() and folder.name in _GROUPS[name]
-    ]
-    lines = [f"python -m gan_inpaint.{name} [KEY=VALUE ...]", ""]
-    if groups:
-        lines += ["Groups (GROUP=CHOICE; +experiment= and +recipe= with a plus):", *groups, ""]
-    lines += [keys.rstrip(), ""]
+    lines = [f"python -m gan_inpaint.{name} [KEY=VALUE ...]", "", keys.rstrip(), ""]
+    for group in _GROUPS[name]:
+        plus = "+" if group in ("experiment", "recipe") else ""
+        for file in sorted((CONF / group).glob("*.yaml")):
+            text = re.sub(r"^(_target_|_partial_|# @package).*\n", "", file.read_text(), flags=re.M)
+            text = "".join(f"  {line}\n" for line in text.replace("$", "$$").splitlines())
+            lines += [f"{plus}{group}={file.stem}", text]
     lines += ["Sweep with -m KEY=A,B,C. Show the composed config with --cfg job.", ""]
     return "\n".join(lines)
 
@@ -177,9 +182,9 @@ def _run_dir(resume: str | None, new: str) -> str:
     return resume
 
 
-def _hydra_dir(resume: str | None) -> str:
+def _hydra_dir(resume: str | None, now: str) -> str:
     """Where Hydra keeps the config: a resume must not overwrite the run's own."""
-    return ".hydra" if resume is None else ".hydra/resumed"
+    return ".hydra" if resume is None else f".hydra/resumed_{now}"
 
 
 OmegaConf.register_new_resolver("help_text", _help_text, replace=True)

@@ -32,6 +32,11 @@ def _above_zero(settings: object, *keys: str) -> None:
             raise InputError(f"{key}={value}: must be a number above 0")
 
 
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed={seed}: must be at least 0 and below 2^63")
+
+
 def _one_of(settings: object, key: str, *choices: str) -> None:
     value = getattr(settings, key)
     if value not in choices:
@@ -59,9 +64,10 @@ class SearchSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "lam", "tolerance", "candidates", "seed")
+        _at_least(self, 0, "lam", "tolerance", "candidates")
         _above_zero(self, "lr", "radius")
         _at_least(self, 1, "steps", "patience", "restarts", "batch_size")
+        _check_seed(self.seed)
         _one_of(self, "norm", "l1", "l2")
         _one_of(self, "optimizer", "adam", "sgd")
         _one_of(self, "constraint", "auto", "clip", "ball", "none")
@@ -145,9 +151,9 @@ class AdamSettings:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lr) and self.lr > 0):
-            raise InputError(f"optimizer lr={self.lr}: must be a number above 0")
+            raise InputError(f"optimizer.*.lr={self.lr}: must be a number above 0")
         if not 0 <= self.beta1 < 1:
-            raise InputError(f"optimizer beta1={self.beta1}: must be at least 0 and under 1")
+            raise InputError(f"optimizer.*.beta1={self.beta1}: must be at least 0 and under 1")
 
 
 @dataclass
@@ -203,7 +209,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         _at_least(self, 2, "batch_size")  # BatchNorm cannot work on one image
         _at_least(self, 1, "log_every")
-        _at_least(self, 0, "seed")
+        _check_seed(self.seed)
         _one_of(self, "loss", "bce")
         _one_of(self, "precision", "auto", "fp32", "bf16")
         _one_of(self, "logger", "wandb", "none")

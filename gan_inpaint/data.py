@@ -109,7 +109,8 @@ class Folder:
         if not files:
             raise InputError(f"data.path={path}: the folder is empty; put pictures into it")
         base = root.parent if root.is_file() else root
-        files = [p for p in files if not p.relative_to(base).parts[0].startswith(".")]
+        hidden = [any(part.startswith(".") for part in p.relative_to(base).parts) for p in files]
+        files = [p for p, skip in zip(files, hidden, strict=True) if not skip or p == root]
         if not any(p.suffix.lower() in _SUFFIXES for p in files):
             raise InputError(f"data.path={path}: no picture in it ({', '.join(sorted(_SUFFIXES))})")
         if split in ("train", "val"):
@@ -153,6 +154,8 @@ class Generated:
         prior = _needed(prior, "generated")
         if count < 1:
             raise InputError(f"data.count={count}: must be at least 1")
+        if seed < 0:
+            raise InputError(f"data.seed={seed}: must be at least 0")
         self._pixels = to_uint8(prior.sample(count, seed))
         self.names = [f"generated_{index:05d}" for index in range(count)]
 
@@ -260,6 +263,8 @@ class ShuffledBatches(Sampler):
 
 def training_batches(pixels: np.ndarray, batch_size: int, seed: int) -> DataLoader:
     """Batches of uint8 ``(B, C, H, W)``; conversion to float is left to the device."""
+    if len(pixels) < 2:
+        raise InputError("there is only one training picture: BatchNorm needs at least two")
     if len(pixels) < batch_size:
         raise InputError(
             f"batch_size={batch_size}: there are only {len(pixels)} training pictures;"

@@ -264,6 +264,9 @@ def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
     if not bool(((known == 0) | (known == 1)).all()):
         raise InputError("known holds values other than 0 (missing) and 1 (observed)")
     known = known.bool().cpu()
+    largest = torch.where(known, images.detach().cpu(), 0).abs().float().nan_to_num().max()
+    if not images.is_floating_point() or largest > 1.001:
+        raise InputError("images must be floats in [-1, 1]; for bytes use x / 127.5 - 1")
     for index, mask in enumerate(known):
         masks.check(mask, f"known[{index}]")
     return known.expand(len(images), -1, -1, -1)

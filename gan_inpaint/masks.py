@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import centre_square, open_picture
+from gan_inpaint.pictures import centre_square, open_picture, plain
 
 _SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 
@@ -79,7 +79,8 @@ def lattice(size: int, rng: np.random.Generator, name: str, *, every: int) -> Te
 def file(
     size: int, rng: np.random.Generator, name: str, *, path: str | None, invert: bool
 ) -> Tensor:
-    """A mask drawn by a person: white = missing; cropped and resized like the pictures.
+    """A mask drawn by a person: white = missing (transparent counts as black); cropped like the
+    pictures, resized without blur.
 
     Args:
         path: one picture for all images, or a folder with one for each, matched by name.
@@ -96,7 +97,7 @@ def file(
         source = found[0]
     elif not source.is_file():
         raise InputError(f"mask.path={path}: there is no such file or folder")
-    picture = centre_square(open_picture(source).convert("L"))
+    picture = centre_square(plain(open_picture(source), background="black").convert("L"))
     white = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)) >= 128
     return torch.from_numpy(white if invert else ~white)[None]
 

@@ -71,15 +71,7 @@ def read_picture(path: Path, size: int, channels: int, grey: bool) -> np.ndarray
     Args:
         grey: whether a colour picture may be turned grey when ``channels`` is 1.
     """
-    picture = open_picture(path)
-    if picture.mode.startswith(("I", "F")):  # 16-bit and float files: 0 is black, the peak is white
-        values = np.asarray(picture, dtype=np.float64)
-        peak = 65535 if picture.mode.startswith("I") else max(float(values.max()), 1e-12)
-        picture = Image.fromarray((values / peak * 255).round().clip(0, 255).astype(np.uint8))
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    rgb = picture.convert("RGB")
+    rgb = plain(open_picture(path), background="white")
     if channels == 1 and not grey:
         bands = np.asarray(rgb).astype(np.int16)
         if np.ptp(bands, axis=2).max() > 2:
@@ -91,3 +83,15 @@ def read_picture(path: Path, size: int, channels: int, grey: bool) -> np.ndarray
     if square.size != (size, size):
         square = square.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
+
+
+def plain(picture: Image.Image, background: str) -> Image.Image:
+    """A picture of any mode as RGB with 8 bits, transparent parts over a background colour."""
+    if picture.mode.startswith(("I", "F")):  # 16-bit and float files: 0 is black, the peak is white
+        values = np.asarray(picture, dtype=np.float64)
+        peak = 65535 if picture.mode.startswith("I") else max(float(values.max()), 1e-12)
+        picture = Image.fromarray((values / peak * 255).round().clip(0, 255).astype(np.uint8))
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba)
+    return picture.convert("RGB")

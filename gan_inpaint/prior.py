@@ -17,6 +17,7 @@ from gan_inpaint.networks import Discriminator, Generator, frozen
 from gan_inpaint.randomness import draw_latent, torch_rng
 
 BUNDLED = Path(__file__).parent / "priors"
+_TRAINED = ("outputs/train", "multirun/train")  # where `train` leaves its runs
 _SIZES = ("size", "channels", "nz", "ngf", "ndf")
 
 
@@ -108,6 +109,8 @@ def load_prior(source: str | Path) -> Prior:
     for key in _SIZES:
         if not metadata[key].isdecimal():
             raise InputError(f"{path}: its metadata says {key}={metadata[key]}, not a number")
+    if metadata["loss"] not in ("bce", "hinge", "wgan_gp"):
+        raise InputError(f"{path}: its metadata says loss={metadata['loss']}, which is unknown")
     try:
         model = ModelSettings(**{k: int(metadata[k]) for k in _SIZES}, latent=metadata["latent"])
     except InputError as problem:
@@ -118,7 +121,7 @@ def load_prior(source: str | Path) -> Prior:
             discriminator = Discriminator(model.size, model.channels, model.ndf)
         generator.load_state_dict(generator_state, assign=True)
         discriminator.load_state_dict(discriminator_state, assign=True)
-    except RuntimeError as problem:
+    except (RuntimeError, TypeError, OverflowError) as problem:
         detail = " ".join(str(problem).split())
         raise InputError(f"{path}: weights and metadata disagree: {detail}") from None
     return Prior(frozen(generator), frozen(discriminator), metadata, name)
@@ -128,7 +131,8 @@ def _find(source: str) -> tuple[Path, str]:
     """The file behind a name, and how to speak of it."""
     if source == "latest":
         trained = sorted(
-            Path("outputs/train").glob("**/prior.safetensors"), key=lambda p: p.stat().st_mtime
+            (p for d in _TRAINED for p in Path(d).glob("**/prior.safetensors")),
+            key=lambda p: p.stat().st_mtime,
         )
         if trained:
             return trained[-1], str(trained[-1].parent)
@@ -169,13 +173,11 @@ def _read_safetensors(path: Path) -> tuple[dict, dict, dict[str, str]]:
 def _read_checkpoint(path: Path) -> tuple[dict, dict, dict[str, str]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        state, hparams = content["state_dict"], content["hyper_parameters"]
-    except Exception as problem:  # a damaged zip or pickle raises whatever it likes
-        raise InputError(
-            f"{path}: not a readable checkpoint of a training run ({problem})"
-        ) from None
-    metadata = {key: str(value) for key, value in hparams.items()}
-    metadata |= {"epoch": str(content.get("epoch", -1) + 1)}
+        state = dict(content["state_dict"])
+        metadata = {key: str(value) for key, value in content["hyper_parameters"].items()}
+        metadata |= {"epoch": str(content["epoch"] + 1)}
+    except Exception:  # a damaged zip or pickle raises whatever it likes; torch's advice is unsafe
+        raise InputError(f"{path}: damaged, or no checkpoint of a training run") from None
     # the averaged generator is the one that samples were looked at and that runs export
     return _part(state, "average.module."), _part(state, "discriminator."), metadata
 

@@ -93,7 +93,9 @@ class Record:
             error = result.images - batch.images
             columns["psnr_hole"] = psnr(error, hole).tolist()
             columns["psnr"] = psnr(error, torch.ones_like(hole)).tolist()
-            similarity = ssim(result.images, batch.images, data_range=2.0, reduction="none")
+            # on [0, 1], as it is published: SSIM changes with an offset
+            unit = (result.images + 1) / 2, (batch.images + 1) / 2
+            similarity = ssim(*unit, data_range=1.0, reduction="none")
             columns["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
             if len(result.rows.z) > len(batch.numbers):
                 columns["psnr_hole_average"] = average
@@ -146,6 +148,7 @@ class Record:
         Args:
             about: what the job was: the keys that lead the summary.
         """
+        self._rows.sort(key=lambda row: row["image"])  # unread ones came before their batch
         extra = [c for c in report.EXTRA_COLUMNS if any(c in row for row in self._rows)]
         write_csv(self._directory / "results.csv", self._rows, (*report.RESULT_COLUMNS, *extra))
         write_csv(self._directory / "restarts.csv", self._restarts, report.RESTART_COLUMNS)

@@ -35,6 +35,7 @@ _COST = ("images", "seconds", "image_steps", "image_steps_per_second")
 COMPARISON_COLUMNS = ("job", "status", "error", *_KEYS, *_MEANS, *EXTRA_COLUMNS, *_COST)
 _PAGE = Path(__file__).parent / "page.html.jinja"
 _PAGE_IMAGES = 8  # rows of pictures in the comparison
+_MISSING = (255, 120, 120)  # the colour of missing pixels
 _RUNNERS_UP = 8  # jobs that the best one is compared with in words
 
 
@@ -131,10 +132,14 @@ def _jobs(sweep: Path) -> list[dict[str, Any]]:
     numbered = [p.parent for p in sweep.glob("*/summary.json") if p.parent.name.isdigit()]
     if not numbered:
         raise InputError(f"sweep={sweep}: no finished job in it; name the directory of a sweep")
-    return [
-        {"job": int(job.name), **json.loads((job / "summary.json").read_text(encoding="utf-8"))}
-        for job in sorted(numbered, key=lambda job: int(job.name))
-    ]
+    jobs = []
+    for job in sorted(numbered, key=lambda job: int(job.name)):
+        try:
+            summary = json.loads((job / "summary.json").read_text(encoding="utf-8"))
+        except ValueError:
+            summary = {"status": "failed", "error": "its summary.json is damaged"}
+        jobs.append({"job": int(job.name), **summary})
+    return jobs
 
 
 def _labels(sweep: Path, jobs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -161,42 +166,54 @@ def _short(value: Any) -> str:
     return str(int(number)) if number.is_integer() and abs(number) < 1e6 else f"{number:.4g}"
 
 
+def _targets(sweep: Path, job: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """What a job had to fill: masks and true images; jobs with equal ones can be compared."""
+    directory = sweep / str(job["job"])
+    return tuple(
+        file.read_bytes()
+        for folder in ("known", "truth")
+        for file in sorted((directory / folder).glob("?????.png"))[:_PAGE_IMAGES]
+    )
+
+
 def _draw_comparison(sweep: Path, jobs: list[dict[str, Any]]) -> None:
-    """Rows images, columns corrupted, each job, true; hole PSNR above each picture."""
+    """Rows images, columns corrupted, each job, true; hole PSNR above each picture.
+
+    The first and the last column are left out where the jobs had different images or masks.
+    """
     from PIL import Image
 
-    results = [_results(sweep, job) for job in jobs]
     first = sweep / str(jobs[0]["job"])
     names = sorted(p.name for p in (first / "images").glob("?????.png"))[:_PAGE_IMAGES]
-    with_truth = (first / "truth").is_dir()
-    n_columns = 1 + len(jobs) + with_truth
-    with _figure(
-        sweep / "comparison.png", figsize=(1.3 * n_columns, 1.45 * len(names) + 0.6)
-    ) as figure:
-        cells = figure.subplots(len(names), n_columns, squeeze=False)
-        for line, name in zip(cells, names, strict=True):
-            known = np.asarray(Image.open(first / "known" / name)) > 0
-            for axes, job, rows in zip(line[1:], jobs, results, strict=False):
-                picture = sweep / str(job["job"]) / "images" / name
-                if picture.is_file():
-                    axes.imshow(Image.open(picture), cmap="gray", vmin=0, vmax=255)
-                psnr = rows.get(int(name[:5]), {}).get("psnr_hole")
-                axes.set_title(f"{float(psnr):.1f} dB" if psnr else "", fontsize=8)
-            shown = np.array(Image.open(first / "images" / name).convert("RGB"))
-            shown[~known] = (255, 120, 120)
-            line[0].imshow(shown)
-            if with_truth:
-                line[-1].imshow(Image.open(first / "truth" / name), cmap="gray", vmin=0, vmax=255)
-        for axes in cells.flat:
-            axes.set_axis_off()
-        labels = [label.replace(" ", "\n") for label in _labels(sweep, jobs)]
-        headings = ["corrupted", *labels, *["true"] * with_truth]
-        for axes, heading in zip(cells[0], headings, strict=True):
-            axes.set_title("\n".join(filter(None, (heading, axes.get_title()))), fontsize=8)
+    labels = [label.replace(" ", "\n") for label in _labels(sweep, jobs)]
+    columns: list[tuple[str, Path, dict]] = [
+        (label, sweep / str(job["job"]) / "images", _results(sweep, job))
+        for job, label in zip(jobs, labels, strict=True)
+    ]
+    if len({_targets(sweep, job) for job in jobs}) == 1:
+        columns.insert(0, ("corrupted", first / "images", {}))
+        if (first / "truth").is_dir():
+            columns.append(("true", first / "truth", {}))
+    size = (1.3 * len(columns), 1.45 * len(names) + 0.6)
+    with _figure(sweep / "comparison.png", figsize=size) as figure:
+        cells = figure.subplots(len(names), len(columns), squeeze=False)
+        for row, name in enumerate(names):
+            for axes, (heading, folder, results) in zip(cells[row], columns, strict=True):
+                axes.set_axis_off()
+                if (folder / name).is_file():
+                    shown = np.array(Image.open(folder / name).convert("RGB"))
+                    if heading == "corrupted":
+                        shown[np.asarray(Image.open(first / "known" / name)) == 0] = _MISSING
+                    axes.imshow(shown)
+                psnr = results.get(int(name[:5]), {}).get("psnr_hole")
+                value = f"{float(psnr):.1f} dB" if psnr else ""
+                title = [heading, value] if row == 0 else [value]
+                axes.set_title("\n".join(filter(None, title)), fontsize=8)
 
 
 def _results(sweep: Path, job: Mapping[str, Any]) -> dict[int, dict[str, str]]:
-    return {int(row["image"]): row for row in read_csv(sweep / str(job["job"]) / "results.csv")}
+    file = sweep / str(job["job"]) / "results.csv"
+    return {int(row["image"]): row for row in read_csv(file)} if file.is_file() else {}
 
 
 def _write_page(sweep: Path, jobs: list[dict[str, Any]]) -> None:
@@ -248,8 +265,13 @@ def _findings(sweep: Path, jobs: list[dict[str, Any]]) -> list[str]:
     if "psnr_hole_mean" in best:
         mean_fill = {i: {"psnr_hole": row["psnr_hole_mean"]} for i, row in ours.items()}
         sentences.append(_lead("filling the hole with the mean training image", ours, mean_fill))
+    same = [job for job in others if _targets(sweep, job) == _targets(sweep, best)]
+    if len(same) < len(others):
+        sentences.append(
+            f"{len(others) - len(same)} jobs had other images or masks: no fair comparison."
+        )
     sentences += [
-        _lead(labels[job["job"]], ours, _results(sweep, job)) for job in others[:_RUNNERS_UP]
+        _lead(labels[job["job"]], ours, _results(sweep, job)) for job in same[:_RUNNERS_UP]
     ]
     return list(filter(None, sentences))
 

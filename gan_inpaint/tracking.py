@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gan_inpaint import report
 from gan_inpaint.adversarial import AdversarialTraining
+from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic, read_csv, write_csv, write_png
 from gan_inpaint.pictures import grid
 from gan_inpaint.randomness import draw_latent, torch_rng
@@ -108,8 +109,10 @@ def wandb_logger(
 
 def _wandb_mode() -> str:
     chosen = os.environ.get("WANDB_MODE")
-    if chosen:
+    if chosen in ("online", "offline", "disabled"):
         return chosen
+    if chosen:
+        raise InputError(f"WANDB_MODE={chosen}: must be online, offline or disabled")
     import wandb
 
     try:

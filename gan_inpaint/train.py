@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from gan_inpaint.command import built, command
@@ -47,11 +48,16 @@ def main(settings: TrainSettings, directory: Path) -> None:
         dataset=source.dataset,
         license=source.license,
     )
+    epochs = settings.trainer["max_epochs"]
     checkpoint = directory / "checkpoints" / "last.ckpt" if settings.resume else None
     if checkpoint:
-        check_same_networks(checkpoint, module)
+        check_resumable(checkpoint, module, epochs)
+    if epochs * len(batches) < settings.schedule.discriminator:
+        raise InputError(
+            f"schedule.discriminator={settings.schedule.discriminator}: there are only"
+            f" {epochs * len(batches)} minibatches, so the generator would never be trained"
+        )
     precision = lightning_precision(settings.precision)
-    epochs = settings.trainer["max_epochs"]
     print(
         f"data: {len(pixels)} pictures of {source.dataset} as"
         f" {model.channels}x{model.size}x{model.size}"
@@ -101,20 +107,29 @@ def main(settings: TrainSettings, directory: Path) -> None:
 
 
 def resumed(run: Path) -> TrainSettings:
-    """The settings of a run, with what the command line now changes."""
-    kept = list(OmegaConf.load(run / ".hydra" / "overrides.yaml"))
-    new = [override for override in HydraConfig.get().overrides.task if override not in kept]
-    return validated(hydra.compose("train", [*kept, *new]), TrainSettings)
+    """The settings of a run, with what its earlier resumes and the command line changed since."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise InputError("resume continues one run in its own directory: leave out -m")
+    told = [
+        run / ".hydra" / "overrides.yaml",
+        *sorted(run.glob(".hydra/resumed_*/overrides.yaml")),  # the last one is this command's
+    ]
+    latest: dict[str, str] = {}
+    for file in told:
+        for override in OmegaConf.load(file):
+            latest[str(override).partition("=")[0]] = str(override)
+    return validated(hydra.compose("train", list(latest.values())), TrainSettings)
 
 
-def check_same_networks(checkpoint: Path, module: object) -> None:
-    """An InputError names what differs between a checkpoint and the networks to load it into."""
+def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
+    """An InputError names what differs between a checkpoint and what it is to be loaded into."""
     import torch
 
     try:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
-    except Exception as problem:
-        raise InputError(f"{checkpoint}: not a readable checkpoint ({problem})") from None
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        saved, done = content["hyper_parameters"], content["epoch"] + 1
+    except Exception:  # a damaged zip or pickle raises whatever it likes
+        raise InputError(f"{checkpoint}: damaged, or no checkpoint of a training run") from None
     for key in ("size", "channels", "nz", "ngf", "ndf", "latent", "loss"):
         wanted = module.hparams[key]  # type: ignore[attr-defined]
         if saved.get(key) != wanted:
@@ -122,6 +137,10 @@ def check_same_networks(checkpoint: Path, module: object) -> None:
                 f"{checkpoint}: the run has {key} {saved.get(key)}, the settings say {wanted};"
                 " leave it as it is when resuming, or start a new run"
             )
+    if epochs < done:
+        raise InputError(
+            f"trainer.max_epochs={epochs}: the run has {done} epochs already; give at least {done}"
+        )
 
 
 def lightning_precision(choice: str) -> str:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
 from PIL import Image
 from safetensors.torch import load_file
 
+from gan_inpaint import report
 from gan_inpaint.data import Digits
 from gan_inpaint.pictures import read_picture
 from gan_inpaint.prior import load_prior
@@ -93,6 +95,29 @@ def test_resume_continues_in_the_run_with_its_own_settings(
     assert all(np.array_equal(one[key], again[key]) for key in one)
     assert (part / "metrics.csv").read_text() == before
     assert load_prior(part).metadata == load_prior(whole).metadata
+    # it remembers what earlier resumes changed, and refuses to have less than it has
+    assert run("train", f"resume={part}").code == 0
+    assert run("train", f"resume={part}", "trainer.max_epochs=3").code == 2
+
+
+def test_a_resume_takes_new_learning_rates(run: Run, training: list[str], tmp_path: Path) -> None:
+    assert run("train", *training, "trainer.max_epochs=1").code == 0
+    job = only(tmp_path / "outputs" / "train" / "folder", "*")
+    rates = ["optimizer.generator.lr=1e-30", "optimizer.discriminator.lr=1e-30"]
+    before = torch.load(job / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert run("train", f"resume={job}", "trainer.max_epochs=2", *rates).code == 0
+    after = torch.load(job / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    for name in ("generator.main.0.weight", "discriminator.main.0.weight"):
+        assert torch.equal(before[name], after[name])
+
+
+def test_what_is_exported_is_the_average(run: Run, training: list[str], tmp_path: Path) -> None:
+    assert run("train", *training, "trainer.max_epochs=2").code == 0
+    job = only(tmp_path / "outputs" / "train" / "folder", "*")
+    state = torch.load(job / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    exported = load_file(job / "prior.safetensors")["generator.main.0.weight"]
+    assert np.array_equal(exported, state["average.module.main.0.weight"].half())
+    assert not np.array_equal(exported, state["generator.main.0.weight"].half())
 
 
 def test_broken_pictures_are_named_and_the_others_train(
@@ -113,6 +138,9 @@ def test_broken_pictures_are_named_and_the_others_train(
         (["optimizer.generator.lr=-1"], "lr=-1"),
         (["optimizer.generator.lr=abc"], "optimizer.generator.lr"),
         (["ema.decay=1"], "ema.decay=1"),
+        (["schedule.discriminator=9999"], "schedule.discriminator=9999.*never be trained"),
+        (["seed=-1"], "seed=-1"),
+        (["experiment=dcgan"], r"write \+experiment="),
         (["batch_size=9999"], "batch_size=9999.*4500|batch_size=9999.*only"),
         (["trainer.max_epochs=0"], "max_epochs=0"),
         (["data=auto"], "data=auto"),
@@ -232,8 +260,8 @@ def test_grey_and_colour_pictures_in_a_colour_prior(run: Run, tmp_path: Path, mo
 def test_bad_pictures_and_masks_are_rows_and_the_others_are_done(run: Run, tmp_path: Path) -> None:
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     pictures = write_pictures(tmp_path / "pictures", 4)
-    (pictures / "01.png").write_text("not a picture")
-    for name, value in (("00", 0), ("02", 128), ("03", 128)):
+    (pictures / "02.png").write_text("not a picture")
+    for name, value in (("00", 0), ("01", 128), ("03", 128)):
         mask = np.zeros((16, 16), np.uint8)
         mask[:4] = value
         (tmp_path / "masks").mkdir(exist_ok=True)
@@ -241,13 +269,13 @@ def test_bad_pictures_and_masks_are_rows_and_the_others_are_done(run: Run, tmp_p
     arguments = [f"prior={prior}", "data=folder", f"data.path={pictures}", "mask=file"]
     ran = run("reconstruct", *arguments, f"mask.path={tmp_path / 'masks'}", "batch_size=2", *FAST)
     assert ran.code == 0, ran.err
-    assert "01.png" in ran.err
+    assert "02.png" in ran.err
     assert "00.png has no hole" in ran.err
     job = only(tmp_path / "outputs" / "reconstruct", "*")
     rows = table(job / "results.csv")
-    assert [row["stopped_by"] == "failed" for row in rows] == [True, True, False, False]
+    assert [row["stopped_by"] == "failed" for row in rows] == [True, False, True, False]
     assert [row["image"] for row in rows] == ["0", "1", "2", "3"]
-    assert sorted(p.name for p in (job / "images").iterdir()) == ["00002.png", "00003.png"]
+    assert sorted(p.name for p in (job / "images").iterdir()) == ["00001.png", "00003.png"]
 
 
 @pytest.mark.parametrize(
@@ -302,6 +330,7 @@ def test_mistakes_in_a_reconstruction(
     said = ran.err
     assert re.search(words, said), said
     assert ran.sentence
+    assert len(said.splitlines()) <= 3, "a mistake is one sentence, not one for each picture"
     summaries = list((tmp_path / "outputs").glob("reconstruct/*/summary.json"))
     for path in summaries:
         assert json.loads(path.read_text())["status"] == "failed"
@@ -367,6 +396,37 @@ def test_a_failed_job_is_a_row_and_the_others_go_on(run: Run, tmp_path: Path) ->
     assert "norm=l3" in ran.out
     page = (only(tmp_path / "multirun", "*") / "index.html").read_text()
     assert "must be one of l1, l2" in page
+
+
+def test_jobs_with_other_masks_are_not_compared_by_numbers(run: Run, tmp_path: Path) -> None:
+    tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={tiny}", "data=generated", "data.count=4", *FAST]
+    assert run("reconstruct", "-m", "mask.side=0.3,0.6", *arguments).code == 0
+    page = (only(tmp_path / "multirun", "*") / "index.html").read_text()
+    assert "no fair comparison" in page
+    assert "leads mask" not in page
+
+
+def test_the_verdict_follows_the_noise(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ours = {i: {"psnr_hole": str(10 + x)} for i, x in enumerate(rng.normal(0, 1, 50))}
+    ahead = {i: {"psnr_hole": str(float(row["psnr_hole"]) - 1)} for i, row in ours.items()}
+    noisy = {i: {"psnr_hole": str(10 + x)} for i, x in enumerate(rng.normal(0, 1, 50))}
+    assert "leads it by 1.00 ± 0.00 dB" in report._lead("it", ours, ahead)
+    assert "more than the noise" in report._lead("it", ours, ahead)
+    assert "trails it by 1.00" in report._lead("it", ahead, ours)
+    assert "within the noise" in report._lead("it", ours, noisy)
+    assert report._lead("it", ours, ours) == ""
+
+
+def test_a_damaged_summary_is_a_failed_row(run: Run, tmp_path: Path) -> None:
+    tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={tiny}", "data=generated", "data.count=2", *FAST]
+    assert run("reconstruct", "-m", "lam=0,1", *arguments).code == 0
+    sweep = only(tmp_path / "multirun", "*")
+    (sweep / "0" / "summary.json").write_text("{")
+    assert run("compare", f"sweep={sweep}").code == 0
+    assert [row["status"] for row in table(sweep / "comparison.csv")] == ["failed", "done"]
 
 
 def test_compare_makes_the_comparison_again(run: Run, tmp_path: Path) -> None:

@@ -37,6 +37,25 @@ def test_random_misses_the_fraction_and_follows_its_generator() -> None:
     assert not torch.equal(known, masks.random(128, np.random.default_rng(1), "a", missing=0.8))
 
 
+@pytest.mark.parametrize("side", [0.0, 1.0, 2.0, -1.0])
+def test_a_hole_larger_than_the_picture_is_refused(side: float) -> None:
+    with pytest.raises(InputError, match=r"mask\.side"):
+        masks.center(16, rng(), "a", side=side)
+
+
+def test_transparent_and_dark_parts_of_a_mask_are_known(tmp_path: Path) -> None:
+    pixels = np.full((16, 16, 4), 255, np.uint8)
+    pixels[8:, :, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "alpha.png")
+    deep = np.full((16, 16), 1000, np.uint16)
+    deep[:8] = 65535
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    for name in ("alpha.png", "deep.png"):
+        known = masks.file(16, rng(), "a", path=str(tmp_path / name), invert=False)
+        assert known[0, 8:].all(), name
+        assert not known[0, :8].any(), name
+
+
 def test_lattice() -> None:
     known = masks.lattice(16, rng(), "a", every=2)
     assert float(known.float().mean()) == 0.25

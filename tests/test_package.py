@@ -110,4 +110,4 @@ def test_the_wheel_carries_conf_and_runs_from_any_directory(tmp_path: Path) -> N
             check=False,
         )
         assert ran.returncode == 0, ran.stderr
-        assert "GROUP=CHOICE" in ran.stdout
+        assert "Sweep with -m" in ran.stdout

@@ -86,6 +86,8 @@ def rewritten(path: Path, change: dict[str, str | None]) -> None:
         ({"channels": "-1"}, "channels"),
         ({"ngf": "1000000000"}, "disagree"),
         ({"latent": "cauchy"}, "latent"),
+        ({"loss": "foo"}, "loss=foo"),
+        ({"ngf": "1" + "0" * 30}, "disagree"),
     ],
 )
 def test_metadata_that_lies_is_refused(tmp_path: Path, change: dict, words: str) -> None:
@@ -104,7 +106,7 @@ def test_what_is_no_prior_is_refused(tmp_path: Path) -> None:
         "nowhere": "no such file, training run or bundled prior .*digits",
         "empty": "neither prior.safetensors nor",
         "bad.safetensors": "not a readable",
-        "bad.ckpt": "not a readable checkpoint",
+        "bad.ckpt": "damaged, or no checkpoint",
         "bad.txt": "a prior is a",
     }.items():
         with pytest.raises(InputError, match=words):
