@@ -64,7 +64,7 @@ def constrained(z: Tensor, constraint: str, radius: float) -> Tensor:
 class LatentReconstruction(pl.LightningModule):
     """Minimises ``contextual(z) + lam * perceptual(z)`` over z alone, each row on its own.
 
-    ``dict(named_parameters())`` is exactly ``{"z": ...}``: the networks are frozen copies whose
+    ``dict(named_parameters())`` is exactly ``{"z": ...}``: the prior's networks are frozen, their
     weights are buffers. A row stops when the L1 norm of its gradient is under ``tolerance``, when
     its best objective has not fallen by a ten-thousandth within ``patience`` steps, when it is no
     longer finite, or when the budget is spent; it is then left out of the batch. The best
