@@ -1,4 +1,4 @@
-"""What is left when the work is done: tables, curves, and the comparison of a sweep's jobs."""
+"""What is left when the work is done: tables, and the comparison of a sweep's jobs."""
 
 import base64
 import json
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import atomic, read_csv, write_csv, write_text
+from gan_inpaint.figures import figure
+from gan_inpaint.files import read_csv, write_csv, write_text
 
 RESULT_COLUMNS = (
     "image",
@@ -37,52 +38,6 @@ _PAGE = Path(__file__).parent / "page.html.jinja"
 _PAGE_IMAGES = 8  # rows of pictures in the comparison
 _MISSING = (255, 120, 120)  # the colour of missing pixels
 _RUNNERS_UP = 8  # jobs that the best one is compared with in words
-
-
-def draw_losses(
-    path: Path,
-    rows: Sequence[Mapping[str, float]],
-    curves: Mapping[str, str],
-    unit: str,
-    smoothed: bool = True,
-) -> None:
-    """One curve a loss against the step: raw in the background, smoothed in front.
-
-    Args:
-        rows: of metrics.csv.
-        curves: label -> column.
-        unit: what a step is, for the axis.
-    """
-    with _figure(path, figsize=(8, 4.5)) as figure:
-        axes = figure.add_subplot()
-        for number, (label, column) in enumerate(curves.items()):
-            points = [(row["step"], row[column]) for row in rows if row.get(column) is not None]
-            if not points:
-                continue
-            steps, values = np.array(points).T
-            raw = {"alpha": 0.25, "linewidth": 0.8} if smoothed else {"label": label}
-            axes.plot(steps, values, color=f"C{number}", **raw)
-            if smoothed:
-                axes.plot(steps, smooth(values), color=f"C{number}", label=f"{label}, smoothed")
-        axes.set(xlabel=unit, ylabel="loss")
-        axes.grid(alpha=0.3)
-        if axes.get_lines():
-            axes.legend()
-
-
-def smooth(values: np.ndarray) -> np.ndarray:
-    """Exponential moving average over a twentieth of the curve, unbiased at its start.
-
-    Example:
-        >>> smooth(np.array([3.0, 3.0, 3.0])).round(6).tolist()
-        [3.0, 3.0, 3.0]
-    """
-    keep = 1 - 1 / max(1.0, len(values) / 20)
-    total, weight, result = 0.0, 0.0, []
-    for value in values:
-        total, weight = keep * total + value, keep * weight + 1
-        result.append(total / weight)
-    return np.array(result)
 
 
 def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -195,8 +150,8 @@ def _draw_comparison(sweep: Path, jobs: list[dict[str, Any]]) -> None:
         if (first / "truth").is_dir():
             columns.append(("true", first / "truth", {}))
     size = (1.3 * len(columns), 1.45 * len(names) + 0.6)
-    with _figure(sweep / "comparison.png", figsize=size) as figure:
-        cells = figure.subplots(len(names), len(columns), squeeze=False)
+    with figure(sweep / "comparison.png", figsize=size) as drawing:
+        cells = drawing.subplots(len(names), len(columns), squeeze=False)
         for row, name in enumerate(names):
             for axes, (heading, folder, results) in zip(cells[row], columns, strict=True):
                 axes.set_axis_off()
@@ -292,22 +247,3 @@ def _lead(other: str, ours: Mapping, theirs: Mapping) -> str:
         f"It {'leads' if lead.mean() > 0 else 'trails'} {other} by {abs(lead.mean()):.2f} ±"
         f" {error:.2f} dB (mean and standard error over {len(lead)} images): {verdict}."
     )
-
-
-class _figure:
-    """A matplotlib figure that is saved on leaving, whole or not at all; no window, no state."""
-
-    def __init__(self, path: Path, **options: Any):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        self._path, self._figure = path, Figure(layout="constrained", **options)
-        FigureCanvasAgg(self._figure)
-
-    def __enter__(self) -> Any:
-        return self._figure
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        if kind is None:
-            with atomic(self._path) as temporary:
-                self._figure.savefig(temporary, dpi=120)

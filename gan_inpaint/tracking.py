@@ -14,9 +14,9 @@ from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gan_inpaint import report
 from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.errors import InputError
+from gan_inpaint.figures import draw_losses
 from gan_inpaint.files import atomic, read_csv, write_csv, write_png
 from gan_inpaint.pictures import grid
 from gan_inpaint.randomness import draw_latent, torch_rng
@@ -207,7 +207,7 @@ class Snapshots(Checkpoint):
         picture = grid(list(samples.unflatten(0, (8, -1)).unbind(1)))
         write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", picture)
         curves = {"discriminator": "loss/d", "generator": "loss/g"}
-        report.draw_losses(self._directory / "losses.png", self._metrics.rows, curves, "minibatch")
+        draw_losses(self._directory / "losses.png", self._metrics.rows, curves, "minibatch")
         if self._wandb:
             step = int(module.discriminator_steps)
             self._wandb.log_image("samples", [picture], step=step, caption=[f"epoch {epoch}"])

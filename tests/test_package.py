@@ -19,7 +19,7 @@ PACKAGE = ROOT / "gan_inpaint"
 LAYERS = """
 errors
 config files randomness losses networks
-pictures blending
+pictures blending figures
 masks prior
 data adversarial latent
 inpainting report

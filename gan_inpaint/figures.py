@@ -1,0 +1,74 @@
+"""Figures drawn without a window and written whole or not at all; loss curves."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gan_inpaint.files import atomic
+
+
+class figure:
+    """A matplotlib figure that is saved on leaving, whole or not at all; no window, no state."""
+
+    def __init__(self, path: Path, **options: Any):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self._path, self._figure = path, Figure(layout="constrained", **options)
+        FigureCanvasAgg(self._figure)
+
+    def __enter__(self) -> Any:
+        return self._figure
+
+    def __exit__(self, kind: object, *rest: object) -> None:
+        if kind is None:
+            with atomic(self._path) as temporary:
+                self._figure.savefig(temporary, dpi=120)
+
+
+def draw_losses(
+    path: Path,
+    rows: Sequence[Mapping[str, float]],
+    curves: Mapping[str, str],
+    unit: str,
+    smoothed: bool = True,
+) -> None:
+    """One curve a loss against the step: raw in the background, smoothed in front.
+
+    Args:
+        rows: of metrics.csv.
+        curves: label -> column.
+        unit: what a step is, for the axis.
+    """
+    with figure(path, figsize=(8, 4.5)) as drawing:
+        axes = drawing.add_subplot()
+        for number, (label, column) in enumerate(curves.items()):
+            points = [(row["step"], row[column]) for row in rows if row.get(column) is not None]
+            if not points:
+                continue
+            steps, values = np.array(points).T
+            raw = {"alpha": 0.25, "linewidth": 0.8} if smoothed else {"label": label}
+            axes.plot(steps, values, color=f"C{number}", **raw)
+            if smoothed:
+                axes.plot(steps, smooth(values), color=f"C{number}", label=f"{label}, smoothed")
+        axes.set(xlabel=unit, ylabel="loss")
+        axes.grid(alpha=0.3)
+        if axes.get_lines():
+            axes.legend()
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Exponential moving average over a twentieth of the curve, unbiased at its start.
+
+    Example:
+        >>> smooth(np.array([3.0, 3.0, 3.0])).round(6).tolist()
+        [3.0, 3.0, 3.0]
+    """
+    keep = 1 - 1 / max(1.0, len(values) / 20)
+    total, weight, result = 0.0, 0.0, []
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1
+        result.append(total / weight)
+    return np.array(result)
