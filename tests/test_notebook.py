@@ -1,13 +1,23 @@
+import json
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
+import matplotlib
+import pytest
 
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "walkthrough.ipynb"
 
 
-def test_the_notebook_runs_and_shows_pictures() -> None:
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=200, kernel_name="python3").execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+def test_the_notebook_runs_and_shows_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    """Cell by cell in this process: what it needs is Python, not a Jupyter kernel."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+    cells = json.loads(NOTEBOOK.read_text())["cells"]
+    names: dict = {}
+    for number, cell in enumerate(cells):
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)
+    assert len(pyplot.get_fignums()) == 2
+    assert capsys.readouterr().out.count("dB") == 8
+    pyplot.close("all")
