@@ -1,6 +1,5 @@
 """What a run shows while it goes on: progress, metrics.csv, W&B, snapshots of the training."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +38,7 @@ class MetricsFile(Logger):
         self.rows: list[dict[str, Any]] = []
         if path.is_file():
             self.rows = [
-                {key: json.loads(value) for key, value in row.items() if value}
+                {k: int(v) if v.isdecimal() else float(v) for k, v in row.items() if v}
                 for row in read_csv(path)
             ]
 

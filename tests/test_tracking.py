@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import subprocess
 import sys
@@ -133,14 +134,14 @@ def test_no_logger_leaves_no_wandb(run: Run, tmp_path: Path) -> None:
 def test_metrics_continue_where_the_checkpoint_was(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     first = tracking.MetricsFile(path, ("loss/d", "epoch"))
-    for step in (2, 4, 6):
-        first.log_metrics({"loss/d": step / 10, "epoch": 0, "other": 1}, step)
+    for step, loss in ((2, math.nan), (4, 0.4), (6, 0.6)):  # a diverged loss must be readable
+        first.log_metrics({"loss/d": loss, "epoch": 0, "other": 1}, step)
     first.save()
     second = tracking.MetricsFile(path, ("loss/d", "epoch"))
     second.forget_after(4)
     second.log_metrics({"loss/d": 0.9, "epoch": 1}, 6)
     second.save()
-    assert path.read_text() == "step,loss/d,epoch\n2,0.2,0\n4,0.4,0\n6,0.9,1\n"
+    assert path.read_text() == "step,loss/d,epoch\n2,nan,0\n4,0.4,0\n6,0.9,1\n"
 
 
 def test_progress_shows_percent_time_left_and_losses_in_80_columns() -> None:
