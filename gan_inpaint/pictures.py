@@ -1,7 +1,9 @@
 """Between tensors in [-1, 1] and pictures: conversion, reading, tiling."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -9,6 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
+
+Crop = Callable[[Image.Image], Image.Image]
 
 _CELL = 64  # small pictures are enlarged by a whole factor until a cell has about this many pixels
 
@@ -42,18 +46,23 @@ def grid(columns: list[Tensor], gap: int = 2) -> np.ndarray:
     return tiled[: n_rows * height - gap, : n_columns * width - gap]
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Decode a picture file wholly, upright; an InputError names one that cannot be read."""
+def open_picture(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
+    """Decode a picture file wholly, upright; an InputError names one that cannot be read.
+
+    Args:
+        name: what to call it; its path if not given.
+    """
+    name = name or str(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as file:
-                file.load()
-                return ImageOps.exif_transpose(file)
+            with Image.open(file) as picture:
+                picture.load()
+                return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not a picture that Pillow can read; remove it") from None
+        raise InputError(f"{name}: not a picture that Pillow can read; remove it") from None
     except Exception as problem:  # decoders raise whatever they like on damaged files
-        raise InputError(f"{path}: cannot be read ({problem}); replace or remove it") from None
+        raise InputError(f"{name}: cannot be read ({problem}); replace or remove it") from None
 
 
 def centre_square(picture: Image.Image) -> Image.Image:
@@ -63,23 +72,39 @@ def centre_square(picture: Image.Image) -> Image.Image:
     return picture.crop((left, top, left + side, top + side))
 
 
-def read_picture(path: Path, size: int, channels: int, grey: bool) -> np.ndarray:
-    """A picture file as uint8 ``(C, size, size)``: largest centre square, antialiased resize.
+def read_picture(
+    file: Path | BinaryIO,
+    size: int,
+    channels: int,
+    grey: bool,
+    crop: Crop = centre_square,
+    name: str | None = None,
+) -> np.ndarray:
+    """A picture file as uint8 ``(C, size, size)``; see ``open_picture`` and ``fitted``."""
+    return fitted(open_picture(file, name), name or str(file), size, channels, grey, crop)
+
+
+def fitted(
+    picture: Image.Image, name: str, size: int, channels: int, grey: bool, crop: Crop
+) -> np.ndarray:
+    """A picture of any mode and size as uint8 ``(C, size, size)``: crop, antialiased resize.
 
     A picture that has the size already is taken as it is.
 
     Args:
+        name: for the message of an InputError.
         grey: whether a colour picture may be turned grey when ``channels`` is 1.
+        crop: cuts the square to keep; ``centre_square`` takes the largest one in the middle.
     """
-    rgb = plain(open_picture(path), background="white")
+    rgb = plain(picture, background="white")
     if channels == 1 and not grey:
         bands = np.asarray(rgb).astype(np.int16)
         if np.ptp(bands, axis=2).max() > 2:
             raise InputError(
-                f"{path}: a colour picture (3 channels) for a grey network (1 channel); choose a"
+                f"{name}: a colour picture (3 channels) for a grey network (1 channel); choose a"
                 " colour prior or model, or set data.grey=true to drop the colour"
             )
-    square = centre_square(rgb.convert("L") if channels == 1 else rgb)
+    square = crop(rgb.convert("L") if channels == 1 else rgb)
     if square.size != (size, size):
         square = square.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()

@@ -33,7 +33,8 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
 @command("reconstruct", ReconstructSettings, failed=record_failure)
 def main(settings: ReconstructSettings, directory: Path) -> None:
     """Reconstruct the pictures of ``data``; everything it leaves is in ``directory``."""
-    from gan_inpaint.data import choose, mean_image
+    from gan_inpaint.data import choose
+    from gan_inpaint.sources import mean_image
     from gan_inpaint.figures import draw_losses
     from gan_inpaint.files import write_csv
     from gan_inpaint.inpainting import mean_history, search

@@ -78,6 +78,9 @@ def digits() -> Prior:
 def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands write below the working directory: give every test its own; no W&B account."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GAN_INPAINT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
 

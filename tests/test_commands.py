@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gan_inpaint import report
-from gan_inpaint.data import Digits
+from gan_inpaint.sources import Digits
 from gan_inpaint.pictures import read_picture
 from gan_inpaint.prior import load_prior
 

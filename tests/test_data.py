@@ -1,14 +1,23 @@
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import write_pictures
+from PIL import Image
 
 from gan_inpaint import masks
-from gan_inpaint.data import Digits, Folder, choose, held_out, mean_image, read_all
+from gan_inpaint.data import choose, read_all, training_batches
+from gan_inpaint.errors import InputError
 from gan_inpaint.prior import Prior
 from gan_inpaint.randomness import draw_latent, numpy_rng, torch_rng
+from gan_inpaint.sources import CelebA, Coco, Digits, Folder, Hub, held_out, mean_image
+
+FOLDER = {"truth": True, "grey": False, "crop": None}
+HUB = {"config": None, "image": "image", "grey": False, "license": "none"}
+HUB["splits"] = {"train": "train[:80%]", "val": "train[80%:]"}
 
 
 def test_no_held_out_digit_is_trained_on() -> None:
@@ -31,7 +40,7 @@ def test_digits_at_any_size_and_channels(size: int) -> None:
 
 def test_a_folder_in_name_order_with_a_stable_split(tmp_path: Path) -> None:
     write_pictures(tmp_path / "p" / "sub", 30)
-    options = {"path": str(tmp_path / "p"), "truth": True, "grey": False}
+    options = FOLDER | {"path": str(tmp_path / "p")}
     every = Folder(16, 1, None, **options)
     assert every.names == [f"sub/{i:02}.png" for i in range(30)]
     train, val = Folder(16, 1, "train", **options), Folder(16, 1, "val", **options)
@@ -72,3 +81,173 @@ def test_draws_are_functions_of_their_key() -> None:
     drawn = [masks.random(16, numpy_rng("mask", 0, n), n, missing=0.5) for n in ("a", "b", "a")]
     assert torch.equal(drawn[0], drawn[2])
     assert not torch.equal(drawn[0], drawn[1])
+
+
+def zipped(folder: Path, archive: Path, extra: tuple[str, ...] = ()) -> Path:
+    with zipfile.ZipFile(archive, "w") as out:
+        for file in sorted(folder.rglob("*.*")):
+            out.write(file, file.relative_to(folder))
+        for name in extra:
+            out.writestr(name, "not a picture")
+    return archive
+
+
+def tarred(folder: Path, archive: Path) -> Path:
+    with tarfile.open(archive, "w:bz2") as out:
+        out.add(folder, arcname="inpainting")
+    return archive
+
+
+def pixels_of(source: Folder | CelebA | Coco | Hub) -> list[bytes]:
+    return [source[i].tobytes() for i in range(len(source))]
+
+
+def test_a_zip_a_tar_and_a_list_hold_what_the_folder_holds(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "p", 3, mode="RGB")
+    listing = tmp_path / "list.txt"
+    listing.write_text("p/00.png\n\np/01.png\np/02.png\n")
+    expected = pixels_of(Folder(16, 3, None, path=str(folder), **FOLDER))
+    for path in (
+        zipped(folder, tmp_path / "a.zip", extra=("__MACOSX/00.png", ".hidden.png")),
+        tarred(folder, tmp_path / "a.tar.bz2"),
+        listing,
+    ):
+        assert pixels_of(Folder(16, 3, None, path=str(path), **FOLDER)) == expected, path
+
+
+def test_archives_and_lists_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.zip").write_bytes(b"PK nothing")
+    cut = tarred(write_pictures(tmp_path / "p", 3), tmp_path / "cut.tar.bz2")
+    cut.write_bytes(cut.read_bytes()[:-200])
+    (tmp_path / "text.txt").write_text("gone.png\n")
+    for name in ("broken.zip", "cut.tar.bz2"):
+        with pytest.raises(InputError, match=f"{name}: "):
+            Folder(16, 1, None, path=str(tmp_path / name), **FOLDER)
+    listed = Folder(16, 1, None, path=str(tmp_path / "text.txt"), **FOLDER)
+    with pytest.raises(InputError, match=r"gone\.png: cannot be read"):
+        listed[0]
+
+
+def test_a_damaged_member_of_a_zip_is_named(tmp_path: Path) -> None:
+    archive = zipped(write_pictures(tmp_path / "p", 2, size=32), tmp_path / "a.zip")
+    content = bytearray(archive.read_bytes())
+    content[200:260] = bytes(60)
+    archive.write_bytes(content)
+    source = Folder(32, 1, None, path=str(archive), **FOLDER)
+    with pytest.raises(InputError, match=r"a\.zip/00\.png: cannot be read"):
+        source[0]
+    assert source[1].shape == (1, 32, 32)
+
+
+def test_a_crop_is_cut_out_before_the_square(tmp_path: Path) -> None:
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[2:18, 20:36] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    options = FOLDER | {"path": str(tmp_path / "a.png")}
+    assert Folder(16, 3, None, **options | {"crop": [20, 2, 36, 18]})[0].min() == 255
+    with pytest.raises(InputError, match=r"data\.crop=\[1, 2, 3\]"):
+        Folder(16, 3, None, **options | {"crop": [1, 2, 3]})
+    with pytest.raises(InputError, match="only 40x20 pixels"):
+        Folder(16, 3, None, **options | {"crop": [0, 0, 50, 10]})[0]
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_celeba_cuts_the_face_and_holds_out_the_end(tmp_path: Path, scale: int) -> None:
+    (tmp_path / "faces").mkdir()
+    for number in range(1, 7):
+        pixels = np.full((109 * scale, 89 * scale, 3), 40, np.uint8)
+        pixels[17 * scale : 91 * scale, 7 * scale : 81 * scale] = 10 * number
+        Image.fromarray(pixels).save(tmp_path / "faces" / f"{number:06}.png")
+    archive = zipped(tmp_path / "faces", tmp_path / "faces.zip")
+    for path in (tmp_path / "faces", archive):
+        train, val = (CelebA(16, 3, s, path=str(path), held_out=2) for s in ("train", None))
+        assert train.names == [f"{n:06}.png" for n in (1, 2, 3, 4)]
+        assert val.names == ["000005.png", "000006.png"]
+        assert (val[0] == 50).all(), "only the face"
+        assert CelebA(16, 1, "all", path=str(path), held_out=2)[5].shape == (1, 16, 16)
+    with pytest.raises(InputError, match="at least 1 and under 6"):
+        CelebA(16, 3, None, path=str(archive), held_out=6)
+    other = write_pictures(tmp_path / "other", 3)
+    with pytest.raises(InputError, match="use data=folder"):
+        CelebA(16, 3, None, path=str(other), held_out=1)[0]
+
+
+def test_coco_reads_the_archive_of_2017_packed_and_unpacked(tmp_path: Path) -> None:
+    root = tmp_path / "inpainting"
+    write_pictures(root / "train2014", 3, mode="RGB")
+    write_pictures(root / "val2014", 2, mode="L")  # the real one has grey pictures too
+    packed = tarred(root, tmp_path / "inpainting.tar.bz2")
+    for path in (root, packed, tmp_path):
+        train, val, every = (Coco(16, 3, s, path=str(path)) for s in ("train", None, "all"))
+        assert (len(train), len(val), len(every)) == (3, 2, 5)
+        assert val[1].shape == (3, 16, 16)
+    assert pixels_of(Coco(16, 3, "all", path=str(root))) == pixels_of(
+        Coco(16, 3, "all", path=str(packed))
+    )
+    with pytest.raises(InputError, match="no val2014 in it"):
+        Coco(16, 3, None, path=str(root / "train2014"))
+
+
+def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_pictures(tmp_path / "p", 4)
+    (folder / "note.jpg").write_text("not a picture")
+
+    def source() -> Folder:
+        return Folder(16, 1, None, path=str(folder), **FOLDER)
+
+    pixels, problems = read_all(source())
+    assert isinstance(pixels, np.memmap)
+    assert pixels.shape == (4, 1, 16, 16)
+    assert len(problems) == 1
+    assert "note.jpg" in problems[0]
+    monkeypatch.setattr(Folder, "__getitem__", None)  # not needed a second time
+    again, told = read_all(source())
+    assert np.array_equal(again, pixels)
+    assert told == problems
+    monkeypatch.undo()
+    monkeypatch.setenv("GAN_INPAINT_CACHE", str(tmp_path / "cache"))
+    (folder / "note.jpg").unlink()
+    assert read_all(source())[1] == [], "a changed folder is read again"
+
+
+def test_a_decoding_that_was_cut_short_leaves_no_cache(tmp_path: Path) -> None:
+    class Stops(Folder):
+        def __getitem__(self, index: int) -> np.ndarray:
+            if index == 1:
+                raise KeyboardInterrupt
+            return super().__getitem__(index)
+
+    folder = write_pictures(tmp_path / "p", 3)
+    with pytest.raises(KeyboardInterrupt):
+        read_all(Stops(16, 1, None, path=str(folder), **FOLDER))
+    assert not list((tmp_path / "cache").rglob("*.*"))
+
+
+def test_batches_leave_the_map_of_the_file_alone(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "p", 6)
+    pixels, _ = read_all(Folder(16, 1, None, path=str(folder), **FOLDER))
+    batches = list(training_batches(pixels, 2, seed=0))
+    assert sorted(b.tobytes() for batch in batches for b in batch.numpy()) == sorted(
+        p.tobytes() for p in pixels
+    )
+
+
+def test_hub_reads_a_local_folder_and_a_parquet_file(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    folder = write_pictures(tmp_path / "p", 10, mode="RGB")
+    expected = pixels_of(Folder(16, 3, None, path=str(folder), **FOLDER))
+    rows = [{"pic": {"bytes": f.read_bytes(), "path": None}} for f in sorted(folder.iterdir())]
+    features = datasets.Features({"pic": datasets.Image()})
+    datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "p.parquet")
+    for options in (
+        {"name": "imagefolder", "path": str(folder)},
+        {"name": "parquet", "path": str(tmp_path / "p.parquet"), "image": "pic"},
+    ):
+        train, val, every = (Hub(16, 3, s, **HUB | options) for s in ("train", None, "all"))
+        assert (len(train), len(val)) == (8, 2)
+        assert pixels_of(every) == expected
+        assert train.fingerprint != val.fingerprint
+    with pytest.raises(InputError, match="no such column, it has image"):
+        Hub(16, 3, None, **HUB | {"name": "imagefolder", "path": str(folder), "image": "pic"})
+    with pytest.raises(InputError, match=r"data\.name=parquet: cannot be loaded"):
+        Hub(16, 3, None, **HUB | {"name": "parquet", "path": str(tmp_path / "gone.parquet")})

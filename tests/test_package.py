@@ -19,9 +19,10 @@ PACKAGE = ROOT / "gan_inpaint"
 LAYERS = """
 errors
 config files randomness losses networks
-pictures blending figures
+pictures blending figures augmentation archives frechet
 masks prior
 data adversarial latent
+sources
 inpainting report
 record tracking command
 train reconstruct compare

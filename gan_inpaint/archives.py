@@ -1,0 +1,112 @@
+"""Files to read one after the other: in a folder, in a zip or tar archive, on a list, or alone."""
+
+import hashlib
+import io
+import tarfile
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from gan_inpaint.errors import InputError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+
+
+class Files(ABC):
+    """Named files: ``names[i]`` and the bytes ``read(names[i])``; reading in order is fast."""
+
+    def __init__(self, root: Path, names: Sequence[str]):
+        self.root, self.names = root, list(names)
+
+    @abstractmethod
+    def read(self, name: str) -> io.BufferedIOBase | Path:
+        """What Pillow can open; an OSError or a BadZipFile if it is not there or damaged."""
+
+    def fingerprint(self, names: Sequence[str]) -> str:
+        """Changes whenever one of the named files may have changed."""
+        state = self.root.stat()
+        facts = [str(self.root.resolve()), str((state.st_size, state.st_mtime_ns)), *names]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+class _Loose(Files):
+    def read(self, name: str) -> Path:
+        return self.root / name
+
+    def fingerprint(self, names: Sequence[str]) -> str:
+        facts = [str(self.root.resolve())]
+        for name in names:
+            file = self.root / name
+            state = file.stat() if file.is_file() else None
+            facts.append(f"{name} {state and (state.st_size, state.st_mtime_ns)}")
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+class _Zip(Files):
+    def __init__(self, root: Path):
+        self._archive = zipfile.ZipFile(root)
+        super().__init__(root, sorted(i.filename for i in self._archive.infolist() if not i.is_dir()))
+
+    def read(self, name: str) -> io.BytesIO:
+        return io.BytesIO(self._archive.read(name))
+
+
+class _Tar(Files):
+    # in the archive's own order: going back in a compressed tar means unpacking it from the start
+    def __init__(self, root: Path):
+        self._archive = tarfile.open(root)  # noqa: SIM115
+        self._members = {m.name: m for m in self._archive.getmembers() if m.isfile()}
+        super().__init__(root, list(self._members))
+
+    def read(self, name: str) -> io.BytesIO:
+        file = self._archive.extractfile(self._members[name])
+        assert file is not None  # only regular files are listed
+        return io.BytesIO(file.read())
+
+
+def pictures_in(path: str | Path) -> Files:
+    """The files behind a path, hidden ones left out.
+
+    Args:
+        path: a folder with everything below it, in name order; a ``.zip``; a tar archive, packed or
+            not, in its own order; a ``.txt`` list, a path a line, relative to the list's folder; or
+            one picture.
+
+    Raises:
+        InputError: it is not there, cannot be read, or holds no picture.
+    """
+    root = Path(path)
+    if not root.exists():
+        raise InputError(f"data.path={path}: there is no such file or folder")
+    try:
+        files = _opened(root)
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, UnicodeDecodeError) as problem:
+        raise InputError(f"data.path={path}: cannot be read ({problem}); replace it") from None
+    if not any(Path(name).suffix.lower() in SUFFIXES for name in files.names):
+        raise InputError(f"data.path={path}: no picture in it ({', '.join(sorted(SUFFIXES))})")
+    return files
+
+
+def _opened(root: Path) -> Files:
+    if root.is_dir():
+        found = (p.relative_to(root) for p in root.rglob("*") if p.is_file())
+        return _Loose(root, sorted((p.as_posix() for p in found if _visible(p))))
+    if root.suffix.lower() == ".zip":
+        return _without_hidden(_Zip(root))
+    if root.suffix.lower() == ".txt":
+        lines = (line.strip() for line in root.read_text(encoding="utf-8").splitlines())
+        return _Loose(root.parent, [line for line in lines if line])
+    if root.suffix.lower() not in SUFFIXES and tarfile.is_tarfile(root):
+        return _without_hidden(_Tar(root))
+    return _Loose(root.parent, [root.name])
+
+
+def _without_hidden(files: Files) -> Files:
+    files.names = [name for name in files.names if _visible(Path(name))]
+    return files
+
+
+def _visible(path: Path) -> bool:
+    # macOS puts a second, hidden file beside each one it packs
+    return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)

