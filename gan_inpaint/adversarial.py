@@ -10,7 +10,8 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gan_inpaint.losses import discriminator_bce, generator_bce
+from gan_inpaint.augmentation import diffaugment, mirrored
+from gan_inpaint.losses import discriminator_loss, generator_loss, gradient_penalty
 from gan_inpaint.networks import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.randomness import draw_latent, torch_rng
 
@@ -25,15 +26,20 @@ class AdversarialTraining(pl.LightningModule):
     the 2017 project. Its position, like every latent code, is a function of the two step counters,
     which are saved as buffers: a resumed run continues the very same sequence.
 
-    Sources: Goodfellow et al., NeurIPS 2014 (non-saturating loss); Radford et al., ICLR 2016.
+    Sources: Goodfellow et al., NeurIPS 2014 (the game); Radford et al., ICLR 2016 (the networks);
+    the losses' and augmentations' own are named where they are defined.
 
     Args:
-        size, channels, nz, ngf, ndf: see ``Generator`` and ``Discriminator``.
+        size, channels, nz, ngf, ndf, discriminator_norm: see ``Generator`` and ``Discriminator``.
         latent: ``normal`` or ``uniform``.
         schedule: ``{"discriminator": steps, "generator": steps}``, each at least 1.
-        loss: ``bce``, on logits.
+        loss: ``bce``, ``hinge`` or ``wgan_gp``, see ``discriminator_loss``.
         optimizer: ``{"discriminator": {"lr", "beta1"}, "generator": {"lr", "beta1"}}`` for Adam.
-        ema_decay: of the averaged generator, which samples and exports come from; in [0, 1).
+        augment: ``{"flip": whether real images are mirrored at random, "differentiable": policies
+            of ``diffaugment``}``.
+        ema_decay: of the averaged generator, which samples and exports come from; in [0, 1). It is
+            approached from below, ``min(decay, (1 + n) / (10 + n))`` after n G steps, so that the
+            initial weights are soon forgotten.
         batch_size: latent codes a G step draws.
         seed: of the latent codes.
         log_every: minibatches between two logged rows; each row is the mean over them.
@@ -53,10 +59,12 @@ class AdversarialTraining(pl.LightningModule):
         nz: int,
         ngf: int,
         ndf: int,
+        discriminator_norm: str,
         latent: str,
         schedule: Mapping[str, int],
         loss: str,
         optimizer: Mapping[str, Mapping[str, float]],
+        augment: Mapping[str, Any],
         ema_decay: float,
         batch_size: int,
         seed: int,
@@ -70,21 +78,28 @@ class AdversarialTraining(pl.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.generator = Generator(size, channels, nz, ngf)
-            self.discriminator = Discriminator(size, channels, ndf)
+            self.discriminator = Discriminator(size, channels, ndf, discriminator_norm)
         self.average = AveragedModel(
-            self.generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
+            self.generator, multi_avg_fn=self._average, use_buffers=True
         ).requires_grad_(False)
         self.register_buffer("discriminator_steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("generator_steps", torch.zeros((), dtype=torch.long))
         self._schedule, self._optimizer, self._log_every = schedule, optimizer, log_every
+        self._loss, self._augment, self._ema_decay = loss, augment, ema_decay
         self._latent = (batch_size, nz, latent)
         self._seed = seed
         self.history: list[dict[str, float]] = []
 
+    def _average(self, averaged: Any, current: Any, count: Any) -> None:
+        decay = min(self._ema_decay, (1 + self._g_steps) / (10 + self._g_steps))
+        get_ema_multi_avg_fn(decay)(averaged, current, count)
+
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Two Adams, the discriminator's first."""
         return [
-            torch.optim.Adam(network.parameters(), options["lr"], (options["beta1"], 0.999))
+            torch.optim.Adam(
+                network.parameters(), options["lr"], (options["beta1"], 0.999), fused=True
+            )
             for network, options in (
                 (self.discriminator, self._optimizer["discriminator"]),
                 (self.generator, self._optimizer["generator"]),
@@ -115,6 +130,8 @@ class AdversarialTraining(pl.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """One D step on ``batch``, uint8 ``(B, C, H, W)``, then the G steps that are due."""
         real = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        if self._augment["flip"]:
+            real = mirrored(real, self._rng("flip", self._d_steps))
         self._train_discriminator(real)
         if self._d_steps % self._schedule["discriminator"] == 0:
             for _ in range(self._schedule["generator"]):
@@ -126,11 +143,14 @@ class AdversarialTraining(pl.LightningModule):
         optimizer, _ = cast(list[LightningOptimizer], self.optimizers())
         with torch.no_grad():
             fake = self.generator(self._draw("d", self._d_steps)[: len(real)])
+        rng = self._rng("augment_d", self._d_steps)
         with self.toggled_optimizer(optimizer):
             # fp32 from here on, also under bf16 autocast
-            real_logit = self.discriminator(real).float()
-            fake_logit = self.discriminator(fake).float()
-            loss = discriminator_bce(real_logit, fake_logit)
+            real_logit = self._judged(real, rng).float()
+            fake_logit = self._judged(fake, rng).float()
+            loss = discriminator_loss(real_logit, fake_logit, self._loss)
+            if self._loss == "wgan_gp":
+                loss = loss + 10 * gradient_penalty(self.discriminator, real, fake, rng)
             optimizer.zero_grad()
             self.manual_backward(loss)
             optimizer.step()
@@ -146,7 +166,8 @@ class AdversarialTraining(pl.LightningModule):
         # toggled: no gradient is computed for D's weights, and D's statistics stay D's business
         with self.toggled_optimizer(optimizer), running_statistics_kept(self.discriminator):
             fake = self.generator(self._draw("g", self._g_steps))
-            loss = generator_bce(self.discriminator(fake).float())
+            logit = self._judged(fake, self._rng("augment_g", self._g_steps))
+            loss = generator_loss(logit.float(), self._loss)
             optimizer.zero_grad()
             self.manual_backward(loss)
             optimizer.step()
@@ -156,8 +177,15 @@ class AdversarialTraining(pl.LightningModule):
         self._g_sum += loss.detach().float()
         self._g_count += 1
 
+    def _judged(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Logits of images as D is shown them."""
+        return self.discriminator(diffaugment(images, self._augment["differentiable"], rng))
+
     def _draw(self, use: str, step: int) -> Tensor:
-        return draw_latent(*self._latent, torch_rng(use, self._seed, step, device=self.device))
+        return draw_latent(*self._latent, self._rng(use, step))
+
+    def _rng(self, use: str, step: int) -> torch.Generator:
+        return torch_rng(use, self._seed, step, device=self.device)
 
     def _start_row(self) -> None:
         self._d_sums = torch.zeros(3, device=self.device)
@@ -169,7 +197,9 @@ class AdversarialTraining(pl.LightningModule):
         """Means since the last row. A stretch with no G step (30/10) leaves ``loss/g`` out."""
         loss_d, prob_real, prob_fake = (self._d_sums / self._d_count).tolist()
         seconds = time.perf_counter() - self._row_started
-        row = {"loss/d": loss_d, "prob/real": prob_real, "prob/fake": prob_fake}
+        row = {"loss/d": loss_d}
+        if self._loss == "bce":  # a critic's score is no probability
+            row |= {"prob/real": prob_real, "prob/fake": prob_fake}
         row["images_per_second"] = self._images / seconds
         if self._g_count:
             row["loss/g"] = self._g_sum.item() / self._g_count
@@ -188,7 +218,8 @@ class AdversarialTraining(pl.LightningModule):
 
     def metadata(self) -> dict[str, Any]:
         """What a prior exported now says of itself."""
-        kept = ["size", "channels", "nz", "ngf", "ndf", "latent", "loss", "dataset", "license"]
+        kept = ["size", "channels", "nz", "ngf", "ndf", "discriminator_norm"]
+        kept += ["latent", "loss", "dataset", "license"]
         return {
             "format": "gan_inpaint prior 1",
             "architecture": "dcgan",

@@ -116,6 +116,7 @@ class ModelSettings:
     ngf: int
     ndf: int
     latent: str
+    discriminator_norm: str
 
     def __post_init__(self) -> None:
         if self.size < 16 or self.size & (self.size - 1):
@@ -124,6 +125,11 @@ class ModelSettings:
             raise InputError(f"model.channels={self.channels}: must be 1 (grey) or 3 (colour)")
         if self.latent not in ("normal", "uniform"):
             raise InputError(f"model.latent={self.latent}: must be normal or uniform")
+        if self.discriminator_norm not in ("batch", "spectral", "none"):
+            raise InputError(
+                f"model.discriminator_norm={self.discriminator_norm}: must be one of batch,"
+                " spectral, none"
+            )
         for key in ("nz", "ngf", "ndf"):
             if getattr(self, key) < 1:
                 raise InputError(f"model.{key}={getattr(self, key)}: must be at least 1")
@@ -165,6 +171,22 @@ class OptimizerSettings:
 
 
 @dataclass
+class AugmentSettings:
+    """The ``augment`` of ``train``."""
+
+    flip: bool
+    differentiable: list[str]
+
+    def __post_init__(self) -> None:
+        for policy in self.differentiable:
+            if policy not in ("color", "translation", "cutout"):
+                raise InputError(
+                    f"augment.differentiable={self.differentiable}: may hold color, translation and"
+                    " cutout"
+                )
+
+
+@dataclass
 class AverageSettings:
     """The ``ema`` of ``train``."""
 
@@ -196,6 +218,7 @@ class TrainSettings:
     schedule: ScheduleSettings
     loss: str
     optimizer: OptimizerSettings
+    augment: AugmentSettings
     ema: AverageSettings
     trainer: dict[str, Any]
     checkpoint: CheckpointSettings
@@ -210,7 +233,12 @@ class TrainSettings:
         _at_least(self, 2, "batch_size")  # BatchNorm cannot work on one image
         _at_least(self, 1, "log_every")
         _check_seed(self.seed)
-        _one_of(self, "loss", "bce")
+        _one_of(self, "loss", "bce", "hinge", "wgan_gp")
+        if self.loss == "wgan_gp" and self.model.discriminator_norm == "batch":
+            raise InputError(
+                "loss=wgan_gp: its penalty looks at each image alone, and BatchNorm mixes them; set"
+                " model.discriminator_norm=none"
+            )
         _one_of(self, "precision", "auto", "fp32", "bf16")
         _one_of(self, "logger", "wandb", "none")
         epochs = self.trainer.get("max_epochs")

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 _WIDEST = 16  # feature maps stop doubling here, so that 256x256 stays trainable
 
@@ -57,19 +59,29 @@ class Discriminator(nn.Module):
         size: side of the image in pixels, a power of two of at least 16.
         channels: 1 or 3.
         ndf: feature maps after the first layer.
+        norm: ``batch``; ``spectral``, each layer's largest singular value kept at 1 (Miyato et al.,
+            ICLR 2018); or ``none``. The last two judge each image on its own, as ``wgan_gp`` needs.
     """
 
-    def __init__(self, size: int, channels: int, ndf: int):
+    def __init__(self, size: int, channels: int, ndf: int, norm: str = "batch"):
         super().__init__()
         widths = _widths(size, ndf)[::-1]
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False)]
+        bias = norm != "batch"  # where there is no BatchNorm to shift
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=bias)]
         layers += [nn.LeakyReLU(0.2, inplace=True)]
         for narrow, wide in pairwise(widths):
-            layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False)]
-            layers += [nn.BatchNorm2d(wide), nn.LeakyReLU(0.2, inplace=True)]
-        layers += [nn.Conv2d(widths[-1], 1, 4, bias=False)]
+            layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=bias)]
+            # the same places for all: layer names must not depend on the norm
+            layers += [nn.Identity() if bias else nn.BatchNorm2d(wide)]
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        layers += [nn.Conv2d(widths[-1], 1, 4, bias=bias)]
         self.main = nn.Sequential(*layers)
-        self.apply(_dcgan_init)
+        if norm == "batch":
+            self.apply(_dcgan_init)  # else PyTorch's own: 0.02 would let the signal die away
+        if norm == "spectral":
+            for layer in layers:
+                if isinstance(layer, nn.Conv2d):
+                    spectral_norm(layer)
 
     def forward(self, images: Tensor) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] -> ``(B,)`` logits."""
@@ -96,6 +108,16 @@ def running_statistics_kept(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = True
 
 
+def _plain(layer: nn.Module) -> nn.Module:
+    """A layer with a spectral norm as one with the weights that the norm gives."""
+    if not is_parametrized(layer):
+        return layer
+    # torch's remove_parametrizations would break the network that this one was copied from
+    plain = nn.Conv2d(layer.in_channels, layer.out_channels, 4, layer.stride, layer.padding)  # type: ignore[arg-type]
+    plain.weight, plain.bias = nn.Parameter(layer.weight.detach()), layer.bias  # type: ignore[operator,assignment]
+    return plain
+
+
 def frozen(network: nn.Module) -> nn.Module:
     """A copy for the search: eval mode, fp32, BatchNorm folded in, no parameters.
 
@@ -103,7 +125,7 @@ def frozen(network: nn.Module) -> nn.Module:
     gradient is computed for them. The copy is differentiable in its input.
     """
     network = deepcopy(network).float().eval()
-    layers = list(network.main)  # type: ignore[arg-type]
+    layers = [_plain(layer) for layer in network.main]  # type: ignore[union-attr]
     folded: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, nn.BatchNorm2d):

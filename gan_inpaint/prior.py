@@ -112,13 +112,19 @@ def load_prior(source: str | Path) -> Prior:
     if metadata["loss"] not in ("bce", "hinge", "wgan_gp"):
         raise InputError(f"{path}: its metadata says loss={metadata['loss']}, which is unknown")
     try:
-        model = ModelSettings(**{k: int(metadata[k]) for k in _SIZES}, latent=metadata["latent"])
+        model = ModelSettings(
+            **{k: int(metadata[k]) for k in _SIZES},
+            latent=metadata["latent"],
+            discriminator_norm=metadata.get("discriminator_norm", "batch"),
+        )
     except InputError as problem:
         raise InputError(f"{path}: its metadata is wrong: {problem}") from None
     try:
         with torch.device("meta"):  # nothing is allocated on the word of a file
             generator = Generator(model.size, model.channels, model.nz, model.ngf)
-            discriminator = Discriminator(model.size, model.channels, model.ndf)
+            discriminator = Discriminator(
+                model.size, model.channels, model.ndf, model.discriminator_norm
+            )
         generator.load_state_dict(generator_state, assign=True)
         discriminator.load_state_dict(discriminator_state, assign=True)
     except (RuntimeError, TypeError, OverflowError) as problem:

@@ -33,14 +33,17 @@ def main(settings: TrainSettings, directory: Path) -> None:
     model = settings.model
     source = built("data", settings.data)(size=model.size, channels=model.channels, split="train")
     pixels, problems = read_all(source)
-    for problem in problems:
+    for problem in problems[:20]:
         print(f"skipped: {problem}")
+    if problems:
+        print(f"skipped {len(problems)} of {len(source)} pictures that cannot be read")
     batches = training_batches(pixels, settings.batch_size, settings.seed)
     module = AdversarialTraining(
         **asdict(model),
         schedule=asdict(settings.schedule),
         loss=settings.loss,
         optimizer=asdict(settings.optimizer),
+        augment=asdict(settings.augment),
         ema_decay=settings.ema.decay,
         batch_size=settings.batch_size,
         seed=settings.seed,
@@ -130,7 +133,7 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
         saved, done = content["hyper_parameters"], content["epoch"] + 1
     except Exception:  # a damaged zip or pickle raises whatever it likes
         raise InputError(f"{checkpoint}: damaged, or no checkpoint of a training run") from None
-    for key in ("size", "channels", "nz", "ngf", "ndf", "latent", "loss"):
+    for key in ("size", "channels", "nz", "ngf", "ndf", "latent", "loss", "discriminator_norm"):
         wanted = module.hparams[key]  # type: ignore[attr-defined]
         if saved.get(key) != wanted:
             raise InputError(

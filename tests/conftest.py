@@ -28,6 +28,8 @@ def tiny_training(**changes: object) -> AdversarialTraining:
         "ngf": 4,
         "ndf": 4,
         "latent": "normal",
+        "discriminator_norm": "batch",
+        "augment": {"flip": False, "differentiable": []},
         "schedule": {"discriminator": 1, "generator": 1},
         "loss": "bce",
         "optimizer": {

@@ -183,9 +183,51 @@ def test_data_order_is_a_function_of_seed_and_epoch() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         batches = ShuffledBatches(10, 3, seed)
         batches.set_epoch(epoch)
-        return torch.cat(list(batches)).tolist()
+        return np.concatenate(list(batches)).tolist()
 
     assert order(0, 1) == order(0, 1)
     assert order(0, 1) != order(0, 2)
     assert order(0, 1) != order(1, 1)
     assert len(set(order(0, 0))) == 9
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm"),
+    [("bce", "spectral"), ("hinge", "batch"), ("hinge", "spectral"), ("wgan_gp", "none")],
+)
+def test_every_loss_trains_both_networks(loss: str, norm: str) -> None:
+    augment = {"flip": True, "differentiable": ["color", "translation", "cutout"]}
+    module = tiny_training(loss=loss, discriminator_norm=norm, augment=augment)
+
+    def kernels() -> list[torch.Tensor]:  # a constant added to all scores changes no critic's loss
+        return [p.detach().clone() for p in module.parameters() if p.requires_grad and p.ndim > 1]
+
+    before = kernels()
+    fit(module, 1)
+    after = kernels()
+    moved = [not torch.equal(one, other) for one, other in zip(before, after, strict=True)]
+    assert all(moved)
+    assert ("prob/real" in module.history[0]) == (loss == "bce")
+
+
+def test_a_critic_learns_to_score_real_images_higher() -> None:
+    steep = {"lr": 1e-2, "beta1": 0.5}
+    still = {"lr": 1e-12, "beta1": 0.5}
+    for loss in ("hinge", "wgan_gp"):
+        module = tiny_training(
+            loss=loss,
+            discriminator_norm="none",
+            optimizer={"discriminator": steep, "generator": still},
+        )
+        fit(module, 6)
+        real = torch.from_numpy(PIXELS).float() / 127.5 - 1
+        fake = module.generator(torch.randn(30, 8))
+        assert module.discriminator(real).mean() > module.discriminator(fake).mean() + 0.5
+
+
+def test_the_average_forgets_the_initial_weights_soon() -> None:
+    module = tiny_training(ema_decay=0.9999)
+    initial = module.generator.main[0].weight.detach().clone()
+    fit(module, 3)
+    now, average = module.generator.main[0].weight, module.average.module.main[0].weight
+    assert (average - now).norm() < 0.5 * (now - initial).norm()

@@ -62,10 +62,10 @@ def test_no_group_takes_the_name_of_a_knob() -> None:
 
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda p: str(p.stem))
 def test_every_default_has_a_comment(file: Path) -> None:
-    """In experiments and recipes the heading says it: they are differences."""
+    """In experiments, recipes and presets the heading says it: they are differences."""
     text = file.read_text().partition("\nhydra:")[0]
     assert "#" in text
-    if file.parent.name in ("experiment", "recipe"):
+    if file.parent.name in ("experiment", "recipe") or file.stem.startswith("hub_"):
         return
     lines = [line for line in text.splitlines() if re.match(r"^[a-z_]+: *\S", line)]
     uncommented = [

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gan_inpaint.losses import contextual, discriminator_bce, perceptual, psnr
+from gan_inpaint.losses import contextual, discriminator_loss, perceptual, psnr
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
@@ -45,7 +45,7 @@ def test_perceptual_is_log_one_minus_d_and_survives_extreme_logits() -> None:
     torch.testing.assert_close(perceptual(logit, "bce"), torch.log(1 - torch.sigmoid(logit)))
     assert perceptual(torch.tensor([-1e4, 1e4]), "bce").isfinite().all()
     assert torch.equal(perceptual(logit, "wgan_gp"), -logit)
-    assert discriminator_bce(torch.tensor([-1e4]), torch.tensor([1e4])).isfinite()
+    assert discriminator_loss(torch.tensor([-1e4]), torch.tensor([1e4]), "bce").isfinite()
 
 
 def test_psnr_counts_only_the_weighted_pixels() -> None:

@@ -15,6 +15,33 @@ def test_any_power_of_two_and_grey_or_colour(size: int, channels: int) -> None:
     assert discriminator(images).shape == (2,)
 
 
+@pytest.mark.parametrize("norm", ["batch", "spectral", "none"])
+def test_layer_names_do_not_depend_on_the_norm(norm: str) -> None:
+    network = Discriminator(64, 3, 2, norm)
+    convolutions = [i for i, m in enumerate(network.main) if isinstance(m, nn.Conv2d)]
+    assert convolutions == [0, 2, 5, 8, 11]
+
+
+@pytest.mark.parametrize("norm", ["spectral", "none"])
+def test_an_image_is_judged_alone_without_batchnorm(norm: str) -> None:
+    network = Discriminator(16, 1, 4, norm).eval()
+    images = torch.rand(3, 1, 16, 16) * 2 - 1
+    together, alone = network(images), torch.cat([network(image[None]) for image in images])
+    torch.testing.assert_close(together, alone)
+    torch.testing.assert_close(frozen(network)(images), together)
+    assert not list(frozen(network).parameters())
+
+
+def test_a_spectral_norm_bounds_every_layer() -> None:
+    network = Discriminator(16, 1, 8, "spectral")
+    for _ in range(50):  # each training step improves the estimate
+        network(torch.rand(2, 1, 16, 16))
+    for layer in network.eval().main:
+        if isinstance(layer, nn.Conv2d):
+            largest = torch.linalg.matrix_norm(layer.weight.flatten(1), 2)
+            torch.testing.assert_close(largest, torch.tensor(1.0), rtol=0.02, atol=0)
+
+
 @pytest.mark.parametrize("size", [8, 48, 100])
 def test_other_sizes_are_refused(size: int) -> None:
     with pytest.raises(ValueError, match="power of two"):

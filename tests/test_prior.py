@@ -40,7 +40,20 @@ def test_the_file_is_described_by_strings(tiny_prior_file: Path) -> None:
         prefixes = {key.split(".")[0] for key in file.keys()}  # noqa: SIM118
     assert prefixes == {"generator", "discriminator"}
     expected = "format architecture size channels nz ngf ndf latent loss dataset epoch images_seen"
-    assert set(expected.split()) | {"license"} == set(metadata)
+    assert set(expected.split()) | {"discriminator_norm", "license"} == set(metadata)
+
+
+@pytest.mark.parametrize(
+    ("loss", "norm"), [("hinge", "spectral"), ("wgan_gp", "none"), ("hinge", "batch")]
+)
+def test_a_critic_is_saved_and_loaded(tmp_path: Path, loss: str, norm: str) -> None:
+    module = tiny_training(loss=loss, discriminator_norm=norm)
+    save_prior(tmp_path / "p.safetensors", module.generator, module.discriminator, module.metadata())
+    prior = load_prior(tmp_path / "p.safetensors")
+    assert prior.loss == loss
+    images = torch.rand(4, 1, 16, 16) * 2 - 1
+    expected = module.discriminator.eval()(images)
+    torch.testing.assert_close(prior.discriminator(images), expected, rtol=0.01, atol=0.01)
 
 
 def test_latest_is_the_newest_trained_one_else_the_digits(tmp_path: Path) -> None:
