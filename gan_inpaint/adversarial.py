@@ -23,7 +23,8 @@ class AdversarialTraining(pl.LightningModule):
 
     The schedule is data: after every ``schedule["discriminator"]`` minibatches spent on D come
     ``schedule["generator"]`` G steps on fresh latent codes. 1 and 1 is the plain DCGAN, 30 and 10
-    the 2017 project. Its position, like every latent code, is a function of the two step counters,
+    the 2017 project. (At 1 and 1, as in PyTorch's tutorial, a G step takes the images that D was
+    just shown.) Its position, like every latent code, is a function of the two step counters,
     which are saved as buffers: a resumed run continues the very same sequence.
 
     Sources: Goodfellow et al., NeurIPS 2014 (the game); Radford et al., ICLR 2016 (the networks);
@@ -132,17 +133,19 @@ class AdversarialTraining(pl.LightningModule):
         real = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         if self._augment["flip"]:
             real = mirrored(real, self._rng("flip", self._d_steps))
-        self._train_discriminator(real)
+        # at 1 and 1 a G step takes the images that D was just shown, which saves making others
+        shared = self._schedule["discriminator"] == self._schedule["generator"] == 1
+        with torch.set_grad_enabled(shared):
+            fake = self.generator(self._draw("d", self._d_steps)[: len(real)])
+        self._train_discriminator(real, fake.detach())
         if self._d_steps % self._schedule["discriminator"] == 0:
             for _ in range(self._schedule["generator"]):
-                self._train_generator()
+                self._train_generator(fake if shared else None)
         if self._d_steps % self._log_every == 0:
             self._log_row()
 
-    def _train_discriminator(self, real: Tensor) -> None:
+    def _train_discriminator(self, real: Tensor, fake: Tensor) -> None:
         optimizer, _ = cast(list[LightningOptimizer], self.optimizers())
-        with torch.no_grad():
-            fake = self.generator(self._draw("d", self._d_steps)[: len(real)])
         rng = self._rng("augment_d", self._d_steps)
         with self.toggled_optimizer(optimizer):
             # fp32 from here on, also under bf16 autocast
@@ -161,11 +164,12 @@ class AdversarialTraining(pl.LightningModule):
         self._d_count += 1
         self._images += len(real)
 
-    def _train_generator(self) -> None:
+    def _train_generator(self, fake: Tensor | None = None) -> None:
         _, optimizer = cast(list[LightningOptimizer], self.optimizers())
         # toggled: no gradient is computed for D's weights, and D's statistics stay D's business
         with self.toggled_optimizer(optimizer), running_statistics_kept(self.discriminator):
-            fake = self.generator(self._draw("g", self._g_steps))
+            if fake is None:
+                fake = self.generator(self._draw("g", self._g_steps))
             logit = self._judged(fake, self._rng("augment_g", self._g_steps))
             loss = generator_loss(logit.float(), self._loss)
             optimizer.zero_grad()
