@@ -14,6 +14,7 @@ from gan_inpaint.augmentation import diffaugment, mirrored
 from gan_inpaint.losses import discriminator_loss, generator_loss, gradient_penalty
 from gan_inpaint.networks import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.weights import described
 
 METRICS = ("loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second")
 
@@ -220,14 +221,6 @@ class AdversarialTraining(pl.LightningModule):
         self.average.train()
         return images
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, str]:
         """What a prior exported now says of itself."""
-        kept = ["size", "channels", "nz", "ngf", "ndf", "discriminator_norm"]
-        kept += ["latent", "loss", "dataset", "license"]
-        return {
-            "format": "gan_inpaint prior 1",
-            "architecture": "dcgan",
-            **{key: self.hparams[key] for key in kept},
-            "epoch": self.current_epoch,
-            "images_seen": int(self.discriminator_steps) * self.hparams["batch_size"],
-        }
+        return described(self.hparams, self.current_epoch, int(self.discriminator_steps))

@@ -89,6 +89,7 @@ class ReconstructSettings(SearchSettings):
     """The root keys of ``python -m gan_inpaint.reconstruct``."""
 
     prior: str
+    discriminator: str | None
     data: dict[str, Any]
     split: str | None
     limit: int | None

@@ -97,6 +97,11 @@ def search(
     callbacks: Sequence[pl.Callback] = (),
 ) -> Result:
     """``inpaint`` for one batch: ``known`` is bool ``(B, 1, H, W)``, the settings are complete."""
+    if settings.lam and prior.discriminator is None:
+        raise InputError(
+            f"lam={settings.lam}: the prior {prior.name} came without a discriminator; name it with"
+            " discriminator=, or set lam=0"
+        )
     constraint = settings.constraint
     if constraint == "auto":
         constraint = {"normal": "ball", "uniform": "clip"}[prior.latent]

@@ -241,6 +241,8 @@ class LatentReconstruction(pl.LightningModule):
         if len(rows):
             self._keep_best(rows, *self.terms(self.z[rows], rows))
             self.best.stopped_by[rows] = STOPPED_BY.index("budget")
-        if self.lam == 0:
+        if self.discriminator is None:
+            self.best.perceptual = torch.full_like(self.best.perceptual, torch.nan)
+        elif self.lam == 0:
             logit = self.discriminator(self.generator(self.best.z))
             self.best.perceptual = perceptual(logit, self._loss)

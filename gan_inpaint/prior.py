@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -15,9 +14,11 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic
 from gan_inpaint.networks import Discriminator, Generator, frozen
 from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.weights import filled, read_checkpoint, read_safetensors, read_tutorial
 
 BUNDLED = Path(__file__).parent / "priors"
 _TRAINED = ("outputs/train", "multirun/train")  # where `train` leaves its runs
+TUTORIAL = (".pth", ".pt")
 _SIZES = ("size", "channels", "nz", "ngf", "ndf")
 
 
@@ -28,13 +29,14 @@ class Prior:
     Attributes:
         generator: ``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1]; eval mode, fp32, no parameters,
             differentiable in z.
-        discriminator: ``(B, C, H, W)`` -> ``(B,)`` logits, likewise.
+        discriminator: ``(B, C, H, W)`` -> ``(B,)`` logits, likewise; None if the weights came
+            without one.
         metadata: what the file says of itself, all strings.
         name: where it came from, in words.
     """
 
     generator: nn.Module
-    discriminator: nn.Module
+    discriminator: nn.Module | None
     metadata: Mapping[str, str]
     name: str
 
@@ -87,22 +89,46 @@ def save_prior(
         temporary.write_bytes(save(tensors, {key: str(value) for key, value in metadata.items()}))
 
 
-def load_prior(source: str | Path) -> Prior:
+def load_prior(source: str | Path, discriminator: str | Path | None = None) -> Prior:
     """Load a prior and freeze it.
 
     Args:
-        source: a bundled name (``digits``), a training run's directory, a checkpoint (``.ckpt``),
-            a ``.safetensors`` file, or ``latest``: the newest trained prior under
-            ``outputs/train``, else the bundled digits.
+        source: a bundled name (``digits``, ``faces``), a training run's directory, a checkpoint
+            (``.ckpt``), a ``.safetensors`` file, a ``netG.pth`` as the PyTorch DCGAN tutorial saves
+            it, or ``latest``: the newest trained prior under ``outputs/train``, else the bundled
+            digits.
+        discriminator: the ``netD.pth`` that belongs to a ``netG.pth``; without it, only a search
+            with ``lam=0`` is possible.
 
     Raises:
         InputError: there is no such prior, or the file does not hold one (a ValueError).
     """
     path, name = _find(str(source))
+    networks = read_networks(path, discriminator)
+    judge = networks.discriminator
+    return Prior(frozen(networks.generator), judge and frozen(judge), networks.metadata, name)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A pair as it was trained, with BatchNorm and parameters."""
+
+    generator: Generator
+    discriminator: Discriminator | None
+    metadata: Mapping[str, str]
+
+
+def read_networks(path: Path, discriminator: str | Path | None = None) -> Networks:
+    """The networks in a file that ``load_prior`` takes, not frozen."""
+    if discriminator and path.suffix not in TUTORIAL:
+        raise InputError(f"discriminator={discriminator}: {path} has its own; leave it out")
     if path.suffix == ".ckpt":
-        generator_state, discriminator_state, metadata = _read_checkpoint(path)
+        weights = read_checkpoint(path)
+    elif path.suffix in TUTORIAL:
+        weights = read_tutorial(path, Path(discriminator) if discriminator else None)
     else:
-        generator_state, discriminator_state, metadata = _read_safetensors(path)
+        weights = read_safetensors(path)
+    metadata = weights.metadata
     missing = [key for key in (*_SIZES, "latent", "loss") if key not in metadata]
     if missing:
         raise InputError(f"{path}: not a prior of gan_inpaint: its metadata lacks {missing[0]}")
@@ -122,15 +148,14 @@ def load_prior(source: str | Path) -> Prior:
     try:
         with torch.device("meta"):  # nothing is allocated on the word of a file
             generator = Generator(model.size, model.channels, model.nz, model.ngf)
-            discriminator = Discriminator(
-                model.size, model.channels, model.ndf, model.discriminator_norm
-            )
-        generator.load_state_dict(generator_state, assign=True)
-        discriminator.load_state_dict(discriminator_state, assign=True)
+            judge = Discriminator(model.size, model.channels, model.ndf, model.discriminator_norm)
     except (RuntimeError, TypeError, OverflowError) as problem:
-        detail = " ".join(str(problem).split())
-        raise InputError(f"{path}: weights and metadata disagree: {detail}") from None
-    return Prior(frozen(generator), frozen(discriminator), metadata, name)
+        raise InputError(f"{path}: its metadata is wrong: {problem}") from None
+    filled(generator, weights.generator, path)
+    if weights.discriminator is None:
+        return Networks(generator, None, metadata)
+    filled(judge, weights.discriminator, Path(discriminator) if discriminator else path)
+    return Networks(generator, judge, metadata)
 
 
 def _find(source: str) -> tuple[Path, str]:
@@ -148,9 +173,11 @@ def _find(source: str) -> tuple[Path, str]:
         return bundled, f"{source} (bundled)"
     path = Path(source)
     if path.is_file():
-        if path.suffix in (".ckpt", ".safetensors"):
+        if path.suffix in (".ckpt", ".safetensors", *TUTORIAL):
             return path, source
-        raise InputError(f"prior={source}: a prior is a .safetensors or .ckpt file, or a run")
+        raise InputError(
+            f"prior={source}: a prior is a .safetensors, .ckpt or netG.pth file, or a run"
+        )
     for inside in ("prior.safetensors", "checkpoints/last.ckpt"):
         if (path / inside).is_file():
             return path / inside, source
@@ -164,29 +191,3 @@ def _find(source: str) -> tuple[Path, str]:
         f"prior={source}: no such file, training run or bundled prior ({names}, or latest);"
         " train one with python -m gan_inpaint.train +experiment=dcgan"
     )
-
-
-def _read_safetensors(path: Path) -> tuple[dict, dict, dict[str, str]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as problem:
-        raise InputError(f"{path}: not a readable .safetensors file ({problem})") from None
-    return _part(tensors, "generator."), _part(tensors, "discriminator."), metadata
-
-
-def _read_checkpoint(path: Path) -> tuple[dict, dict, dict[str, str]]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        state = dict(content["state_dict"])
-        metadata = {key: str(value) for key, value in content["hyper_parameters"].items()}
-        metadata |= {"epoch": str(content["epoch"] + 1)}
-    except Exception:  # a damaged zip or pickle raises whatever it likes; torch's advice is unsafe
-        raise InputError(f"{path}: damaged, or no checkpoint of a training run") from None
-    # the averaged generator is the one that samples were looked at and that runs export
-    return _part(state, "average.module."), _part(state, "discriminator."), metadata
-
-
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

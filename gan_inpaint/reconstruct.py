@@ -44,7 +44,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     from gan_inpaint.tracking import progress_bar, wandb_logger
 
     mask_name = HydraConfig.get().runtime.choices["mask"]
-    prior = load_prior(settings.prior)
+    prior = load_prior(settings.prior, settings.discriminator)
     shape = {"size": prior.size, "channels": prior.channels}
     source = built("data", settings.data)(**shape, split=settings.split, prior=prior)
     mask = built("mask", settings.mask)

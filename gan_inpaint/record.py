@@ -87,8 +87,9 @@ class Record:
             "stopped_by": result.stopped_by,
             "objective": result.objective.tolist(),
             "contextual": result.contextual.tolist(),
-            "perceptual": result.perceptual.tolist(),
         }
+        if prior.discriminator is not None:
+            columns["perceptual"] = result.perceptual.tolist()
         if self._truth:
             error = result.images - batch.images
             columns["psnr_hole"] = psnr(error, hole).tolist()

@@ -20,7 +20,8 @@ LAYERS = """
 errors
 config files randomness losses networks
 pictures blending figures augmentation archives frechet
-masks prior
+masks weights
+prior
 data adversarial latent
 sources
 inpainting report

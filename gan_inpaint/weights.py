@@ -1,0 +1,156 @@
+"""Reading a trained pair from a file: our own, a checkpoint, or weights of PyTorch's tutorial."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from gan_inpaint.errors import InputError
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Weights:
+    """Both networks' state dicts, that of the discriminator if there is one, and the metadata."""
+
+    generator: State
+    discriminator: State | None
+    metadata: dict[str, str]
+
+
+def read_safetensors(path: Path) -> Weights:
+    """A ``prior.safetensors``."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as problem:
+        raise InputError(f"{path}: not a readable .safetensors file ({problem})") from None
+    return Weights(_part(tensors, "generator."), _part(tensors, "discriminator."), metadata)
+
+
+def read_checkpoint(path: Path) -> Weights:
+    """A checkpoint of a training run: its averaged generator, which samples were drawn from."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state, hparams = dict(content["state_dict"]), content["hyper_parameters"]
+        epoch, steps = content["epoch"] + 1, int(state["discriminator_steps"])
+        metadata = described(hparams, epoch, steps)
+    except Exception:  # a damaged zip or pickle raises whatever it likes; torch's advice is unsafe
+        raise InputError(f"{path}: damaged, or no checkpoint of a training run") from None
+    return Weights(_part(state, "average.module."), _part(state, "discriminator."), metadata)
+
+
+def described(hparams: Mapping[str, Any], epoch: int, discriminator_steps: int) -> dict[str, str]:
+    """What a prior says of itself, from a module's hyperparameters and its progress."""
+    kept = ["size", "channels", "nz", "ngf", "ndf", "discriminator_norm"]
+    kept += ["latent", "loss", "dataset", "license"]
+    metadata = {"format": "gan_inpaint prior 1", "architecture": "dcgan"}
+    metadata |= {key: hparams[key] for key in kept if key in hparams}
+    metadata |= {"epoch": epoch, "images_seen": discriminator_steps * hparams["batch_size"]}
+    return {key: str(value) for key, value in metadata.items()}
+
+
+def read_tutorial(generator: Path, discriminator: Path | None) -> Weights:
+    """``netG.pth`` and ``netD.pth`` of the form of the PyTorch DCGAN tutorial.
+
+    State dicts with ``main.0.weight`` ..., with or without a prefix; nz, ngf, ndf, size and channels
+    are what the shapes imply. Source: N. Inkawhich, "DCGAN tutorial", pytorch.org.
+    """
+    g_state = _tutorial_state(generator)
+    kernels = _kernels(g_state)
+    channels = kernels[-1].shape[1]
+    if channels not in (1, 3):
+        raise InputError(
+            f"{generator}: its last layer makes {channels} channels, not 1 or 3; prior= takes the"
+            " generator, discriminator= the discriminator"
+        )
+    d_state = _tutorial_state(discriminator) if discriminator else None
+    metadata = {
+        "size": 2 ** (len(kernels) + 1),
+        "channels": channels,
+        "nz": kernels[0].shape[0],
+        "ngf": kernels[-1].shape[0],
+        "ndf": _kernels(d_state)[0].shape[0] if d_state else kernels[-1].shape[0],
+        "latent": "normal",
+        "loss": "bce",
+        "dataset": "unknown",
+        "license": "unknown",
+    }
+    return Weights(g_state, d_state, {key: str(value) for key, value in metadata.items()})
+
+
+def filled(network: nn.Module, state: State, path: Path) -> nn.Module:
+    """``network`` with the tensors of ``state``; every layer that does not fit is named.
+
+    Args:
+        network: may be on the meta device: nothing is allocated on the word of a file.
+    """
+    expected = {k: tuple(v.shape) for k, v in network.state_dict().items() if _is_weight(k)}
+    given = {k: tuple(v.shape) for k, v in state.items() if _is_weight(k)}
+    differences = [
+        f"{key} is {_shape(given.get(key))}, expected {_shape(expected.get(key))}"
+        for key in dict.fromkeys([*expected, *given])
+        if given.get(key) != expected.get(key)
+    ]
+    if differences:
+        kind = type(network).__name__.lower()
+        raise InputError(f"{path}: the weights do not fit the {kind}: {'; '.join(differences)}")
+    network.load_state_dict(state, strict=False, assign=True)
+    return network
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else f"({', '.join(map(str, shape))})"
+
+
+def _is_weight(key: str) -> bool:
+    return not key.endswith("num_batches_tracked")  # old files lack it, and nothing reads it
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> State:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _tutorial_state(path: Path) -> State:
+    """The one state dict in a file, its keys made ``main.N.…``."""
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch's own advice, to load unsafely, must not reach anybody
+        raise InputError(
+            f"{path}: damaged, or more than weights in it; save network.state_dict() and nothing"
+            " else"
+        ) from None
+    found = list(_state_dicts(content))
+    if len(found) != 1:
+        raise InputError(
+            f"{path}: holds {len(found)} state dicts with a key like main.0.weight, not one; save"
+            " each network's state_dict() in a file of its own"
+        )
+    return found[0]
+
+
+def _state_dicts(content: object) -> Iterator[State]:
+    if not isinstance(content, Mapping):
+        return
+    for key, value in content.items():
+        first = re.fullmatch(r"(.*?)(main\.)?0\.weight", str(key))
+        if first and isinstance(value, Tensor) and value.ndim == 4:
+            tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+            part = _part(tensors, first[1] + (first[2] or ""))
+            yield {f"main.{k}": v for k, v in part.items()}
+        else:
+            yield from _state_dicts(value)
+
+
+def _kernels(state: State) -> list[Tensor]:
+    """The convolutions' weights, in order."""
+    return [value for value in state.values() if value.ndim == 4]
