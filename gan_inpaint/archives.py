@@ -46,7 +46,9 @@ class _Loose(Files):
 class _Zip(Files):
     def __init__(self, root: Path):
         self._archive = zipfile.ZipFile(root)
-        super().__init__(root, sorted(i.filename for i in self._archive.infolist() if not i.is_dir()))
+        super().__init__(
+            root, sorted(i.filename for i in self._archive.infolist() if not i.is_dir())
+        )
 
     def read(self, name: str) -> io.BytesIO:
         return io.BytesIO(self._archive.read(name))

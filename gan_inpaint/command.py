@@ -25,7 +25,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_inpaint.config import CONF, validated
+from gan_inpaint.config import CONF, TrainSettings, validated
 from gan_inpaint.errors import InputError
 
 _exit_codes = [0]  # of the jobs that ran in this process; the command's is the gravest
@@ -93,6 +93,20 @@ def built(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
     except InstantiationException as problem:
         reason = " ".join(str(problem.__cause__ or problem).split())
         raise InputError(f"{group}: {reason}") from problem
+
+
+def run_settings(run: Path) -> TrainSettings:
+    """The settings of a training run, with what its resumes have changed since."""
+    told = [run / ".hydra" / "overrides.yaml", *sorted(run.glob(".hydra/resumed_*/overrides.yaml"))]
+    latest: dict[str, str] = {}
+    for file in told:
+        if not file.is_file():
+            raise InputError(f"{run}: not a training run, it has no .hydra/overrides.yaml")
+        for override in OmegaConf.load(file):
+            latest[str(override).partition("=")[0]] = str(override)
+    if HydraConfig.get().job.name != "train":
+        latest.setdefault("name", "name=train")  # its default asks for the job's own choices
+    return validated(hydra.compose("train", list(latest.values())), TrainSettings)
 
 
 def _report(problem: Exception, mistake: str | None, where: str = "") -> None:
@@ -168,6 +182,7 @@ def _help_text(name: str) -> str:
 _GROUPS = {
     "train": ("data", "experiment", "model", "trainer"),
     "reconstruct": ("data", "mask", "recipe"),
+    "select": ("mask",),
     "compare": (),
 }
 

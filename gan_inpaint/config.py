@@ -248,6 +248,28 @@ class TrainSettings:
 
 
 @dataclass
+class SelectSettings:
+    """The root keys of ``python -m gan_inpaint.select``."""
+
+    run: str | None
+    epoch: int | None
+    path: str | None
+    mask: dict[str, Any]
+    columns: int
+    samples: int
+    images: int
+    steps: int
+    candidates: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "columns", "images", "steps")
+        _at_least(self, 2, "samples")  # a spread needs two
+        _at_least(self, 0, "candidates")
+        _check_seed(self.seed)
+
+
+@dataclass
 class CompareSettings:
     """The root keys of ``python -m gan_inpaint.compare``."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from gan_inpaint.files import atomic
 
@@ -72,3 +73,25 @@ def smooth(values: np.ndarray) -> np.ndarray:
         total, weight = keep * total + value, keep * weight + 1
         result.append(total / weight)
     return np.array(result)
+
+
+def labelled(pixels: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """A grid of pictures with a white margin on the left that names its rows.
+
+    Args:
+        pixels: uint8 ``(H, W, 1 or 3)``.
+        labels: one a row, top to bottom; the rows are equally high.
+
+    Returns:
+        uint8 ``(H, W + margin, 3)``.
+    """
+    picture = Image.fromarray(np.repeat(pixels, 3 // pixels.shape[2], axis=2))
+    font = ImageFont.load_default(size=14)
+    margin = 10 + max(round(font.getlength(label)) for label in labels)
+    wide = Image.new("RGB", (picture.width + margin, picture.height), "white")
+    wide.paste(picture, (margin, 0))
+    draw = ImageDraw.Draw(wide)
+    for row, label in enumerate(labels):
+        middle = (row + 0.5) * picture.height / len(labels)
+        draw.text((margin - 5, middle), label, "black", font, anchor="rm")
+    return np.asarray(wide)

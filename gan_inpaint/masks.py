@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
@@ -65,6 +66,26 @@ def random(size: int, rng: np.random.Generator, name: str, *, missing: float) ->
     """
     _check_fraction("missing", missing)
     return torch.from_numpy(rng.random((1, size, size)) >= missing)
+
+
+def pattern(
+    size: int, rng: np.random.Generator, name: str, *, missing: float, grain: float
+) -> Tensor:
+    """Irregular blobs missing: the low part of smooth noise, as in Pathak et al., CVPR 2016.
+
+    Args:
+        missing: the fraction of pixels that is missing, in (0, 1); exact to a pixel.
+        grain: how coarse the blobs are: standard deviation of the smoothing as a fraction of the
+            side, in (0, 1).
+    """
+    _check_fraction("missing", missing)
+    _check_fraction("grain", grain)
+    # wrapped round, so that blobs are as frequent at the border as inside
+    noise = gaussian_filter(rng.standard_normal((size, size)), grain * size, mode="wrap")
+    order = noise.ravel().argsort()
+    known = np.ones(size * size, dtype=bool)
+    known[order[: round(missing * size * size)]] = False
+    return torch.from_numpy(known.reshape(1, size, size))
 
 
 def lattice(size: int, rng: np.random.Generator, name: str, *, every: int) -> Tensor:

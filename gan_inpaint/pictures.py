@@ -19,7 +19,7 @@ _CELL = 64  # small pictures are enlarged by a whole factor until a cell has abo
 
 def to_float(pixels: np.ndarray) -> Tensor:
     """uint8 ``(..., C, H, W)`` -> float in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).float() / 127.5 - 1
+    return torch.from_numpy(pixels.astype(np.float32, order="C")) / 127.5 - 1
 
 
 def to_uint8(images: Tensor) -> np.ndarray:

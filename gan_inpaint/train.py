@@ -6,13 +6,11 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 
-from gan_inpaint.command import built, command
-from gan_inpaint.config import TrainSettings, validated
+from gan_inpaint.command import built, command, run_settings
+from gan_inpaint.config import TrainSettings
 from gan_inpaint.errors import InputError
 
 
@@ -113,15 +111,7 @@ def resumed(run: Path) -> TrainSettings:
     """The settings of a run, with what its earlier resumes and the command line changed since."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         raise InputError("resume continues one run in its own directory: leave out -m")
-    told = [
-        run / ".hydra" / "overrides.yaml",
-        *sorted(run.glob(".hydra/resumed_*/overrides.yaml")),  # the last one is this command's
-    ]
-    latest: dict[str, str] = {}
-    for file in told:
-        for override in OmegaConf.load(file):
-            latest[str(override).partition("=")[0]] = str(override)
-    return validated(hydra.compose("train", list(latest.values())), TrainSettings)
+    return run_settings(run)
 
 
 def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:

@@ -37,6 +37,19 @@ def test_random_misses_the_fraction_and_follows_its_generator() -> None:
     assert not torch.equal(known, masks.random(128, np.random.default_rng(1), "a", missing=0.8))
 
 
+def test_pattern_misses_the_exact_fraction_in_blobs() -> None:
+    known = masks.pattern(64, rng(), "a", missing=0.25, grain=0.06)
+    assert known.shape == (1, 64, 64)
+    assert int((~known).sum()) == 1024
+    alike = (known[:, 1:] == known[:, :-1]).float().mean()
+    assert alike > 0.85, "neighbours share their fate"
+    assert not torch.equal(
+        known, masks.pattern(64, np.random.default_rng(1), "a", missing=0.25, grain=0.06)
+    )
+    with pytest.raises(InputError, match=r"mask\.grain"):
+        masks.pattern(64, rng(), "a", missing=0.25, grain=0.0)
+
+
 @pytest.mark.parametrize("side", [0.0, 1.0, 2.0, -1.0])
 def test_a_hole_larger_than_the_picture_is_refused(side: float) -> None:
     with pytest.raises(InputError, match=r"mask\.side"):

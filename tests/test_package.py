@@ -25,8 +25,9 @@ prior
 data adversarial latent
 sources
 inpainting report
+selection
 record tracking command
-train reconstruct compare
+train reconstruct select compare
 """
 PURE = {"networks", "losses", "masks", "blending", "randomness", "pictures", "files", "errors"}
 FRAMEWORKS = {"pytorch_lightning", "hydra", "omegaconf", "wandb"}

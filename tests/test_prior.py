@@ -48,7 +48,9 @@ def test_the_file_is_described_by_strings(tiny_prior_file: Path) -> None:
 )
 def test_a_critic_is_saved_and_loaded(tmp_path: Path, loss: str, norm: str) -> None:
     module = tiny_training(loss=loss, discriminator_norm=norm)
-    save_prior(tmp_path / "p.safetensors", module.generator, module.discriminator, module.metadata())
+    save_prior(
+        tmp_path / "p.safetensors", module.generator, module.discriminator, module.metadata()
+    )
     prior = load_prior(tmp_path / "p.safetensors")
     assert prior.loss == loss
     images = torch.rand(4, 1, 16, 16) * 2 - 1

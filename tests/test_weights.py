@@ -41,7 +41,8 @@ def renamed(network: nn.Module, change: Callable[[str], str]) -> dict[str, Tenso
 
 
 @pytest.mark.parametrize(
-    ("size", "channels", "nz", "ngf", "ndf"), [(64, 3, 100, 4, 6), (16, 1, 7, 8, 8), (32, 3, 9, 4, 4)]
+    ("size", "channels", "nz", "ngf", "ndf"),
+    [(64, 3, 100, 4, 6), (16, 1, 7, 8, 8), (32, 3, 9, 4, 4)],
 )
 def test_tutorial_weights_compute_what_they_did(
     size: int, channels: int, nz: int, ngf: int, ndf: int

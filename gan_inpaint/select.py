@@ -1,0 +1,119 @@
+"""``python -m gan_inpaint.select``: compare the saved epochs of a training run; export one."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_inpaint.command import built, command, run_settings
+from gan_inpaint.config import SelectSettings
+from gan_inpaint.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@command("select", SelectSettings)
+def main(settings: SelectSettings, directory: Path) -> None:
+    """Write select.png and select.csv into the run's directory, or replace its prior."""
+    if settings.run is None:
+        raise InputError("select needs run=, the directory of a training run")
+    run = Path(settings.run)
+
+    from gan_inpaint.selection import saved_epochs
+
+    checkpoints = saved_epochs(run)
+    if settings.epoch is not None:
+        export(run, checkpoints, settings.epoch)
+        return
+
+    import torch
+
+    from gan_inpaint import frechet, selection
+    from gan_inpaint.figures import labelled
+    from gan_inpaint.files import read_csv, write_csv, write_png
+    from gan_inpaint.pictures import grid
+    from gan_inpaint.prior import load_prior
+    from gan_inpaint.randomness import draw_latent, numpy_rng, torch_rng
+
+    real = held_out(run, settings)
+    mask = built("mask", settings.mask)
+    known = torch.stack(
+        [
+            mask(real.shape[-1], numpy_rng("mask", settings.seed, index), str(index))
+            for index in range(min(settings.images, len(real)))
+        ]
+    )
+    features = frechet.Features() if frechet.available() else None
+    rows = read_csv(run / "metrics.csv") if (run / "metrics.csv").is_file() else []
+    print(f"{len(checkpoints)} epochs, {len(real)} held-out pictures, {len(known)} reconstructed")
+    if features is None:
+        print("without the feature distance: pip install 'gan_inpaint[features]' adds it")
+
+    epochs, samples, before = [], [], 0
+    for number, checkpoint in checkpoints.items():
+        prior = load_prior(checkpoint)
+        losses = selection.epoch_losses(rows, before, number)
+        epochs.append(
+            selection.measure(
+                prior,
+                real,
+                known,
+                losses,
+                features,
+                samples=settings.samples,
+                steps=settings.steps,
+                candidates=settings.candidates,
+                seed=settings.seed,
+            )
+        )
+        z = draw_latent(
+            settings.columns, prior.nz, prior.latent, torch_rng("select", settings.seed)
+        )
+        samples.append(prior.generator(z))
+        before = number
+        print(selection.line(epochs[-1]), flush=True)
+
+    chosen, reason = selection.recommended(epochs)
+    table = [e.row() | {"recommended": "yes" if e is chosen else None} for e in epochs]
+    write_csv(run / "select.csv", table, selection.COLUMNS)
+    tiled = grid(list(torch.stack(samples).unbind(1)))
+    labels = [f"{e.number} *" if e is chosen else str(e.number) for e in epochs]
+    write_png(run / "select.png", labelled(tiled, labels))
+    shown = Path(os.path.relpath(run))
+    print(f"recommended: {reason}")
+    print(f"{shown / 'select.png'}  a row an epoch, the same codes in every row; * is recommended")
+    print(f"{shown / 'select.csv'}  what was measured")
+    print(f"use it: python -m gan_inpaint.select run={shown} epoch={chosen.number}")
+
+
+def held_out(run: Path, settings: SelectSettings) -> "Tensor":
+    """``(M, C, H, W)`` in [-1, 1]: the first held-out pictures of the data that a run trained on."""
+    from gan_inpaint.data import read_all
+    from gan_inpaint.pictures import to_float
+
+    trained = run_settings(run)
+    data = trained.data | ({"path": settings.path} if settings.path else {})
+    model = trained.model
+    source = built("data", data)(size=model.size, channels=model.channels, split="val")
+    pixels, _ = read_all(source)
+    if len(pixels) < 2:
+        raise InputError(f"run={run}: its data hold out only {len(pixels)} picture; too few")
+    return to_float(pixels[: max(settings.samples, settings.images)])
+
+
+def export(run: Path, checkpoints: dict[int, Path], epoch: int) -> None:
+    """Make a saved epoch the run's ``prior.safetensors``."""
+    from gan_inpaint.prior import read_networks, save_prior
+
+    if epoch not in checkpoints:
+        saved = ", ".join(map(str, checkpoints))
+        raise InputError(f"epoch={epoch}: the run has saved epochs {saved}; name one of them")
+    networks = read_networks(checkpoints[epoch])
+    assert networks.discriminator is not None  # a checkpoint holds both
+    prior = run / "prior.safetensors"
+    save_prior(prior, networks.generator, networks.discriminator, networks.metadata)
+    print(f"{os.path.relpath(prior)}  is epoch {epoch} now")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Which epoch of a training run to use: what is measured of each, and the rule."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gan_inpaint.config import search_settings
+from gan_inpaint.errors import InputError
+from gan_inpaint.frechet import frechet_distance
+from gan_inpaint.inpainting import inpaint
+from gan_inpaint.losses import psnr
+from gan_inpaint.prior import Prior
+
+COLUMNS = (
+    "epoch",
+    "images_seen",
+    "loss_d",
+    "loss_g",
+    "frechet_distance",
+    "contextual",
+    "psnr_hole",
+    "diversity",
+    "recommended",
+)
+
+
+@dataclass
+class Epoch:
+    """A saved epoch and what was measured of it.
+
+    Attributes:
+        number: complete epochs.
+        losses: ``loss_d`` and ``loss_g``, means since the saved epoch before; where they are known.
+        frechet_distance: between held-out and generated images; None without the extra.
+        diversity: spread of generated images over that of held-out ones; 1 is as diverse.
+        contextual, psnr_hole: ``(N,)``, of each held-out picture after a short search.
+    """
+
+    number: int
+    images_seen: int
+    losses: Mapping[str, float]
+    frechet_distance: float | None
+    diversity: float
+    contextual: Tensor
+    psnr_hole: Tensor
+
+    def row(self) -> dict[str, Any]:
+        """For select.csv."""
+        return {
+            "epoch": self.number,
+            "images_seen": self.images_seen,
+            **self.losses,
+            "frechet_distance": self.frechet_distance,
+            "contextual": float(self.contextual.mean()),
+            "psnr_hole": float(self.psnr_hole.mean()),
+            "diversity": self.diversity,
+        }
+
+
+def saved_epochs(run: Path) -> dict[int, Path]:
+    """``{5: checkpoints/epoch_005.ckpt, ...}`` of a training run, in order."""
+    files = (run / "checkpoints").glob("epoch_*.ckpt")
+    found = {int(p.stem.removeprefix("epoch_")): p for p in files if p.stem[6:].isdecimal()}
+    if not found:
+        raise InputError(
+            f"run={run}: holds no checkpoints/epoch_*.ckpt; name a training run"
+            " (outputs/train/<name>/<time>) of at least checkpoint.every_n_epochs epochs"
+        )
+    return dict(sorted(found.items()))
+
+
+def measure(
+    prior: Prior,
+    real: Tensor,
+    known: Tensor,
+    losses: Mapping[str, float],
+    features: nn.Module | None,
+    *,
+    samples: int,
+    steps: int,
+    candidates: int,
+    seed: int,
+) -> Epoch:
+    """Measure one saved epoch.
+
+    Args:
+        prior: the epoch, loaded.
+        real: ``(M, C, H, W)`` held-out images in [-1, 1]; as many of the first as ``known`` has
+            masks for are reconstructed, all are compared with the samples.
+        known: ``(N, 1, H, W)`` bool, N at most M.
+        losses: for ``Epoch.losses``.
+        features: for the Fréchet distance; None leaves it out.
+        samples: how many images to generate.
+        steps, candidates, seed: of the search.
+    """
+    fake = prior.sample(samples, seed)
+    truth = real[: len(known)]
+    # the contextual term alone: is the picture in the generator's range?
+    settings = vars(search_settings({"steps": steps, "candidates": candidates, "seed": seed}))
+    result = inpaint(truth, known, prior, **settings | {"lam": 0.0, "restarts": 1})
+    return Epoch(
+        number=int(prior.metadata["epoch"]),
+        images_seen=int(prior.metadata["images_seen"]),
+        losses=losses,
+        frechet_distance=frechet_distance(real, fake, features) if features else None,
+        diversity=_spread(fake) / _spread(real),
+        contextual=result.contextual,
+        psnr_hole=psnr(result.images - truth, (~known).float()),
+    )
+
+
+def line(epoch: Epoch) -> str:
+    """What a person reads while it goes on."""
+    row = epoch.row()
+    words = [f"epoch {epoch.number:3d}:", f"hole PSNR {row['psnr_hole']:.2f} dB"]
+    words += [f"contextual {row['contextual']:.4f}", f"diversity {row['diversity']:.2f}"]
+    if row["frechet_distance"] is not None:
+        words.append(f"feature distance {row['frechet_distance']:.1f}")
+    return "  ".join(words)
+
+
+def _spread(images: Tensor) -> float:
+    """Root mean square distance of the pixels from the mean image."""
+    return float(images.var(dim=0).mean().sqrt())
+
+
+def recommended(epochs: Sequence[Epoch]) -> tuple[Epoch, str]:
+    """The epoch to use and the reason, a sentence.
+
+    The search must find unseen pictures: first comes the hole PSNR. Of the epochs whose mean
+    difference from the best, over the same pictures, is within one standard error, the one with
+    the lowest Fréchet distance (else the latest) is taken, since PSNR does not see blur.
+    """
+    best = max(epochs, key=lambda e: float(e.psnr_hole.mean()))
+    level = []
+    for epoch in epochs:
+        lead = best.psnr_hole - epoch.psnr_hole
+        error = float(lead.std()) / len(lead) ** 0.5 if len(lead) > 1 else 0.0
+        if float(lead.mean()) <= error:
+            level.append(epoch)
+    measured = all(e.frechet_distance is not None for e in level)
+    chosen = min(level, key=lambda e: (e.frechet_distance if measured else 0.0, -e.number))
+    reason = f"epoch {chosen.number}: hole PSNR {float(chosen.psnr_hole.mean()):.2f} dB on held-out"
+    reason += " pictures"
+    if chosen is best:
+        reason += ", the highest"
+    else:
+        reason += f" (the highest, epoch {best.number}: {float(best.psnr_hole.mean()):.2f} dB)"
+    if len(level) > 1:
+        how = "the lowest feature distance" if measured else "the latest"
+        reason += f"; {how} of the {len(level)} epochs within the noise of the highest"
+    return chosen, reason
+
+
+def epoch_losses(rows: Sequence[Mapping[str, str]], after: int, until: int) -> dict[str, float]:
+    """Mean D and G loss of the epochs from ``after`` (complete before) to ``until``.
+
+    Args:
+        rows: of metrics.csv; its ``epoch`` counts from 0.
+    """
+    part = [row for row in rows if row.get("epoch") and after <= int(row["epoch"]) < until]
+    found = {}
+    for column, key in (("loss_d", "loss/d"), ("loss_g", "loss/g")):
+        values = [float(row[key]) for row in part if row.get(key)]
+        if values:
+            found[column] = float(np.mean(values))
+    return found
