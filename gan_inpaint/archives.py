@@ -7,6 +7,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from gan_inpaint.errors import InputError
 
@@ -20,7 +21,7 @@ class Files(ABC):
         self.root, self.names = root, list(names)
 
     @abstractmethod
-    def read(self, name: str) -> io.BufferedIOBase | Path:
+    def read(self, name: str) -> BinaryIO | Path:
         """What Pillow can open; an OSError or a BadZipFile if it is not there or damaged."""
 
     def fingerprint(self, names: Sequence[str]) -> str:
@@ -50,7 +51,7 @@ class _Zip(Files):
             root, sorted(i.filename for i in self._archive.infolist() if not i.is_dir())
         )
 
-    def read(self, name: str) -> io.BytesIO:
+    def read(self, name: str) -> BinaryIO:
         return io.BytesIO(self._archive.read(name))
 
 
@@ -61,7 +62,7 @@ class _Tar(Files):
         self._members = {m.name: m for m in self._archive.getmembers() if m.isfile()}
         super().__init__(root, list(self._members))
 
-    def read(self, name: str) -> io.BytesIO:
+    def read(self, name: str) -> BinaryIO:
         file = self._archive.extractfile(self._members[name])
         assert file is not None  # only regular files are listed
         return io.BytesIO(file.read())
@@ -85,6 +86,9 @@ def pictures_in(path: str | Path) -> Files:
         files = _opened(root)
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, UnicodeDecodeError) as problem:
         raise InputError(f"data.path={path}: cannot be read ({problem}); replace it") from None
+    if not files.names:
+        kind = "folder" if root.is_dir() else "file"
+        raise InputError(f"data.path={path}: the {kind} is empty; put pictures into it")
     if not any(Path(name).suffix.lower() in SUFFIXES for name in files.names):
         raise InputError(f"data.path={path}: no picture in it ({', '.join(sorted(SUFFIXES))})")
     return files
@@ -93,7 +97,7 @@ def pictures_in(path: str | Path) -> Files:
 def _opened(root: Path) -> Files:
     if root.is_dir():
         found = (p.relative_to(root) for p in root.rglob("*") if p.is_file())
-        return _Loose(root, sorted((p.as_posix() for p in found if _visible(p))))
+        return _Loose(root, sorted(p.as_posix() for p in found if _visible(p)))
     if root.suffix.lower() == ".zip":
         return _without_hidden(_Zip(root))
     if root.suffix.lower() == ".txt":

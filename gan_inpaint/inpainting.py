@@ -76,16 +76,19 @@ def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Resu
         >>> torch.equal(result.images[..., :8], images[..., :8])
         True
     """
-    known = _checked(images, known, prior)
-    images = images.detach().float().cpu()
     settings = search_settings(options)
-    parts = [
-        search(prior, image_part, known_part, settings)
-        for image_part, known_part in zip(
-            images.split(settings.images_at_once), known.split(settings.images_at_once), strict=True
-        )
-    ]
-    return _joined(parts)
+    with torch.inference_mode(False):  # a search needs gradients, wherever it is called
+        known = _checked(images, known, prior).clone()
+        images = images.detach().float().cpu().clone()
+        parts = [
+            search(prior, image_part, known_part, settings)
+            for image_part, known_part in zip(
+                images.split(settings.images_at_once),
+                known.split(settings.images_at_once),
+                strict=True,
+            )
+        ]
+        return _joined(parts)
 
 
 def search(

@@ -169,7 +169,7 @@ class LatentReconstruction(pl.LightningModule):
         image = self.image_of[rows]
         generated = self.generator(z)
         context = contextual(generated, self.images[image], self.known[image], self.norm)
-        if self.lam == 0:  # the discriminator is half of the work
+        if self.lam == 0 or self.discriminator is None:  # it is half of the work
             return context, context.detach(), torch.zeros_like(context)
         realism = perceptual(self.discriminator(generated), self._loss)
         return context + self.lam * realism, context.detach(), realism.detach()

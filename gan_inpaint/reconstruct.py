@@ -34,13 +34,13 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
 def main(settings: ReconstructSettings, directory: Path) -> None:
     """Reconstruct the pictures of ``data``; everything it leaves is in ``directory``."""
     from gan_inpaint.data import choose
-    from gan_inpaint.sources import mean_image
     from gan_inpaint.figures import draw_losses
     from gan_inpaint.files import write_csv
     from gan_inpaint.inpainting import mean_history, search
     from gan_inpaint.latent import METRICS
     from gan_inpaint.prior import load_prior
     from gan_inpaint.record import Record
+    from gan_inpaint.sources import mean_image
     from gan_inpaint.tracking import progress_bar, wandb_logger
 
     mask_name = HydraConfig.get().runtime.choices["mask"]

@@ -87,7 +87,7 @@ def main(settings: SelectSettings, directory: Path) -> None:
 
 
 def held_out(run: Path, settings: SelectSettings) -> "Tensor":
-    """``(M, C, H, W)`` in [-1, 1]: the first held-out pictures of the data that a run trained on."""
+    """``(M, C, H, W)`` in [-1, 1]: the first pictures that a run's data hold out."""
     from gan_inpaint.data import read_all
     from gan_inpaint.pictures import to_float
 

@@ -51,7 +51,7 @@ def described(hparams: Mapping[str, Any], epoch: int, discriminator_steps: int) 
     """What a prior says of itself, from a module's hyperparameters and its progress."""
     kept = ["size", "channels", "nz", "ngf", "ndf", "discriminator_norm"]
     kept += ["latent", "loss", "dataset", "license"]
-    metadata = {"format": "gan_inpaint prior 1", "architecture": "dcgan"}
+    metadata: dict[str, Any] = {"format": "gan_inpaint prior 1", "architecture": "dcgan"}
     metadata |= {key: hparams[key] for key in kept if key in hparams}
     metadata |= {"epoch": epoch, "images_seen": discriminator_steps * hparams["batch_size"]}
     return {key: str(value) for key, value in metadata.items()}
@@ -60,8 +60,8 @@ def described(hparams: Mapping[str, Any], epoch: int, discriminator_steps: int) 
 def read_tutorial(generator: Path, discriminator: Path | None) -> Weights:
     """``netG.pth`` and ``netD.pth`` of the form of the PyTorch DCGAN tutorial.
 
-    State dicts with ``main.0.weight`` ..., with or without a prefix; nz, ngf, ndf, size and channels
-    are what the shapes imply. Source: N. Inkawhich, "DCGAN tutorial", pytorch.org.
+    State dicts with ``main.0.weight`` ..., with or without a prefix; nz, ngf, ndf, size and
+    channels are what the shapes imply. Source: N. Inkawhich, "DCGAN tutorial", pytorch.org.
     """
     g_state = _tutorial_state(generator)
     kernels = _kernels(g_state)

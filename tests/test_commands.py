@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,9 +17,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gan_inpaint import report
-from gan_inpaint.sources import Digits
 from gan_inpaint.pictures import read_picture
 from gan_inpaint.prior import load_prior
+from gan_inpaint.sources import Digits
 
 Run = Callable[..., Ran]
 FAST = ["logger=none", "steps=4", "candidates=8"]
@@ -123,10 +124,46 @@ def test_what_is_exported_is_the_average(run: Run, training: list[str], tmp_path
 def test_broken_pictures_are_named_and_the_others_train(
     run: Run, training: list[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "pictures" / "bad.png").write_text("not a picture")
-    ran = run("train", *training, "trainer.max_epochs=1")
+    """A mixed folder: every mode, other sizes, and files that are not what they say."""
+    folder = tmp_path / "pictures"
+    colour = Image.fromarray(np.full((30, 40, 3), 99, np.uint8))
+    for index in range(9):  # by name about a tenth of them is held out
+        colour.convert("CMYK").save(folder / f"cmyk{index}.jpg")
+        colour.convert("RGBA").save(folder / f"alpha{index}.png")
+        colour.convert("P").save(folder / f"palette{index}.png")
+        Image.fromarray(np.full((20, 20), 40000, np.uint16)).save(folder / f"deep{index}.png")
+        (folder / f"text{index}.jpg").write_text("not a picture")
+        whole = (folder / f"cmyk{index}.jpg").read_bytes()
+        (folder / f"cut{index}.jpg").write_bytes(whole[: len(whole) // 2])
+    ran = run("train", *training, "data.channels=3", "model.channels=3", "trainer.max_epochs=1")
     assert ran.code == 0, ran.err
-    assert "bad.png" in ran.out
+    for kind in ("text", "cut"):
+        assert re.search(rf"skipped: .*{kind}\d\.jpg: ", ran.out)
+    for kind in ("cmyk", "alpha", "palette", "deep"):
+        assert not re.search(rf"skipped: .*{kind}\d", ran.out)
+    told = re.search(r"skipped (\d+) of (\d+) pictures", ran.out)
+    assert told
+    assert int(told[1]) == ran.out.count("skipped: ")
+    assert f"data: {int(told[2]) - int(told[1])} pictures" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("size", "channels"), [(16, 1), (32, 3), (64, 1), (128, 3), (256, 1), (256, 3)]
+)
+def test_every_size_trains_and_reconstructs(
+    run: Run, tmp_path: Path, size: int, channels: int
+) -> None:
+    write_pictures(tmp_path / "p", 8, size=20, mode="L" if channels == 1 else "RGB")
+    data = ["data=folder", f"data.path={tmp_path / 'p'}", "logger=none"]
+    small = ["model.nz=4", "model.ngf=2", "model.ndf=2", "batch_size=2", "trainer.max_epochs=1"]
+    shape = [f"data.size={size}", f"data.channels={channels}"]
+    ran = run("train", *data, *small, *shape)
+    assert ran.code == 0, ran.err
+    ran = run("reconstruct", *data, "steps=2", "candidates=4", "limit=2")
+    assert ran.code == 0, ran.err
+    with Image.open(only(tmp_path, "outputs/reconstruct/*/images/00000.png")) as picture:
+        assert picture.size == (size, size)
+        assert picture.mode == ("L" if channels == 1 else "RGB")
 
 
 @pytest.mark.parametrize(
@@ -138,6 +175,12 @@ def test_broken_pictures_are_named_and_the_others_train(
         (["optimizer.generator.lr=-1"], "lr=-1"),
         (["optimizer.generator.lr=abc"], "optimizer.generator.lr"),
         (["ema.decay=1"], "ema.decay=1"),
+        (["loss=wgan_gp"], "wgan_gp.*discriminator_norm=none"),
+        (["model.discriminator_norm=layer"], "batch, spectral, none"),
+        (["augment.differentiable=[rotation]"], "color, translation and cutout"),
+        (["data=celeba"], "data=celeba needs data.path="),
+        (["data=coco"], "data=coco needs data.path="),
+        (["data=hub"], "data=hub needs data.name="),
         (["schedule.discriminator=9999"], "schedule.discriminator=9999.*never be trained"),
         (["seed=-1"], "seed=-1"),
         (["experiment=dcgan"], r"write \+experiment="),
@@ -496,7 +539,7 @@ def test_train_from_the_shell_then_reconstruct_takes_the_newest(tmp_path: Path) 
     assert "pictures of digits" in ran.stdout
 
 
-@pytest.mark.parametrize("name", ["train", "reconstruct", "compare"])
+@pytest.mark.parametrize("name", ["train", "reconstruct", "select", "compare"])
 def test_help_shows_the_commented_keys_without_heavy_imports(name: str) -> None:
     ran = shell(f"gan_inpaint.{name}", "--help")
     assert ran.returncode == 0

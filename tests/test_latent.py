@@ -236,6 +236,18 @@ def test_lam_zero_never_asks_the_discriminator_while_searching(tiny_prior: Prior
     hook.remove()
 
 
+def test_it_works_inside_inference_mode_and_no_grad(tiny_prior: Prior) -> None:
+    expected = inpaint(*case(tiny_prior, 2), tiny_prior, steps=5)
+    with torch.inference_mode():
+        images, known = case(tiny_prior, 2)
+        result = inpaint(images, known, tiny_prior, steps=5)
+    assert torch.equal(result.images, expected.images)
+    assert not result.images.is_inference()
+    with torch.no_grad():
+        result = inpaint(*case(tiny_prior, 2), tiny_prior, steps=5)
+    assert torch.equal(result.images, expected.images)
+
+
 def test_same_seed_same_result(tiny_prior: Prior) -> None:
     images, known = case(tiny_prior, 2)
     runs = [inpaint(images, known, tiny_prior, steps=9, candidates=0, seed=s) for s in (0, 0, 1)]

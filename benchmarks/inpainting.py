@@ -1,0 +1,157 @@
+"""How well a prior fills holes: hole PSNR and feature distance for four masks.
+
+    python benchmarks/inpainting.py --prior faces --source celeba --data celeba.zip [--json PATH]
+
+Without ``--data`` the targets are drawn from the prior itself, a test of the search. For each mask
+there are three completions: the search from the nearest start alone (single), the best objective
+of ``restarts`` starts (best), and the mean picture of all of them (mean); each as it is and
+Poisson-blended. PSNR rewards blur: the Fréchet feature distance (EfficientNet-Lite0, not the usual
+FID) between the completed and the true pictures, and the pictures (--picture), stand beside it.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from gan_inpaint import frechet, masks
+from gan_inpaint.blending import poisson
+from gan_inpaint.data import choose
+from gan_inpaint.files import write_json, write_png
+from gan_inpaint.inpainting import inpaint
+from gan_inpaint.losses import psnr
+from gan_inpaint.pictures import grid, to_float
+from gan_inpaint.prior import Prior, load_prior
+from gan_inpaint.randomness import numpy_rng
+from gan_inpaint.sources import CelebA, Folder, Generated
+
+MASKS = {
+    "center": partial(masks.center, side=0.5),
+    "half": partial(masks.half, missing="right"),
+    "pattern": partial(masks.pattern, missing=0.25, grain=0.06),
+    "random": partial(masks.random, missing=0.8),
+}
+GREY = 0.3  # what stands for missing pixels in the picture
+
+
+def targets(options: argparse.Namespace, prior: Prior) -> Tensor:
+    """``(N, C, H, W)`` held-out pictures."""
+    shape = (prior.size, prior.channels, options.split, prior)
+    if options.data is None:
+        source = Generated(*shape, count=options.limit, seed=1)
+    elif options.source == "celeba":
+        source = CelebA(*shape, path=options.data, held_out=options.held_out)
+    else:
+        source = Folder(*shape, path=options.data, truth=True, grey=False, crop=None)
+    chosen = choose(len(source), options.limit, "first", 0)
+    return torch.stack([to_float(source[index]) for index in chosen])
+
+
+def completions(
+    prior: Prior, truth: Tensor, known: Tensor, settings: Mapping
+) -> tuple[dict[str, Tensor], float]:
+    """Pictures that fill the hole by each method, and seconds of search."""
+    started = time.perf_counter()
+    result = inpaint(truth, known, prior, **settings)
+    seconds = time.perf_counter() - started
+    with torch.no_grad():
+        every = torch.cat([prior.generator(z) for z in result.rows.z.split(256)])
+    every = every.unflatten(0, (len(truth), -1))
+    filling = {"single": every[:, 0]}  # starts are sorted: the nearest comes first
+    if every.shape[1] > 1:
+        filling |= {"best": result.generated, "mean": every.mean(dim=1)}
+    pictures = {}
+    for name, generated in filling.items():
+        pictures[name] = torch.where(known, truth, generated)
+        blended = poisson(generated.numpy(), truth.numpy(), known[:, 0].numpy())
+        pictures[f"{name} blended"] = torch.where(known, truth, torch.from_numpy(blended))
+    return pictures, seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--prior", default="faces")
+    parser.add_argument("--data", help="pictures; none: drawn from the prior")
+    parser.add_argument("--source", default="folder", choices=("celeba", "folder"))
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--held-out", type=int, default=500, help="of celeba, from the end")
+    parser.add_argument("--limit", type=int, default=128, help="how many pictures")
+    parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=list(MASKS))
+    parser.add_argument(
+        "--search",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="search keys of reconstruct, such as steps=200 restarts=4",
+    )
+    parser.add_argument("--samples", type=int, default=0, help="also compare so many samples")
+    parser.add_argument("--picture", type=Path, help="draw the first pictures here")
+    parser.add_argument("--rows", type=int, default=3, help="pictures a mask in --picture")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+
+    prior = load_prior(options.prior)
+    truth = targets(options, prior)
+    settings: dict = {"lam": 0.0, "candidates": 8192, "restarts": 16, "radius": 0.9}
+    for pair in options.search:
+        key, _, value = pair.partition("=")
+        settings[key] = type(settings[key])(value) if key in settings else _number(value)
+    features = frechet.Features() if frechet.available() else None
+    figures: dict[str, float] = {"images": len(truth)}
+    if features and options.samples:
+        fake = prior.sample(options.samples, seed=0)
+        figures["samples_distance"] = frechet.frechet_distance(truth, fake, features)
+    table = Table(title=f"{prior.name}: {len(truth)} pictures, {settings}")
+    for column in ("mask", "filled by", "hole PSNR", "± s.e.", "feature distance"):
+        table.add_column(column, justify="left" if column in ("mask", "filled by") else "right")
+    strips = []
+    for name in options.masks:
+        rngs = [numpy_rng("mask", 0, index) for index in range(len(truth))]
+        known = torch.stack([MASKS[name](prior.size, rng, "") for rng in rngs])
+        hole = (~known).float()
+        pictures, seconds = completions(prior, truth, known, settings)
+        mean_image = prior.sample(1024, seed=0).mean(dim=0).expand_as(truth)
+        pictures["mean sample"] = torch.where(known, truth, mean_image)
+        for method, picture in pictures.items():
+            values = psnr(picture - truth, hole)
+            key = f"{name}_{method}".replace(" ", "_")
+            figures[f"psnr_{key}"] = float(values.mean())
+            cells = [f"{values.mean():.2f} dB", f"{values.std() / len(values) ** 0.5:.2f}"]
+            if features:
+                figures[f"distance_{key}"] = frechet.frechet_distance(truth, picture, features)
+                cells.append(f"{figures[f'distance_{key}']:.1f}")
+            table.add_row(name, method, *cells)
+        table.add_section()
+        figures[f"seconds_{name}"] = seconds
+        shown = [torch.where(known, truth, GREY), *list(pictures.values())[:-1], truth]
+        strips.append([column[: options.rows] for column in shown])
+        print(f"{name}: {seconds:.0f} s", flush=True)
+    Console().print(table)
+    print("distances are between completed and true pictures, comparable at equal numbers only")
+    if "samples_distance" in figures:
+        distance = figures["samples_distance"]
+        print(f"{options.samples} samples against the {len(truth)} pictures: {distance:.1f}")
+    if options.picture:
+        columns = [torch.cat(column) for column in zip(*strips, strict=True)]
+        write_png(options.picture, grid(columns))
+    if options.json:
+        write_json(options.json, figures)
+
+
+def _number(value: str) -> float | int | str:
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            pass
+    return value
+
+
+if __name__ == "__main__":
+    main()

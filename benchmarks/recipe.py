@@ -1,0 +1,174 @@
+"""Which training recipe is worth its computing time: variants at 32x32, equal processor time each.
+
+    python benchmarks/recipe.py --data celeba.zip --minutes 5 [--variants plain nz256] [--json PATH]
+
+Every variant trains on CelebA without the last 500 faces, on one thread, until it has used so
+many minutes of processor time; then the averaged generator is judged on held-out faces: hole PSNR
+for the centre and for 80 % missing at random, and the Fréchet feature distance between them and as
+many samples. The loop is a bare one with fresh codes in every step, so that variants which did not
+earn a place in the package (R1) can be tried beside those that did.
+"""
+
+import argparse
+import copy
+import time
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from gan_inpaint import frechet, masks
+from gan_inpaint.augmentation import diffaugment, mirrored
+from gan_inpaint.data import read_all
+from gan_inpaint.files import write_json
+from gan_inpaint.inpainting import inpaint
+from gan_inpaint.losses import discriminator_loss, generator_loss, psnr
+from gan_inpaint.networks import Discriminator, Generator, frozen, running_statistics_kept
+from gan_inpaint.pictures import to_float
+from gan_inpaint.prior import Prior
+from gan_inpaint.randomness import numpy_rng
+from gan_inpaint.sources import CelebA
+
+PLAIN = {
+    "nz": 100,
+    "width": 32,  # ngf and ndf
+    "norm": "batch",
+    "r1": 0.0,
+    "augment": (),
+    "loss": "bce",
+    "lr": 2e-4,
+    "batch": 64,
+}
+VARIANTS: dict[str, dict] = {
+    "plain": {},
+    "nz256": {"nz": 256},
+    "width64": {"width": 64},
+    "spectral": {"norm": "spectral"},
+    "hinge_spectral": {"norm": "spectral", "loss": "hinge"},
+    "r1": {"norm": "none", "r1": 1.0},
+    "translation": {"augment": ("translation",)},
+    "diffaugment": {"augment": ("color", "translation", "cutout")},
+    "lr4e-4": {"lr": 4e-4},
+    "batch32": {"batch": 32},
+}
+SIZE = 32
+DECAYS = (0.0, 0.99, 0.995, 0.998, 0.999)  # of the averaged generator; 0 is the last iterate
+
+
+def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
+    """Half the mean squared gradient at real images. Source: Mescheder et al., ICML 2018, eq. 9."""
+    real = real.detach().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean() / 2
+
+
+def train(variant: dict, pixels: Tensor, minutes: float) -> tuple[dict[float, Generator], int]:
+    """The averaged generators, one a decay, and how many images were seen."""
+    torch.manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
+    channels_last = {"memory_format": torch.channels_last}
+    generator = Generator(SIZE, 3, variant["nz"], variant["width"]).to(**channels_last)
+    discriminator = Discriminator(SIZE, 3, variant["width"], variant["norm"]).to(**channels_last)
+    for_g, for_d = (
+        torch.optim.Adam(network.parameters(), variant["lr"], (0.5, 0.999))
+        for network in (generator, discriminator)
+    )
+    averages = {decay: copy.deepcopy(generator).requires_grad_(False) for decay in DECAYS}
+    batch, step, started = variant["batch"], 0, time.process_time()
+
+    def judged(images: Tensor) -> Tensor:
+        return discriminator(diffaugment(images, variant["augment"], rng))
+
+    while time.process_time() - started < 60 * minutes:
+        chosen = torch.randint(len(pixels), (batch,))
+        real = mirrored(pixels[chosen].float() / 127.5 - 1, rng).contiguous(**channels_last)
+        with torch.no_grad():
+            fake = generator(torch.randn(batch, variant["nz"]))
+        loss = discriminator_loss(judged(real), judged(fake), variant["loss"])
+        if variant["r1"] and step % 16 == 0:  # lazily, as Karras et al., CVPR 2020
+            loss = loss + 16 * variant["r1"] * r1_penalty(discriminator, real)
+        for_d.zero_grad()
+        loss.backward()
+        for_d.step()
+        discriminator.requires_grad_(False)
+        with running_statistics_kept(discriminator):
+            images = generator(torch.randn(batch, variant["nz"]))
+            loss = generator_loss(judged(images), variant["loss"])
+            for_g.zero_grad()
+            loss.backward()
+            for_g.step()
+        discriminator.requires_grad_(True)
+        step += 1
+        for decay, average in averages.items():
+            kept = min(decay, (1 + step) / (10 + step))
+            state = generator.state_dict()
+            for name, value in average.state_dict().items():
+                if value.is_floating_point():
+                    value.lerp_(state[name], 1 - kept)
+    return averages, step * batch
+
+
+def judge(generator: Generator, nz: int, real: Tensor, images: int, features: nn.Module) -> dict:
+    """Held-out figures of one generator."""
+    metadata = {
+        "size": str(SIZE),
+        "channels": "3",
+        "nz": str(nz),
+        "latent": "normal",
+        "loss": "bce",
+    }
+    prior = Prior(frozen(generator), None, metadata, "variant")
+    truth = real[:images]
+    figures = {"distance": frechet.frechet_distance(real, prior.sample(len(real), 0), features)}
+    for name, mask in (
+        ("center", partial(masks.center, side=0.5)),
+        ("random", partial(masks.random, missing=0.8)),
+    ):
+        known = torch.stack([mask(SIZE, numpy_rng("mask", 0, i), "") for i in range(images)])
+        result = inpaint(truth, known, prior, lam=0.0, steps=60, radius=0.9)
+        figures[name] = float(psnr(result.images - truth, (~known).float()).mean())
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="CelebA, zip or folder")
+    parser.add_argument("--minutes", type=float, default=5, help="processor time of each variant")
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--decays", nargs="+", type=float, default=[0.995], choices=DECAYS)
+    parser.add_argument("--images", type=int, default=64, help="held-out faces to reconstruct")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+
+    torch.set_num_threads(1)
+    pixels = torch.from_numpy(
+        read_all(CelebA(SIZE, 3, "train", path=options.data, held_out=500))[0].copy()
+    )
+    real = to_float(read_all(CelebA(SIZE, 3, "val", path=options.data, held_out=500))[0])
+    features = frechet.Features()
+    table = Table(title=f"{options.minutes:g} minutes of one processor each, {SIZE}x{SIZE}")
+    for column in ("variant", "EMA", "images seen", "center", "random 80 %", "feature distance"):
+        table.add_column(column, justify="left" if column == "variant" else "right")
+    written: dict[str, float] = {}
+    for name in options.variants:
+        variant = PLAIN | VARIANTS[name]
+        averages, seen = train(variant, pixels, options.minutes)
+        for decay in options.decays:
+            figures = judge(averages[decay], variant["nz"], real, options.images, features)
+            written |= {f"{name}_{decay:g}_{key}": value for key, value in figures.items()}
+            table.add_row(
+                *(name, f"{decay:g}", f"{seen:,}"),
+                *(f"{figures[key]:.2f} dB" for key in ("center", "random")),
+                f"{figures['distance']:.1f}",
+            )
+            print(f"{name} {decay:g}: {figures}", flush=True)
+    Console().print(table)
+    if options.json:
+        write_json(options.json, written)
+
+
+if __name__ == "__main__":
+    main()
