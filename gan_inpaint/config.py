@@ -225,6 +225,7 @@ class TrainSettings:
     checkpoint: CheckpointSettings
     batch_size: int
     precision: str
+    compile: bool
     log_every: int
     resume: str | None
     seed: int

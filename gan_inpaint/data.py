@@ -135,4 +135,9 @@ def training_batches(pixels: np.ndarray, batch_size: int, seed: int) -> DataLoad
             f" set batch_size={len(pixels)} or less"
         )
     sampler = ShuffledBatches(len(pixels), batch_size, seed)
-    return DataLoader(_Pixels(pixels), batch_size=None, sampler=sampler)
+    return DataLoader(
+        _Pixels(pixels),
+        batch_size=None,
+        sampler=sampler,
+        pin_memory=torch.cuda.is_available(),  # a GPU copies such memory while it computes
+    )

@@ -48,6 +48,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
         log_every=settings.log_every,
         dataset=source.dataset,
         license=source.license,
+        compile=settings.compile,
     )
     epochs = settings.trainer["max_epochs"]
     checkpoint = directory / "checkpoints" / "last.ckpt" if settings.resume else None

@@ -231,3 +231,12 @@ def test_the_average_forgets_the_initial_weights_soon() -> None:
     fit(module, 3)
     now, average = module.generator.main[0].weight, module.average.module.main[0].weight
     assert (average - now).norm() < 0.5 * (now - initial).norm()
+
+
+def test_compiling_is_done_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compiled.append(network))
+    module = fit(tiny_training(compile=True), 1)
+    assert compiled == [module.generator, module.discriminator]
+    names = set(tiny_training().state_dict())
+    assert set(module.state_dict()) == names
