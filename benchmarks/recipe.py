@@ -3,10 +3,11 @@
     python benchmarks/recipe.py --data celeba.zip --minutes 5 [--variants plain nz256] [--json PATH]
 
 Every variant trains on CelebA without the last 500 faces, on one thread, until it has used so
-many minutes of processor time; then the averaged generator (here without the package's faster start
-of the average) is judged on held-out faces: hole PSNR for the centre and for 80 % missing at random,
-and the Fréchet feature distance between them and as many samples. The loop is a bare one with fresh codes in every step, so that variants which did not
-earn a place in the package (R1) can be tried beside those that did.
+many minutes of processor time; then the averaged generator (here without the package's faster
+start of the average) is judged on held-out faces: hole PSNR for the centre and for 80 % missing at
+random, and the Fréchet feature distance between them and as many samples. The loop is a bare one
+with fresh codes in every step, so that variants which did not earn a place in the package (R1) can
+be tried beside those that did.
 """
 
 import argparse
