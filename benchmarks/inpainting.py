@@ -48,7 +48,7 @@ def targets(options: argparse.Namespace, prior: Prior) -> Tensor:
     elif options.source == "celeba":
         source = CelebA(*shape, path=options.data, held_out=options.held_out)
     else:
-        source = Folder(*shape, path=options.data, truth=True, grey=False, crop=None)
+        source = Folder(*shape, path=options.data, truth=True, grey=True, crop=options.crop)
     chosen = choose(len(source), options.limit, "first", 0)
     return torch.stack([to_float(source[index]) for index in chosen])
 
@@ -79,7 +79,8 @@ def main() -> None:
     parser.add_argument("--prior", default="faces")
     parser.add_argument("--data", help="pictures; none: drawn from the prior")
     parser.add_argument("--source", default="folder", choices=("celeba", "folder"))
-    parser.add_argument("--split", default="val")
+    parser.add_argument("--split", default="val", help="train, val or all")
+    parser.add_argument("--crop", type=int, nargs=4, help="left top right bottom, of a folder's")
     parser.add_argument("--held-out", type=int, default=500, help="of celeba, from the end")
     parser.add_argument("--limit", type=int, default=128, help="how many pictures")
     parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=list(MASKS))
@@ -102,7 +103,7 @@ def main() -> None:
     for pair in options.search:
         key, _, value = pair.partition("=")
         settings[key] = type(settings[key])(value) if key in settings else _number(value)
-    features = frechet.Features() if frechet.available() else None
+    features = frechet.Features() if frechet.available() and len(truth) > 1 else None
     figures: dict[str, float] = {"images": len(truth)}
     if features and options.samples:
         fake = prior.sample(options.samples, seed=0)
