@@ -103,11 +103,11 @@ def main() -> None:
     for pair in options.search:
         key, _, value = pair.partition("=")
         settings[key] = type(settings[key])(value) if key in settings else _number(value)
-    features = frechet.Features() if frechet.available() and len(truth) > 1 else None
+    distance = frechet.FrechetDistance(truth) if frechet.available() and len(truth) > 1 else None
     figures: dict[str, float] = {"images": len(truth)}
-    if features and options.samples:
+    if distance and options.samples:
         fake = prior.sample(options.samples, seed=0)
-        figures["samples_distance"] = frechet.frechet_distance(truth, fake, features)
+        figures["samples_distance"] = distance(fake)
     table = Table(title=f"{prior.name}: {len(truth)} pictures, {settings}")
     for column in ("mask", "filled by", "hole PSNR", "± s.e.", "feature distance"):
         table.add_column(column, justify="left" if column in ("mask", "filled by") else "right")
@@ -124,8 +124,8 @@ def main() -> None:
             key = f"{name}_{method}".replace(" ", "_")
             figures[f"psnr_{key}"] = float(values.mean())
             cells = [f"{values.mean():.2f} dB", f"{values.std() / len(values) ** 0.5:.2f}"]
-            if features:
-                figures[f"distance_{key}"] = frechet.frechet_distance(truth, picture, features)
+            if distance:
+                figures[f"distance_{key}"] = distance(picture)
                 cells.append(f"{figures[f'distance_{key}']:.1f}")
             table.add_row(name, method, *cells)
         table.add_section()

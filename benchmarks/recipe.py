@@ -114,7 +114,9 @@ def train(variant: dict, pixels: Tensor, minutes: float) -> tuple[dict[float, Ge
     return averages, step * batch
 
 
-def judge(generator: Generator, nz: int, real: Tensor, images: int, features: nn.Module) -> dict:
+def judge(
+    generator: Generator, nz: int, real: Tensor, images: int, distance: frechet.FrechetDistance
+) -> dict:
     """Held-out figures of one generator."""
     metadata = {
         "size": str(SIZE),
@@ -125,7 +127,7 @@ def judge(generator: Generator, nz: int, real: Tensor, images: int, features: nn
     }
     prior = Prior(frozen(generator), None, metadata, "variant")
     truth = real[:images]
-    figures = {"distance": frechet.frechet_distance(real, prior.sample(len(real), 0), features)}
+    figures = {"distance": distance(prior.sample(len(real), 0))}
     for name, mask in (
         ("center", partial(masks.center, side=0.5)),
         ("random", partial(masks.random, missing=0.8)),
@@ -151,7 +153,7 @@ def main() -> None:
         read_all(CelebA(SIZE, 3, "train", path=options.data, held_out=500))[0].copy()
     )
     real = to_float(read_all(CelebA(SIZE, 3, "val", path=options.data, held_out=500))[0])
-    features = frechet.Features()
+    distance = frechet.FrechetDistance(real)
     table = Table(title=f"{options.minutes:g} minutes of one processor each, {SIZE}x{SIZE}")
     for column in ("variant", "EMA", "images seen", "center", "random 80 %", "feature distance"):
         table.add_column(column, justify="left" if column == "variant" else "right")
@@ -160,7 +162,7 @@ def main() -> None:
         variant = PLAIN | VARIANTS[name]
         averages, seen = train(variant, pixels, options.minutes)
         for decay in options.decays:
-            figures = judge(averages[decay], variant["nz"], real, options.images, features)
+            figures = judge(averages[decay], variant["nz"], real, options.images, distance)
             written |= {f"{name}_{decay:g}_{key}": value for key, value in figures.items()}
             table.add_row(
                 *(name, f"{decay:g}", f"{seen:,}"),

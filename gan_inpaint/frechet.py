@@ -51,23 +51,33 @@ class Features(nn.Module):
         return self.network.extract_features(square).mean(dim=(2, 3))
 
 
-@torch.no_grad()
-def frechet_distance(real: Tensor, fake: Tensor, features: nn.Module) -> float:
-    """How far apart two sets of images are, as normal distributions of features; lower is better.
+class FrechetDistance:
+    """How far sets of images are from a real set, as normal distributions of features.
 
-    It shrinks as sets grow: compare only figures from equally many images. It is no FID, whose
-    features are InceptionV3's.
+    Lower is better. It shrinks as sets grow: compare only figures from equally many images. It is
+    no FID, whose features are InceptionV3's.
 
     Source: Heusel et al., NeurIPS 2017, eq. 6.
 
     Args:
-        real, fake: ``(N, C, H, W)`` in [-1, 1], N at least 2.
-        features: ``(B, C, H, W)`` -> ``(B, num_features)``.
+        real: ``(N, C, H, W)`` in [-1, 1], N at least 2; looked at once.
+        features: ``(B, C, H, W)`` -> ``(B, num_features)``; ``Features()`` if not given.
     """
-    from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(feature=features)
-    for images, is_real in ((real, True), (fake, False)):
+    def __init__(self, real: Tensor, features: nn.Module | None = None):
+        from torchmetrics.image.fid import FrechetInceptionDistance
+
+        features = Features() if features is None else features
+        self._metric = FrechetInceptionDistance(feature=features, reset_real_features=False)
+        self._update(real, real=True)
+
+    def __call__(self, fake: Tensor) -> float:
+        """The distance of ``(M, C, H, W)`` images in [-1, 1], M at least 2."""
+        self._metric.reset()
+        self._update(fake, real=False)
+        return float(self._metric.compute())
+
+    @torch.no_grad()
+    def _update(self, images: Tensor, real: bool) -> None:
         for part in images.split(16):  # small activations stay in the cache
-            metric.update(part, real=is_real)
-    return float(metric.compute())
+            self._metric.update(part, real=real)

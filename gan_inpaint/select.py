@@ -43,10 +43,10 @@ def main(settings: SelectSettings, directory: Path) -> None:
             for index in range(min(settings.images, len(real)))
         ]
     )
-    features = frechet.Features() if frechet.available() else None
+    distance = frechet.FrechetDistance(real) if frechet.available() else None
     rows = read_csv(run / "metrics.csv") if (run / "metrics.csv").is_file() else []
     print(f"{len(checkpoints)} epochs, {len(real)} held-out pictures, {len(known)} reconstructed")
-    if features is None:
+    if distance is None:
         print("without the feature distance: pip install 'gan_inpaint[features]' adds it")
 
     epochs, samples, before = [], [], 0
@@ -59,7 +59,7 @@ def main(settings: SelectSettings, directory: Path) -> None:
                 real,
                 known,
                 losses,
-                features,
+                distance,
                 samples=settings.samples,
                 steps=settings.steps,
                 candidates=settings.candidates,

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from gan_inpaint.config import search_settings
 from gan_inpaint.errors import InputError
-from gan_inpaint.frechet import frechet_distance
+from gan_inpaint.frechet import FrechetDistance
 from gan_inpaint.inpainting import inpaint
 from gan_inpaint.losses import psnr
 from gan_inpaint.prior import Prior
@@ -78,7 +78,7 @@ def measure(
     real: Tensor,
     known: Tensor,
     losses: Mapping[str, float],
-    features: nn.Module | None,
+    distance: FrechetDistance | None,
     *,
     samples: int,
     steps: int,
@@ -93,7 +93,7 @@ def measure(
             masks for are reconstructed, all are compared with the samples.
         known: ``(N, 1, H, W)`` bool, N at most M.
         losses: for ``Epoch.losses``.
-        features: for the Fréchet distance; None leaves it out.
+        distance: from ``real``; None leaves it out.
         samples: how many images to generate.
         steps, candidates, seed: of the search.
     """
@@ -106,7 +106,7 @@ def measure(
         number=int(prior.metadata["epoch"]),
         images_seen=int(prior.metadata["images_seen"]),
         losses=losses,
-        frechet_distance=frechet_distance(real, fake, features) if features else None,
+        frechet_distance=distance(fake) if distance else None,
         diversity=_spread(fake) / _spread(real),
         contextual=result.contextual,
         psnr_hole=psnr(result.images - truth, (~known).float()),

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from gan_inpaint.files import read_csv
-from gan_inpaint.frechet import frechet_distance
+from gan_inpaint.frechet import FrechetDistance
 from gan_inpaint.prior import load_prior
 from gan_inpaint.selection import Epoch, epoch_losses, recommended
 
@@ -124,5 +124,7 @@ def test_the_distance_of_shifted_sets_is_the_shift() -> None:
             return images.mean(dim=(1, 2, 3))[:, None]
 
     real = torch.rand(200, 1, 4, 4)
-    assert frechet_distance(real, real, Mean()) == pytest.approx(0, abs=1e-6)
-    assert frechet_distance(real, real + 3, Mean()) == pytest.approx(9, rel=1e-4)
+    distance = FrechetDistance(real, Mean())
+    assert distance(real) == pytest.approx(0, abs=1e-6)
+    assert distance(real + 3) == pytest.approx(9, rel=1e-4)
+    assert distance(real) == pytest.approx(0, abs=1e-6), "each set is compared alone"
