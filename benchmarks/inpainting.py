@@ -29,7 +29,8 @@ from gan_inpaint.losses import psnr
 from gan_inpaint.pictures import grid, to_float
 from gan_inpaint.prior import Prior, load_prior
 from gan_inpaint.randomness import numpy_rng
-from gan_inpaint.sources import CelebA, Folder, Generated
+from gan_inpaint.sources import CelebA, Folder
+from gan_inpaint.targets import Generated
 
 MASKS = {
     "center": partial(masks.center, side=0.5),

@@ -37,10 +37,10 @@ def _check_seed(seed: int) -> None:
         raise InputError(f"seed={seed}: must be at least 0 and below 2^63")
 
 
-def _one_of(settings: object, key: str, *choices: str) -> None:
+def _one_of(settings: object, key: str, *choices: str, group: str = "") -> None:
     value = getattr(settings, key)
     if value not in choices:
-        raise InputError(f"{key}={value}: must be one of {', '.join(choices)}")
+        raise InputError(f"{group}{key}={value}: must be one of {', '.join(choices)}")
 
 
 @dataclass
@@ -124,13 +124,8 @@ class ModelSettings:
             raise InputError(f"model.size={self.size}: must be a power of two of at least 16")
         if self.channels not in (1, 3):
             raise InputError(f"model.channels={self.channels}: must be 1 (grey) or 3 (colour)")
-        if self.latent not in ("normal", "uniform"):
-            raise InputError(f"model.latent={self.latent}: must be normal or uniform")
-        if self.discriminator_norm not in ("batch", "spectral", "none"):
-            raise InputError(
-                f"model.discriminator_norm={self.discriminator_norm}: must be one of batch,"
-                " spectral, none"
-            )
+        _one_of(self, "latent", "normal", "uniform", group="model.")
+        _one_of(self, "discriminator_norm", "batch", "spectral", "none", group="model.")
         for key in ("nz", "ngf", "ndf"):
             if getattr(self, key) < 1:
                 raise InputError(f"model.{key}={getattr(self, key)}: must be at least 1")

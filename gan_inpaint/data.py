@@ -6,6 +6,7 @@ picture as uint8 ``(C, size, size)`` or raises an InputError that names the file
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,11 +60,16 @@ def read_all(source: Source) -> tuple[np.ndarray, list[str]]:
         return np.stack([source[index] for index in range(len(source))]), []
     folder = Path(os.environ.get("GAN_INPAINT_CACHE") or user_cache_path("gan_inpaint"))
     pixels = folder / f"{hashlib.sha256(source.fingerprint.encode()).hexdigest()[:32]}.uint8"
-    facts = pixels.with_suffix(".json")  # written last: if it is there, so is the rest
-    if not (facts.is_file() and pixels.is_file()):
+    facts = pixels.with_suffix(".json")
+    try:
+        known = json.loads(facts.read_text(encoding="utf-8"))
+        whole = pixels.stat().st_size == math.prod(known["shape"])
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:  # not there yet, or damaged
         shape, problems = _decode(source, pixels)
-        write_json(facts, {"shape": shape, "problems": problems})
-    known = json.loads(facts.read_text(encoding="utf-8"))
+        known = {"shape": shape, "problems": problems}
+        write_json(facts, known)
     return np.memmap(pixels, np.uint8, "r", shape=tuple(known["shape"])), known["problems"]
 
 

@@ -40,7 +40,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     from gan_inpaint.latent import METRICS
     from gan_inpaint.prior import load_prior
     from gan_inpaint.record import Record
-    from gan_inpaint.sources import mean_image
+    from gan_inpaint.targets import mean_image
     from gan_inpaint.tracking import progress_bar, wandb_logger
 
     mask_name = HydraConfig.get().runtime.choices["mask"]

@@ -1,4 +1,4 @@
-"""Where pictures come from: bundled digits, CelebA, COCO, your own, Hugging Face, the prior.
+"""Where pictures come from: the digits in a package, CelebA, COCO, your own.
 
 Every source takes ``size``, ``channels``, ``split`` (``train``, ``val``, ``all`` or None, its own
 default) and ``prior`` (which only targets that depend on one look at); its other arguments are the
@@ -8,21 +8,15 @@ keys of its file in ``conf/data``.
 import functools
 import zlib
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from gan_inpaint.archives import Files, pictures_in
-from gan_inpaint.data import Source, read_all
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import Crop, centre_square, fitted, read_picture, to_float, to_uint8
+from gan_inpaint.pictures import Crop, centre_square, read_picture
 from gan_inpaint.prior import Prior
-
-if TYPE_CHECKING:
-    import datasets
 
 
 @functools.cache  # parsing takes seconds, and a job may want both splits
@@ -216,141 +210,9 @@ class Coco(Pictures):
         super().__init__(files, names, size, channels)
 
 
-class Hub:
-    """A Hugging Face data set with an image column; needs the ``hub`` extra.
-
-    Args:
-        name: of a data set on the hub, or a local loader: ``imagefolder``, ``parquet``.
-        path: what a local loader reads: a folder, or a file.
-        config: configuration of the data set, if it has several.
-        image: the column.
-        splits: which of its splits is ``train`` and which ``val``; any of their slices, such as
-            ``train[:90%]``.
-        grey: as for ``Folder``.
-        license: of the data, for the metadata of the trained prior.
-    """
-
-    truth = True
-
-    def __init__(
-        self,
-        size: int,
-        channels: int,
-        split: str | None,
-        prior: Prior | None = None,
-        *,
-        name: str | None,
-        path: str | None,
-        config: str | None,
-        image: str,
-        splits: dict[str, str],
-        grey: bool,
-        license: str,
-    ):
-        self.dataset = _given(name, "hub", "a data set's name", key="name")
-        self.license = license
-        if set(splits) != {"train", "val"}:
-            raise InputError(f"data.splits={splits}: must name the splits for train and val")
-        part = "+".join(splits.values()) if split == "all" else splits[split or "val"]
-        self._rows = _hub_rows(self.dataset, path, config, part)
-        if image not in self._rows.column_names:
-            raise InputError(
-                f"data.image={image}: the data set has no such column, it has"
-                f" {', '.join(self._rows.column_names)}"
-            )
-        self._rows = self._rows.select_columns([image])
-        self._image, self._grey, self._size, self._channels = image, grey, size, channels
-        self.names = [f"{part}_{index:06d}" for index in range(len(self._rows))]
-        self.fingerprint = f"hub {size} {channels} {grey} {self._rows._fingerprint}"
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        shown = f"{self.dataset} {self.names[index]}"
-        try:
-            picture = self._rows[index][self._image]
-        except Exception as problem:  # a damaged picture raises whatever its decoder likes
-            raise InputError(f"{shown}: cannot be read ({problem})") from None
-        if not isinstance(picture, Image.Image):
-            raise InputError(f"data.image={self._image}: holds no pictures; name an image column")
-        return fitted(picture, shown, self._size, self._channels, self._grey, centre_square)
-
-
-class Generated:
-    """Targets drawn from the prior itself, where a perfect answer exists: a test of the search.
-
-    Args:
-        count: how many there are.
-        seed: their latent codes are a function of it.
-    """
-
-    dataset = "generated"
-    fingerprint = None
-    license = "that of the prior's training data"
-    truth = True
-
-    def __init__(
-        self,
-        size: int,
-        channels: int,
-        split: str | None,
-        prior: Prior | None = None,
-        *,
-        count: int,
-        seed: int,
-    ):
-        prior = _needed(prior, "generated")
-        if count < 1:
-            raise InputError(f"data.count={count}: must be at least 1")
-        if seed < 0:
-            raise InputError(f"data.seed={seed}: must be at least 0")
-        self._pixels = to_uint8(prior.sample(count, seed))
-        self.names = [f"generated_{index:05d}" for index in range(count)]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self._pixels[index]
-
-
-def held_out(
-    size: int,
-    channels: int,
-    split: str | None,
-    prior: Prior | None = None,
-    *,
-    count: int,
-    seed: int,
-) -> Source:
-    """What the prior was not trained on, where it can be had without asking; else ``Generated``."""
-    prior = _needed(prior, "auto")
-    if prior.metadata.get("dataset") == Digits.dataset:
-        return Digits(size, channels, split)
-    return Generated(size, channels, split, prior, count=count, seed=seed)
-
-
-def _needed(prior: Prior | None, data: str) -> Prior:
-    if prior is None:
-        raise InputError(f"data={data} is for reconstruct; train on pictures, say data=digits")
-    return prior
-
-
-def mean_image(prior: Prior) -> Tensor:
-    """``(C, H, W)``: the mean picture of the prior's training set.
-
-    Where that is not at hand, the mean of 1,024 pictures that the prior generates stands in for it.
-    """
-    if prior.metadata.get("dataset") == Digits.dataset:
-        pixels, _ = read_all(Digits(prior.size, prior.channels, "train"))
-        return to_float(pixels).mean(dim=0)
-    return prior.sample(1024, seed=0).mean(dim=0)
-
-
-def _given(value: str | None, data: str, what: str, key: str = "path") -> str:
+def _given(value: str | None, data: str, what: str) -> str:
     if value is None:
-        raise InputError(f"data={data} needs data.{key}=, {what}")
+        raise InputError(f"data={data} needs data.path=, {what}")
     return value
 
 
@@ -371,17 +233,3 @@ def _face(picture: Image.Image) -> Image.Image:
         )
     left, top, right, bottom = (edge * scale for edge in (7, 17, 81, 91))
     return picture.crop((left, top, right, bottom))
-
-
-def _hub_rows(name: str, path: str | None, config: str | None, split: str) -> "datasets.Dataset":
-    try:
-        import datasets
-    except ImportError:
-        raise InputError("data=hub needs an extra: pip install 'gan_inpaint[hub]'") from None
-    kind = "data_dir" if path and Path(path).is_dir() else "data_files"
-    local = {kind: path} if path else {}
-    try:
-        return datasets.load_dataset(name, config, split=split, **local)
-    except Exception as problem:  # network, names, splits and files: each has errors of its own
-        reason = " ".join(str(problem).split())
-        raise InputError(f"data.name={name}: cannot be loaded ({reason})") from None

@@ -11,9 +11,11 @@ from PIL import Image
 from gan_inpaint import masks
 from gan_inpaint.data import choose, read_all, training_batches
 from gan_inpaint.errors import InputError
+from gan_inpaint.hub import Hub
 from gan_inpaint.prior import Prior
 from gan_inpaint.randomness import draw_latent, numpy_rng, torch_rng
-from gan_inpaint.sources import CelebA, Coco, Digits, Folder, Hub, held_out, mean_image
+from gan_inpaint.sources import CelebA, Coco, Digits, Folder
+from gan_inpaint.targets import held_out, mean_image
 
 FOLDER = {"truth": True, "grey": False, "crop": None}
 HUB = {"config": None, "image": "image", "grey": False, "license": "none"}
@@ -201,10 +203,17 @@ def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(problems) == 1
     assert "note.jpg" in problems[0]
     monkeypatch.setattr(Folder, "__getitem__", None)  # not needed a second time
+    pixels_before = np.array(pixels)
     again, told = read_all(source())
     assert np.array_equal(again, pixels)
     assert told == problems
     monkeypatch.undo()
+    file = next((tmp_path / "cache").glob("*.uint8"))
+    for damage in (b"", file.read_bytes()[:-5]):
+        file.write_bytes(damage)
+        assert np.array_equal(read_all(source())[0], pixels_before), "a damaged cache is made again"
+    next((tmp_path / "cache").glob("*.json")).write_text("{")
+    assert np.array_equal(read_all(source())[0], pixels_before)
     monkeypatch.setenv("GAN_INPAINT_CACHE", str(tmp_path / "cache"))
     (folder / "note.jpg").unlink()
     assert read_all(source())[1] == [], "a changed folder is read again"

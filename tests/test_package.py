@@ -23,7 +23,8 @@ pictures blending figures augmentation archives frechet
 masks weights
 prior
 data adversarial latent
-sources
+sources hub
+targets
 inpainting report
 selection
 record tracking command
