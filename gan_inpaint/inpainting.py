@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,10 +15,9 @@ from gan_inpaint import masks
 from gan_inpaint.blending import poisson
 from gan_inpaint.config import SearchSettings, search_settings
 from gan_inpaint.errors import InputError
-from gan_inpaint.latent import STOPPED_BY, LatentReconstruction, Rows, constrained
-from gan_inpaint.losses import contextual
+from gan_inpaint.latent import STOPPED_BY, LatentReconstruction, Rows, constraint_for
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.starts import Starts
 
 
 @dataclass
@@ -80,8 +79,9 @@ def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Resu
     with torch.inference_mode(False):  # a search needs gradients, wherever it is called
         known = _checked(images, known, prior).clone()
         images = images.detach().float().cpu().clone()
+        starts = Starts(prior, settings)
         parts = [
-            search(prior, image_part, known_part, settings)
+            search(prior, image_part, known_part, settings, starts)
             for image_part, known_part in zip(
                 images.split(settings.images_at_once),
                 known.split(settings.images_at_once),
@@ -96,25 +96,26 @@ def search(
     images: Tensor,
     known: Tensor,
     settings: SearchSettings,
+    starts: Starts | None = None,
     loggers: Sequence[pl.loggers.Logger] = (),
     callbacks: Sequence[pl.Callback] = (),
 ) -> Result:
-    """``inpaint`` for one batch: ``known`` is bool ``(B, 1, H, W)``, the settings are complete."""
+    """``inpaint`` for one batch: ``known`` is bool ``(B, 1, H, W)``, the settings are complete.
+
+    Args:
+        starts: made once for a job of several batches; else made here.
+    """
     if settings.lam and prior.discriminator is None:
         raise InputError(
             f"lam={settings.lam}: the prior {prior.name} came without a discriminator; name it with"
             " discriminator=, or set lam=0"
         )
-    constraint = settings.constraint
-    if constraint == "auto":
-        constraint = {"normal": "ball", "uniform": "clip"}[prior.latent]
-    settings = replace(settings, constraint=constraint)
-    z = starting_points(prior, images, known, settings)
+    starts = starts or Starts(prior, settings)
     module = LatentReconstruction(
         prior,
         images,
         known,
-        z,
+        starts(images, known),
         lam=settings.lam,
         norm=settings.norm,
         optimizer=settings.optimizer,
@@ -122,7 +123,7 @@ def search(
         steps=settings.steps,
         tolerance=settings.tolerance,
         patience=settings.patience,
-        constraint=settings.constraint,
+        constraint=constraint_for(settings.constraint, prior.latent),
         radius=settings.radius,
     )
     with _quiet_lightning():
@@ -138,41 +139,6 @@ def search(
         trainer.fit(module)
     rows = Rows(*(getattr(module.best, field.name).cpu() for field in fields(Rows)))
     return _best_of(rows, module.history, prior, images, known, settings)
-
-
-def starting_points(
-    prior: Prior, images: Tensor, known: Tensor, settings: SearchSettings
-) -> Tensor:
-    """``(B * restarts, nz)``: the nearest of ``candidates`` random codes, or random ones if 0.
-
-    Nearest by the contextual term under each image's own mask. A random start is a function of the
-    seed and of the image's known pixels: the same image gets the same start in any batch.
-    """
-    restarts = settings.restarts
-    if not settings.candidates:
-        starts = []
-        for image, mask in zip(images, known, strict=True):
-            content = torch.where(mask, image, 0.0).cpu().numpy().tobytes()
-            rng = torch_rng("start", settings.seed, content)
-            starts.append(draw_latent(restarts, prior.nz, prior.latent, rng))
-        return constrained(torch.cat(starts), settings.constraint, settings.radius)
-    rng = torch_rng("candidates", settings.seed)
-    codes = draw_latent(settings.candidates, prior.nz, prior.latent, rng)
-    codes = constrained(codes, settings.constraint, settings.radius)
-    distances = []
-    with torch.no_grad():
-        for part in codes.split(256):
-            generated = prior.generator(part)
-            distances.append(
-                torch.stack(
-                    [
-                        contextual(generated, image, mask[None].float(), settings.norm)
-                        for image, mask in zip(images, known, strict=True)
-                    ]
-                )
-            )
-    nearest = torch.cat(distances, dim=1).topk(restarts, largest=False).indices
-    return codes[nearest.flatten()]
 
 
 def _best_of(

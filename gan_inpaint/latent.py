@@ -61,6 +61,11 @@ def constrained(z: Tensor, constraint: str, radius: float) -> Tensor:
     return z
 
 
+def constraint_for(choice: str, latent: str) -> str:
+    """What ``auto`` means for a prior: clip for a uniform one, ball for a normal one."""
+    return {"normal": "ball", "uniform": "clip"}[latent] if choice == "auto" else choice
+
+
 class LatentReconstruction(pl.LightningModule):
     """Minimises ``contextual(z) + lam * perceptual(z)`` over z alone, each row on its own.
 

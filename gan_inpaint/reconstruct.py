@@ -40,6 +40,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     from gan_inpaint.latent import METRICS
     from gan_inpaint.prior import load_prior
     from gan_inpaint.record import Record
+    from gan_inpaint.starts import Starts
     from gan_inpaint.targets import mean_image
     from gan_inpaint.tracking import progress_bar, wandb_logger
 
@@ -53,6 +54,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     print(f"data: {len(chosen)} of {len(source)} pictures of {source.dataset}; mask: {mask_name}")
 
     record = Record(directory, source.truth, mean_image(prior) if settings.baselines else None)
+    starts = Starts(prior, settings)
     histories = []
     parts = range(0, len(chosen), settings.images_at_once)
     with (
@@ -78,6 +80,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
                 batch.images,
                 batch.known,
                 settings,
+                starts,
                 # several parts would draw their curves over each other
                 loggers=[wandb] if wandb and len(parts) == 1 else [],
                 callbacks=[bar],

@@ -23,7 +23,7 @@ pictures blending figures augmentation archives frechet
 masks weights
 prior
 data adversarial latent
-sources hub
+sources hub starts
 targets
 inpainting report
 selection

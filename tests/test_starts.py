@@ -1,0 +1,70 @@
+import pytest
+import torch
+from torch import Tensor
+
+from gan_inpaint import starts
+from gan_inpaint.config import search_settings
+from gan_inpaint.latent import constrained
+from gan_inpaint.losses import contextual
+from gan_inpaint.prior import Prior
+from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.starts import Starts
+
+
+@pytest.fixture
+def batch(tiny_prior: Prior) -> tuple[Tensor, Tensor]:
+    """Five images: three with one mask, two with masks of their own."""
+    known = torch.ones(5, 1, 16, 16, dtype=torch.bool)
+    known[:3, :, 4:12, 4:12] = False
+    known[3, :, :, :9] = False
+    known[4, :, ::2] = False
+    return tiny_prior.sample(5, seed=3), known
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_they_are_the_nearest_by_the_contextual_term(
+    tiny_prior: Prior, batch: tuple[Tensor, Tensor], norm: str
+) -> None:
+    images, known = batch
+    settings = search_settings({"candidates": 600, "restarts": 4, "norm": norm, "seed": 7})
+    codes = draw_latent(600, tiny_prior.nz, "normal", torch_rng("candidates", 7))
+    codes = constrained(codes, "ball", settings.radius)
+    pictures = tiny_prior.generator(codes).half().float()
+    expected = torch.cat(
+        [
+            codes[contextual(pictures, image, mask[None].float(), norm).topk(4, largest=False)[1]]
+            for image, mask in zip(images, known, strict=True)
+        ]
+    )
+    assert torch.equal(Starts(tiny_prior, settings)(images, known), expected)
+
+
+def test_what_is_in_the_hole_is_never_looked_at(
+    tiny_prior: Prior, batch: tuple[Tensor, Tensor]
+) -> None:
+    images, known = batch
+    nothing = torch.where(known, images, torch.nan)
+    for candidates in (0, 50):
+        given = Starts(tiny_prior, search_settings({"candidates": candidates, "restarts": 2}))
+        assert torch.equal(given(images, known), given(nothing, known))
+
+
+def test_a_later_batch_gets_what_it_would_get_first_kept_or_not(
+    tiny_prior: Prior, batch: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, known = batch
+    settings = search_settings({"candidates": 300, "restarts": 2})
+    kept = Starts(tiny_prior, settings)
+    first = kept(images, known)
+    generated = []
+    hook = tiny_prior.generator.register_forward_hook(lambda *_: generated.append(1))
+    assert torch.equal(kept(images, known), first)
+    assert not generated
+    monkeypatch.setattr(starts, "_KEPT", 0)
+    forgetful = Starts(tiny_prior, settings)
+    for _ in range(2):
+        assert torch.equal(forgetful(images, known), first)
+    assert len(generated) == 4, "two chunks for each batch"
+    hook.remove()
+    alone = [Starts(tiny_prior, settings)(images[i : i + 1], known[i : i + 1]) for i in range(5)]
+    assert torch.equal(torch.cat(alone), first)
