@@ -55,6 +55,7 @@ class SearchSettings:
     tolerance: float
     patience: int | None
     restarts: int
+    halving: list[float]
     candidates: int
     constraint: str
     radius: float
@@ -73,6 +74,8 @@ class SearchSettings:
         _one_of(self, "constraint", "auto", "clip", "ball", "none")
         _one_of(self, "estimate", "best", "mean")
         _one_of(self, "blend", "none", "poisson")
+        if any(not 0 < share < 1 for share in self.halving):
+            raise InputError(f"halving={self.halving}: must be fractions of steps, each in (0, 1)")
         if 0 < self.candidates < self.restarts:
             raise InputError(
                 f"candidates={self.candidates}: must be 0 or at least restarts={self.restarts}"

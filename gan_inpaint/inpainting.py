@@ -125,6 +125,7 @@ def search(
         patience=settings.patience,
         constraint=constraint_for(settings.constraint, prior.latent),
         radius=settings.radius,
+        halving=settings.halving,
     )
     with _quiet_lightning():
         trainer = pl.Trainer(
@@ -159,8 +160,7 @@ def _best_of(
         generated = torch.cat([prior.generator(part) for part in winner.z.split(256)])
         if settings.estimate == "mean" and restarts > 1:
             every = torch.cat([prior.generator(part) for part in rows.z.split(256)])
-            # all failed: the winner's picture stands, marked as failed
-            weight = torch.where(objective.isfinite().any(1, True), objective.isfinite(), True)
+            weight = final_restarts(rows, count)
             every = every.unflatten(0, (count, restarts)) * weight[:, :, None, None, None]
             generated = every.sum(dim=1) / weight.sum(dim=1)[:, None, None, None]
     filling = generated
@@ -179,6 +179,19 @@ def _best_of(
         rows=rows,
         history=history,
     )
+
+
+def final_restarts(rows: Rows, count: int) -> Tensor:
+    """``(B, restarts)`` bool: those that an average is over, neither given up nor failed.
+
+    If all of an image's restarts failed it is all of them: its result is marked as failed.
+
+    Args:
+        rows: of ``count`` images.
+    """
+    finite = rows.objective.isfinite() & (rows.stopped_by != STOPPED_BY.index("halved"))
+    finite = finite.view(count, -1)
+    return torch.where(finite.any(dim=1, keepdim=True), finite, True)
 
 
 def _joined(parts: list[Result]) -> Result:

@@ -1,5 +1,6 @@
 """The search for a damaged image's latent code: a LightningModule whose only parameter is z."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ from gan_inpaint.losses import contextual, perceptual
 from gan_inpaint.prior import Prior
 
 METRICS = ("objective", "contextual", "perceptual", "gradient_norm", "searching")
-_RUNNING, STOPPED_BY = -1, ("tolerance", "plateau", "budget", "failed")
+_RUNNING, STOPPED_BY = -1, ("tolerance", "plateau", "budget", "failed", "halved")
 _PROGRESS = 1e-4  # a plateau: the best objective fell by less than this fraction over `patience`
 
 
@@ -90,6 +91,8 @@ class LatentReconstruction(pl.LightningModule):
         tolerance: L1 norm of a row's gradient below which it stops; 0 never stops.
         patience: see above; None never stops.
         constraint, radius: see ``constrained``; applied after every update.
+        halving: after these fractions of ``steps``, the worse half of the restarts of each image
+            that are still searching is given up (successive halving: Karnin et al., ICML 2013).
         updates_per_step: z updates in one ``training_step``, which hides Lightning's overhead.
 
     Attributes:
@@ -117,6 +120,7 @@ class LatentReconstruction(pl.LightningModule):
         patience: int | None,
         constraint: str,
         radius: float,
+        halving: Sequence[float] = (),
         updates_per_step: int = 10,
     ):
         super().__init__()
@@ -146,6 +150,8 @@ class LatentReconstruction(pl.LightningModule):
         self.lam, self.norm, self.steps = lam, norm, steps
         self.tolerance, self.patience = tolerance, patience
         self.constraint, self.radius = constraint, radius
+        self._halve_after = {round(share * steps) for share in halving}
+        self._made = 0  # updates so far
         self._optimizer, self._lr, self._updates = optimizer, lr, updates_per_step
         self.history: list[dict[str, float]] = []
 
@@ -203,6 +209,18 @@ class LatentReconstruction(pl.LightningModule):
         with torch.no_grad():
             self.z.copy_(constrained(self.z, self.constraint, self.radius))
         self.best.steps[rows] += self.best.stopped_by[rows] == _RUNNING
+        self._made += 1
+        if self._made in self._halve_after:
+            self._halve()
+
+    def _halve(self) -> None:
+        count = len(self.images)
+        searching = (self.best.stopped_by == _RUNNING).view(count, -1)
+        objective = self.best.objective.view(count, -1).where(searching, torch.inf)
+        rank = objective.argsort(dim=1).argsort(dim=1)
+        kept = (searching.sum(dim=1, keepdim=True) + 1) // 2
+        given_up = (searching & (rank >= kept)).flatten()
+        self.best.stopped_by[given_up] = STOPPED_BY.index("halved")
 
     def _keep_best(self, rows: Tensor, objective: Tensor, context: Tensor, realism: Tensor) -> None:
         better = objective < self.best.objective[rows]

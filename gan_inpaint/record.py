@@ -15,7 +15,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 
 from gan_inpaint import report
 from gan_inpaint.files import atomic, write_csv, write_json, write_png
-from gan_inpaint.inpainting import Result
+from gan_inpaint.inpainting import Result, final_restarts
 from gan_inpaint.latent import STOPPED_BY
 from gan_inpaint.losses import psnr
 from gan_inpaint.pictures import grid, to_uint8
@@ -126,7 +126,8 @@ class Record:
             error = every.unflatten(0, (count, -1)) - batch.images[:, None]
             per_restart = psnr(error.flatten(0, 1), hole.repeat_interleave(error.shape[1], dim=0))
             columns["psnr_hole"] = per_restart.tolist()
-            average = psnr(error.mean(dim=1), hole).tolist()
+            weight = final_restarts(rows, count).float()[:, :, None, None, None]
+            average = psnr((error * weight).sum(dim=1) / weight.sum(dim=1), hole).tolist()
         self._restarts += _rows(columns)
         return average
 

@@ -207,6 +207,35 @@ def test_candidates_start_nearer_than_chance(tiny_prior: Prior) -> None:
     assert near.contextual.mean() < far.contextual.mean()
 
 
+def test_halving_gives_up_the_worse_half_and_keeps_the_winner(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 3)
+    options = {"steps": 20, "restarts": 8, "candidates": 0, "patience": None, "tolerance": 0.0}
+    result = inpaint(images, known, tiny_prior, halving=[0.25, 0.5], **options)
+    steps, stopped = result.rows.steps.view(3, 8), result.rows.stopped_by.view(3, 8)
+    words = [[STOPPED_BY[reason] for reason in row] for row in stopped]
+    for row, taken in zip(words, steps.tolist(), strict=True):
+        assert row.count("halved") == 6
+        assert row.count("budget") == 2
+        assert sorted(taken) == [5] * 4 + [10] * 2 + [20] * 2
+    assert result.stopped_by == ["budget"] * 3
+    first = inpaint(images, known, tiny_prior, **options | {"steps": 5})
+    better = first.rows.objective.view(3, 8).argsort(dim=1)[:, :4]
+    for row, kept in zip(words, better.tolist(), strict=True):
+        assert all(row[index] != "halved" for index in kept[:1])
+        assert {i for i, word in enumerate(row) if word == "budget"} <= set(kept)
+
+
+def test_the_mean_is_over_the_restarts_that_were_not_given_up(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 2)
+    options = {"steps": 8, "restarts": 4, "halving": [0.5], "estimate": "mean"}
+    result = inpaint(images, known, tiny_prior, **options)
+    every = tiny_prior.generator(result.rows.z).unflatten(0, (2, 4))
+    final = (result.rows.stopped_by != STOPPED_BY.index("halved")).view(2, 4)
+    assert (final.sum(dim=1) == 2).all()
+    expected = torch.stack([e[f].mean(dim=0) for e, f in zip(every, final, strict=True)])
+    torch.testing.assert_close(result.generated, expected)
+
+
 def test_the_mean_estimate_is_the_average_over_restarts(tiny_prior: Prior) -> None:
     images, known = case(tiny_prior, 2)
     result = inpaint(images, known, tiny_prior, steps=3, restarts=3, estimate="mean")
@@ -270,6 +299,7 @@ def test_same_seed_same_result(tiny_prior: Prior) -> None:
         ({"options": {"norm": "l3"}}, "norm=l3: must be one of l1, l2"),
         ({"options": {"lam": -1}}, "lam=-1.0: must be a number of at least 0"),
         ({"options": {"lamb": 1}}, "unknown option 'lamb'"),
+        ({"options": {"halving": [0.5, 1.0]}}, r"halving=.*in \(0, 1\)"),
         ({"options": {"restarts": 4, "candidates": 2}}, "candidates=2.*restarts=4"),
     ],
 )
