@@ -48,6 +48,7 @@ class SearchSettings:
     """The keys of a search, for ``reconstruct`` and ``inpaint``; see conf/reconstruct.yaml."""
 
     lam: float
+    perceptual: str
     lr: float
     norm: str
     optimizer: str
@@ -71,6 +72,7 @@ class SearchSettings:
         _check_seed(self.seed)
         _one_of(self, "norm", "l1", "l2")
         _one_of(self, "optimizer", "adam", "sgd")
+        _one_of(self, "perceptual", "saturating", "nonsaturating")
         _one_of(self, "constraint", "auto", "clip", "ball", "none")
         _one_of(self, "estimate", "best", "mean")
         _one_of(self, "blend", "none", "poisson")

@@ -125,6 +125,7 @@ def search(
         patience=settings.patience,
         constraint=constraint_for(settings.constraint, prior.latent),
         radius=settings.radius,
+        perceptual=settings.perceptual,
         halving=settings.halving,
     )
     with _quiet_lightning():

@@ -91,6 +91,7 @@ class LatentReconstruction(pl.LightningModule):
         tolerance: L1 norm of a row's gradient below which it stops; 0 never stops.
         patience: see above; None never stops.
         constraint, radius: see ``constrained``; applied after every update.
+        perceptual: form of the perceptual term, ``saturating`` or ``nonsaturating``.
         halving: after these fractions of ``steps``, the worse half of the restarts of each image
             that are still searching is given up (successive halving: Karnin et al., ICML 2013).
         updates_per_step: z updates in one ``training_step``, which hides Lightning's overhead.
@@ -120,6 +121,7 @@ class LatentReconstruction(pl.LightningModule):
         patience: int | None,
         constraint: str,
         radius: float,
+        perceptual: str = "saturating",
         halving: Sequence[float] = (),
         updates_per_step: int = 10,
     ):
@@ -150,6 +152,7 @@ class LatentReconstruction(pl.LightningModule):
         self.lam, self.norm, self.steps = lam, norm, steps
         self.tolerance, self.patience = tolerance, patience
         self.constraint, self.radius = constraint, radius
+        self._form = perceptual
         self._halve_after = {round(share * steps) for share in halving}
         self._made = 0  # updates so far
         self._optimizer, self._lr, self._updates = optimizer, lr, updates_per_step
@@ -182,7 +185,7 @@ class LatentReconstruction(pl.LightningModule):
         context = contextual(generated, self.images[image], self.known[image], self.norm)
         if self.lam == 0 or self.discriminator is None:  # it is half of the work
             return context, context.detach(), torch.zeros_like(context)
-        realism = perceptual(self.discriminator(generated), self._loss)
+        realism = perceptual(self.discriminator(generated), self._loss, self._form)
         return context + self.lam * realism, context.detach(), realism.detach()
 
     def training_step(self, updates: int, batch_idx: int) -> None:
@@ -268,4 +271,4 @@ class LatentReconstruction(pl.LightningModule):
             self.best.perceptual = torch.full_like(self.best.perceptual, torch.nan)
         elif self.lam == 0:
             logit = self.discriminator(self.generator(self.best.z))
-            self.best.perceptual = perceptual(logit, self._loss)
+            self.best.perceptual = perceptual(logit, self._loss, self._form)

@@ -34,24 +34,30 @@ def contextual(generated: Tensor, image: Tensor, weight: Tensor, norm: str) -> T
     return (weight * error).mean(dim=(1, 2, 3))
 
 
-def perceptual(logit: Tensor, loss: str) -> Tensor:
-    """How real the discriminator finds an image: ``log(1 − D(G(z)))``, lower is more real.
+def perceptual(logit: Tensor, loss: str, form: str = "saturating") -> Tensor:
+    """How real the discriminator finds an image, lower is more real: ``log(1 − D(G(z)))``.
 
-    Source: Yeh et al., CVPR 2017, eq. 6.
+    It saturates: a discriminator that is sure of a fake gives next to no gradient. ``−log D(G(z))``
+    falls at the same images and pulls hardest there.
+
+    Source: Yeh et al., CVPR 2017, eq. 6; Goodfellow et al., NeurIPS 2014, section 3.
 
     Args:
         logit: ``(B,)`` discriminator output before the sigmoid.
         loss: what the discriminator was trained with; ``bce`` has a sigmoid, a critic
             (``hinge``, ``wgan_gp``) has none and gives ``−logit``.
+        form: ``saturating`` or ``nonsaturating``, for ``bce``.
 
     Returns:
-        ``(B,)``, at most 0 for ``bce``.
+        ``(B,)``; for ``bce`` at most 0, at least 0 if nonsaturating.
 
     Example:
         >>> perceptual(torch.tensor([0.0]), "bce")  # log(1 - 1/2)
         tensor([-0.6931])
     """
-    return F.logsigmoid(-logit) if loss == "bce" else -logit
+    if loss != "bce":
+        return -logit
+    return F.logsigmoid(-logit) if form == "saturating" else F.softplus(-logit)
 
 
 def discriminator_loss(real_logit: Tensor, fake_logit: Tensor, loss: str) -> Tensor:

@@ -309,3 +309,13 @@ def test_mistakes_are_named(tiny_prior: Prior, change: dict, words: str) -> None
     images = change.get("images", torch.zeros(1, 1, 16, 16))
     with pytest.raises(InputError, match=words):
         inpaint(images, change.get("known", known), tiny_prior, **change.get("options", {}))
+
+
+def test_the_perceptual_term_has_the_form_that_was_asked_for(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 3)
+    result = inpaint(images, known, tiny_prior, steps=9, lam=0.1, perceptual="nonsaturating")
+    logit = tiny_prior.discriminator(result.generated)
+    expected = torch.nn.functional.softplus(-logit)
+    torch.testing.assert_close(result.perceptual, expected, rtol=1e-4, atol=1e-4)
+    whole = result.contextual + 0.1 * result.perceptual
+    torch.testing.assert_close(result.objective, whole, rtol=1e-4, atol=1e-4)

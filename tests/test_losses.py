@@ -44,7 +44,11 @@ def test_perceptual_is_log_one_minus_d_and_survives_extreme_logits() -> None:
     logit = torch.tensor([-3.0, 0.0, 2.0])
     torch.testing.assert_close(perceptual(logit, "bce"), torch.log(1 - torch.sigmoid(logit)))
     assert perceptual(torch.tensor([-1e4, 1e4]), "bce").isfinite().all()
-    assert torch.equal(perceptual(logit, "wgan_gp"), -logit)
+    torch.testing.assert_close(
+        perceptual(logit, "bce", "nonsaturating"), -torch.log(torch.sigmoid(logit))
+    )
+    for form in ("saturating", "nonsaturating"):
+        assert torch.equal(perceptual(logit, "wgan_gp", form), -logit)
     assert discriminator_loss(torch.tensor([-1e4]), torch.tensor([1e4]), "bce").isfinite()
 
 
