@@ -76,6 +76,19 @@ def test_the_bundled_digits_are_small_and_described() -> None:
     assert prior.metadata["dataset"] == "digits"
 
 
+def test_the_bundled_faces_are_small_and_described() -> None:
+    assert (BUNDLED / "faces.safetensors").stat().st_size < 30_000_000
+    card = (BUNDLED / "faces.md").read_text()
+    assert "Non-commercial research only" in card
+    prior = load_prior("faces")
+    assert (prior.size, prior.channels, prior.nz) == (64, 3, 256)
+    assert prior.metadata["dataset"] == "celeba"
+    assert "non-commercial" in prior.metadata["license"]
+    assert f"{int(prior.metadata['images_seen']):,} images seen" in " ".join(card.split())
+    images = prior.sample(64, seed=0)
+    assert images.std(dim=0).mean() > 0.2, "different faces"
+
+
 def rewritten(path: Path, change: dict[str, str | None]) -> None:
     """The file again with other metadata; None drops a key."""
     raw = path.read_bytes()
