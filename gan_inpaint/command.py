@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import make_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # before Hydra: or it prints and exits by itself
 
@@ -25,8 +25,10 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_inpaint.config import CONF, TrainSettings, validated
+from gan_inpaint.config import CONF, validated
 from gan_inpaint.errors import InputError
+
+S = TypeVar("S")
 
 _exit_codes = [0]  # of the jobs that ran in this process; the command's is the gravest
 
@@ -95,18 +97,36 @@ def built(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
         raise InputError(f"{group}: {reason}") from problem
 
 
-def run_settings(run: Path) -> TrainSettings:
-    """The settings of a training run, with what its resumes have changed since."""
+def run_settings(run: Path, name: str, schema: type[S]) -> S:
+    """The settings of a finished or interrupted run, with what its resumes have changed since.
+
+    Args:
+        run: its directory.
+        name: of the command that it is a run of.
+        schema: of that command's root keys.
+    """
     told = [run / ".hydra" / "overrides.yaml", *sorted(run.glob(".hydra/resumed_*/overrides.yaml"))]
     latest: dict[str, str] = {}
     for file in told:
         if not file.is_file():
-            raise InputError(f"{run}: not a training run, it has no .hydra/overrides.yaml")
+            raise InputError(f"{run}: not a run of {name}, it has no .hydra/overrides.yaml")
         for override in OmegaConf.load(file):
             latest[str(override).partition("=")[0]] = str(override)
-    if HydraConfig.get().job.name != "train":
+    if name == "train" and HydraConfig.get().job.name != "train":
         latest.setdefault("name", "name=train")  # its default asks for the job's own choices
-    return validated(hydra.compose("train", list(latest.values())), TrainSettings)
+    return validated(hydra.compose(name, list(latest.values())), schema)
+
+
+def resumed(run: str, name: str, schema: type[S]) -> S:
+    """``run_settings`` for a command that goes on with one of its own runs."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise InputError("resume continues one run in its own directory: leave out -m")
+    return run_settings(Path(run), name, schema)
+
+
+def chosen(directory: Path, group: str) -> str:
+    """Which file of a config group a run was started with."""
+    return str(OmegaConf.load(directory / ".hydra" / "hydra.yaml").hydra.runtime.choices[group])
 
 
 def _report(problem: Exception, mistake: str | None, where: str = "") -> None:
@@ -187,14 +207,17 @@ _GROUPS = {
 }
 
 
-def _run_dir(resume: str | None, new: str) -> str:
-    """Where a training run goes; checked here, since Hydra creates the directory first of all."""
+def _run_dir(name: str, resume: str | None, new: str) -> str:
+    """Where a run goes; checked here, since Hydra creates the directory first of all."""
     if resume is None:
         return new
-    for needed in (".hydra/overrides.yaml", "checkpoints/last.ckpt"):
+    for needed in (".hydra/overrides.yaml", *_LEFT_BY[name]):
         if not (Path(resume) / needed).is_file():
-            raise InputError(f"resume={resume}: not a training run, it has no {needed}")
+            raise InputError(f"resume={resume}: not a run of {name}, it has no {needed}")
     return resume
+
+
+_LEFT_BY = {"train": ("checkpoints/last.ckpt",), "reconstruct": ("reconstruct.log",)}
 
 
 def _hydra_dir(resume: str | None, now: str) -> str:

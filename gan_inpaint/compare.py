@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from gan_inpaint.command import command
-from gan_inpaint.config import CompareSettings
 from gan_inpaint.errors import InputError
+from gan_inpaint.settings import CompareSettings
 
 
 @command("compare", CompareSettings)

@@ -13,10 +13,14 @@ from torch import Tensor
 
 from gan_inpaint import masks
 from gan_inpaint.blending import poisson
-from gan_inpaint.config import SearchSettings, search_settings
+from gan_inpaint.config import search_settings
+from gan_inpaint.constraints import binding, constraint_for
 from gan_inpaint.errors import InputError
-from gan_inpaint.latent import STOPPED_BY, LatentReconstruction, Rows, constraint_for
+from gan_inpaint.latent import STOPPED_BY, LatentReconstruction, Rows
+from gan_inpaint.precision import resolved
 from gan_inpaint.prior import Prior
+from gan_inpaint.restarts import average, different, spread
+from gan_inpaint.settings import SearchSettings
 from gan_inpaint.starts import Starts
 
 
@@ -32,6 +36,10 @@ class Result:
         objective, contextual, perceptual, steps: ``(B,)``, likewise.
         restart: ``(B,)``, the index of the winner.
         stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
+        alternatives: ``(B, keep, C, H, W)``, filled like ``images``: the best completions that
+            differ from each other (see ``restarts.different``); the first is the winner.
+        spread: ``(B, 1, H, W)``, standard deviation over the restarts, 0 on known pixels.
+        binding: ``(B,)`` in [0, 1], how far the winner is held by the constraint on z.
         rows: every restart, those of one image being neighbours.
         history: how the losses fell: a row every few steps, means over images and restarts.
     """
@@ -45,6 +53,9 @@ class Result:
     steps: Tensor
     restart: Tensor
     stopped_by: list[str]
+    alternatives: Tensor
+    spread: Tensor
+    binding: Tensor
     rows: Rows
     history: list[dict[str, float]]
 
@@ -110,23 +121,31 @@ def search(
             f"lam={settings.lam}: the prior {prior.name} came without a discriminator; name it with"
             " discriminator=, or set lam=0"
         )
+    precision = resolved(settings.precision)
     starts = starts or Starts(prior, settings)
+    weight = known.float()
+    if settings.weighting == "yeh":
+        weight = masks.importance(known, settings.window)
     module = LatentReconstruction(
         prior,
         images,
-        known,
-        starts(images, known),
+        weight,
+        starts(images, weight),
         lam=settings.lam,
         norm=settings.norm,
         optimizer=settings.optimizer,
         lr=settings.lr,
+        rampdown=settings.rampdown,
         steps=settings.steps,
         tolerance=settings.tolerance,
         patience=settings.patience,
         constraint=constraint_for(settings.constraint, prior.latent),
         radius=settings.radius,
+        z_penalty=settings.z_penalty,
         perceptual=settings.perceptual,
+        perceptual_every=settings.perceptual_every,
         halving=settings.halving,
+        precision=precision,
     )
     with _quiet_lightning():
         trainer = pl.Trainer(
@@ -140,10 +159,10 @@ def search(
         )
         trainer.fit(module)
     rows = Rows(*(getattr(module.best, field.name).cpu() for field in fields(Rows)))
-    return _best_of(rows, module.history, prior, images, known, settings)
+    return _result(rows, module.history, prior, images, known, settings)
 
 
-def _best_of(
+def _result(
     rows: Rows,
     history: list[dict[str, float]],
     prior: Prior,
@@ -152,23 +171,22 @@ def _best_of(
     settings: SearchSettings,
 ) -> Result:
     count = len(images)
-    restarts = len(rows.z) // count
+    every = completions(rows, count, prior)
     # a row that failed before its first finite objective holds infinity: it never wins over others
-    objective = rows.objective.view(count, restarts)
+    objective = rows.objective.view(count, -1)
     restart = objective.argmin(dim=1)
-    winner = rows[torch.arange(count) * restarts + restart]
-    with torch.no_grad():
-        generated = torch.cat([prior.generator(part) for part in winner.z.split(256)])
-        if settings.estimate == "mean" and restarts > 1:
-            every = torch.cat([prior.generator(part) for part in rows.z.split(256)])
-            weight = final_restarts(rows, count)
-            every = every.unflatten(0, (count, restarts)) * weight[:, :, None, None, None]
-            generated = every.sum(dim=1) / weight.sum(dim=1)[:, None, None, None]
-    filling = generated
-    if settings.blend == "poisson":
-        filling = torch.from_numpy(poisson(generated.numpy(), images.numpy(), known[:, 0].numpy()))
+    winner = rows[torch.arange(count) * objective.shape[1] + restart]
+    counted = final_restarts(rows, count)
+    kept = different(every, objective, ~known, settings.keep)
+    alternatives = every[torch.arange(count)[:, None], kept]
+    alternatives = torch.stack(
+        [_filled(images, known, shown, settings.blend) for shown in alternatives.unbind(1)], dim=1
+    )
+    generated = every[torch.arange(count), restart]
+    if settings.estimate == "mean":
+        generated = average(every, counted)
     return Result(
-        images=torch.where(known, images, filling),
+        images=_filled(images, known, generated, settings.blend),
         generated=generated,
         z=winner.z,
         objective=winner.objective,
@@ -177,9 +195,32 @@ def _best_of(
         steps=winner.steps,
         restart=restart,
         stopped_by=[STOPPED_BY[reason] for reason in winner.stopped_by],
+        alternatives=alternatives,
+        spread=spread(every, counted) * ~known,
+        binding=binding(
+            winner.z, constraint_for(settings.constraint, prior.latent), settings.radius
+        ),
         rows=rows,
         history=history,
     )
+
+
+def _filled(images: Tensor, known: Tensor, generated: Tensor, blend: str) -> Tensor:
+    filling = generated
+    if blend == "poisson":
+        filling = torch.from_numpy(poisson(generated.numpy(), images.numpy(), known[:, 0].numpy()))
+    return torch.where(known, images, filling)
+
+
+@torch.no_grad()
+def completions(rows: Rows, count: int, prior: Prior) -> Tensor:
+    """``(B, restarts, C, H, W)``: what every restart generates.
+
+    Args:
+        rows: of ``count`` images.
+    """
+    every = torch.cat([prior.generator(part) for part in rows.z.split(256)])
+    return every.unflatten(0, (count, -1))
 
 
 def final_restarts(rows: Rows, count: int) -> Tensor:

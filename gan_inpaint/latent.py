@@ -1,5 +1,6 @@
 """The search for a damaged image's latent code: a LightningModule whose only parameter is z."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -8,11 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from gan_inpaint.constraints import constrained
 from gan_inpaint.losses import contextual, perceptual
 from gan_inpaint.prior import Prior
 
-METRICS = ("objective", "contextual", "perceptual", "gradient_norm", "searching")
+METRICS = (
+    "objective",
+    "contextual",
+    "perceptual",
+    "perceptual_share",
+    "gradient_norm",
+    "searching",
+)
 _RUNNING, STOPPED_BY = -1, ("tolerance", "plateau", "budget", "failed", "halved")
+_SHARE_EVERY = 5  # training steps between two looks at whose gradient it is: each costs an update
 _PROGRESS = 1e-4  # a plateau: the best objective fell by less than this fraction over `patience`
 
 
@@ -38,37 +48,10 @@ class Rows:
         return Rows(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-def constrained(z: Tensor, constraint: str, radius: float) -> Tensor:
-    """The nearest codes that the prior could have drawn.
-
-    Without it |z| grows while the search fits ever more of the known pixels, and the hole gets
-    worse.
-
-    Args:
-        z: ``(R, nz)``.
-        constraint: ``clip`` (each coordinate in [-1, 1], as in Yeh et al., 2017), ``ball`` (|z| at
-            most ``radius``·√nz) or ``none``.
-        radius: in units of √nz, the typical length of a normal code.
-
-    Example:
-        >>> constrained(torch.tensor([[3.0, 4.0]]), "ball", 2.5 / 2**0.5)
-        tensor([[1.5000, 2.0000]])
-    """
-    if constraint == "clip":
-        return z.clamp(-1, 1)
-    if constraint == "ball":
-        limit = radius * z.shape[1] ** 0.5
-        return z * (limit / z.norm(dim=1, keepdim=True)).clamp(max=1)
-    return z
-
-
-def constraint_for(choice: str, latent: str) -> str:
-    """What ``auto`` means for a prior: clip for a uniform one, ball for a normal one."""
-    return {"normal": "ball", "uniform": "clip"}[latent] if choice == "auto" else choice
-
-
 class LatentReconstruction(pl.LightningModule):
     """Minimises ``contextual(z) + lam * perceptual(z)`` over z alone, each row on its own.
+
+    With ``z_penalty`` the objective has a third term, ``z_penalty * mean of z²``.
 
     ``dict(named_parameters())`` is exactly ``{"z": ...}``: the prior's networks are frozen, their
     weights are buffers. A row stops when the L1 norm of its gradient is under ``tolerance``, when
@@ -81,19 +64,26 @@ class LatentReconstruction(pl.LightningModule):
     Args:
         prior: its generator and discriminator are used as they are: already frozen.
         images: ``(B, C, H, W)`` in [-1, 1]; what is in the hole is never looked at.
-        known: ``(B, 1, H, W)`` bool, True on observed pixels.
+        weight: ``(B, 1, H, W)`` of the contextual term, 0 in the hole: ``known`` itself or
+            importance weights.
         z: ``(B * restarts, nz)`` start; the restarts of one image are neighbours.
         lam: weight of the perceptual term, at least 0.
+        z_penalty: weight of the mean square of z, at least 0 (Bora et al., ICML 2017, eq. 3).
         norm: ``l1`` or ``l2``.
         optimizer: ``adam`` or ``sgd``.
         lr: its learning rate.
+        rampdown: over this last fraction of the steps the learning rate falls to 0, as half a wave
+            of a cosine (as in the projector of Karras et al., CVPR 2020); 0 keeps it.
         steps: budget of updates a row.
         tolerance: L1 norm of a row's gradient below which it stops; 0 never stops.
         patience: see above; None never stops.
         constraint, radius: see ``constrained``; applied after every update.
         perceptual: form of the perceptual term, ``saturating`` or ``nonsaturating``.
+        perceptual_every: the discriminator is asked at every such update only, and then counts that
+            much more; in between, a row's objective holds its last opinion.
         halving: after these fractions of ``steps``, the worse half of the restarts of each image
             that are still searching is given up (successive halving: Karnin et al., ICML 2013).
+        precision: ``fp32`` or ``bf16`` for the networks; z, losses and the final terms are fp32.
         updates_per_step: z updates in one ``training_step``, which hides Lightning's overhead.
 
     Attributes:
@@ -102,14 +92,14 @@ class LatentReconstruction(pl.LightningModule):
     """
 
     images: Tensor
-    known: Tensor
+    weight: Tensor
     image_of: Tensor
 
     def __init__(
         self,
         prior: Prior,
         images: Tensor,
-        known: Tensor,
+        weight: Tensor,
         z: Tensor,
         *,
         lam: float,
@@ -121,21 +111,28 @@ class LatentReconstruction(pl.LightningModule):
         patience: int | None,
         constraint: str,
         radius: float,
+        z_penalty: float = 0.0,
+        rampdown: float = 0.0,
         perceptual: str = "saturating",
+        perceptual_every: int = 1,
         halving: Sequence[float] = (),
+        precision: str = "fp32",
         updates_per_step: int = 10,
     ):
         super().__init__()
         self.automatic_optimization = False
+        # full precision judges the outcome, the search itself may make do with less
+        self.exact_generator, self.exact_discriminator = prior.generator, prior.discriminator
+        fast = prior.reduced() if precision == "bf16" else prior
         self.generator, self.discriminator, self._loss = (
-            prior.generator,
-            prior.discriminator,
-            prior.loss,
+            fast.generator,
+            fast.discriminator,
+            fast.loss,
         )
         self.z = nn.Parameter(z.clone())
         rows = len(z)
         self.register_buffer("images", images, persistent=False)
-        self.register_buffer("known", known.float(), persistent=False)
+        self.register_buffer("weight", weight.float(), persistent=False)
         image_of = torch.arange(rows) // (rows // len(images))
         self.register_buffer("image_of", image_of, persistent=False)
         self.best = Rows(
@@ -149,10 +146,11 @@ class LatentReconstruction(pl.LightningModule):
         # the objective at the last real progress, and the step of it: what a plateau is told by
         self._mark = torch.full((rows,), torch.inf)
         self._marked_at = torch.zeros(rows, dtype=torch.long)
-        self.lam, self.norm, self.steps = lam, norm, steps
+        self._opinion = torch.zeros(rows)  # the perceptual term when D was last asked
+        self.lam, self.norm, self.steps, self.z_penalty = lam, norm, steps, z_penalty
         self.tolerance, self.patience = tolerance, patience
         self.constraint, self.radius = constraint, radius
-        self._form = perceptual
+        self._form, self._every, self._rampdown = perceptual, perceptual_every, rampdown
         self._halve_after = {round(share * steps) for share in halving}
         self._made = 0  # updates so far
         self._optimizer, self._lr, self._updates = optimizer, lr, updates_per_step
@@ -173,23 +171,32 @@ class LatentReconstruction(pl.LightningModule):
         for field in fields(Rows):
             setattr(self.best, field.name, getattr(self.best, field.name).to(self.device))
         self._mark, self._marked_at = self._mark.to(self.device), self._marked_at.to(self.device)
+        self._opinion = self._opinion.to(self.device)
 
-    def terms(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Objective, contextual and perceptual term, each ``(R,)``, of codes ``(R, nz)``.
+    def terms(self, z: Tensor, rows: Tensor, asked: bool = True) -> tuple[Tensor, Tensor]:
+        """Contextual and perceptual term, each ``(R,)``, of codes ``(R, nz)``.
 
         Args:
             rows: ``(R,)``, which rows they are: every image has its own pixels and mask.
+            asked: whether the discriminator is; it is half of the work. Else its term is 0, as it
+                is when λ = 0.
         """
         image = self.image_of[rows]
         generated = self.generator(z)
-        context = contextual(generated, self.images[image], self.known[image], self.norm)
-        if self.lam == 0 or self.discriminator is None:  # it is half of the work
-            return context, context.detach(), torch.zeros_like(context)
-        realism = perceptual(self.discriminator(generated), self._loss, self._form)
-        return context + self.lam * realism, context.detach(), realism.detach()
+        context = contextual(generated, self.images[image], self.weight[image], self.norm)
+        if not asked or self.lam == 0 or self.discriminator is None:
+            return context, torch.zeros_like(context)
+        return context, perceptual(self.discriminator(generated), self._loss, self._form)
+
+    def objective(self, z: Tensor, context: Tensor, realism: Tensor) -> Tensor:
+        """``(R,)``: what is minimised, of the terms at codes ``(R, nz)``."""
+        penalty = self.z_penalty * z.square().mean(dim=1) if self.z_penalty else 0.0
+        return context + self.lam * realism + penalty
 
     def training_step(self, updates: int, batch_idx: int) -> None:
         """That many updates of every row that is still searching."""
+        if batch_idx % _SHARE_EVERY == 0:
+            self._perceptual_share = self._measured_share()
         for _ in range(updates):
             rows = (self.best.stopped_by == _RUNNING).nonzero()[:, 0]
             if not len(rows):
@@ -201,13 +208,27 @@ class LatentReconstruction(pl.LightningModule):
 
     def _update(self, rows: Tensor) -> None:
         optimizer = self.optimizers()
-        objective, context, realism = self.terms(self.z[rows], rows)
+        for group in optimizer.param_groups:  # type: ignore[union-attr]
+            group["lr"] = self._lr * self._ramp()
+        z = self.z[rows]
+        asked = self._made % self._every == 0
+        context, realism = self.terms(z, rows, asked)
+        if asked:
+            self._opinion[rows] = realism.detach()
+        else:
+            realism = self._opinion[rows]
+        objective = self.objective(z, context, realism)
+        # rows are independent: the sum gives each its own gradient
+        loss = objective.sum()
+        if asked and self._every > 1:
+            loss = loss + (self._every - 1) * self.lam * realism.sum()
         optimizer.zero_grad()  # type: ignore[union-attr]
-        self.manual_backward(objective.sum())  # rows are independent: each gets its own gradient
+        self.manual_backward(loss)
         gradient = self.z.grad[rows].abs().sum(dim=1)  # type: ignore[index]
-        self._keep_best(rows, objective.detach(), context, realism)
+        objective = objective.detach()
+        self._keep_best(rows, objective, context.detach(), realism.detach())
         self._gradient_norm = gradient.mean()
-        self._stop(rows, objective.detach(), gradient)
+        self._stop(rows, objective, gradient)
         optimizer.step()  # type: ignore[union-attr]
         with torch.no_grad():
             self.z.copy_(constrained(self.z, self.constraint, self.radius))
@@ -215,6 +236,24 @@ class LatentReconstruction(pl.LightningModule):
         self._made += 1
         if self._made in self._halve_after:
             self._halve()
+
+    def _ramp(self) -> float:
+        left = 1 - self._made / self.steps
+        if left >= self._rampdown:
+            return 1.0
+        return 0.5 - 0.5 * math.cos(math.pi * left / self._rampdown)
+
+    def _measured_share(self) -> float:
+        """Of the gradient's L1 norm, the perceptual term's part; mean over the searching rows."""
+        rows = (self.best.stopped_by == _RUNNING).nonzero()[:, 0]
+        if self.lam == 0 or self.discriminator is None or not len(rows):
+            return 0.0
+        z = self.z.detach()[rows].requires_grad_()
+        context, realism = self.terms(z, rows)
+        of_context = torch.autograd.grad(context.sum(), z, retain_graph=True)[0]
+        of_realism = torch.autograd.grad(self.lam * realism.sum(), z)[0]
+        known, real = (g.abs().sum(dim=1) for g in (of_context, of_realism))
+        return (real / (known + real)).nanmean().item()  # 0/0 where both are exactly flat
 
     def _halve(self) -> None:
         count = len(self.images)
@@ -253,6 +292,7 @@ class LatentReconstruction(pl.LightningModule):
             "objective": self.best.objective[found].mean().item(),
             "contextual": self.best.contextual[found].mean().item(),
             "perceptual": self.best.perceptual[found].mean().item(),
+            "perceptual_share": self._perceptual_share,
             "gradient_norm": self._gradient_norm.item(),
             "searching": int((self.best.stopped_by == _RUNNING).sum()),
         }
@@ -262,13 +302,22 @@ class LatentReconstruction(pl.LightningModule):
 
     @torch.no_grad()
     def on_train_end(self) -> None:
-        """Judge where the last update led, and fill in what a search without D left open."""
+        """Judge where the last update led, then every row's best in full precision, by D too."""
         rows = (self.best.stopped_by == _RUNNING).nonzero()[:, 0]
         if len(rows):
-            self._keep_best(rows, *self.terms(self.z[rows], rows))
+            z = self.z.detach()[rows]
+            context, realism = self.terms(z, rows)
+            self._keep_best(rows, self.objective(z, context, realism), context, realism)
             self.best.stopped_by[rows] = STOPPED_BY.index("budget")
-        if self.discriminator is None:
-            self.best.perceptual = torch.full_like(self.best.perceptual, torch.nan)
-        elif self.lam == 0:
-            logit = self.discriminator(self.generator(self.best.z))
-            self.best.perceptual = perceptual(logit, self._loss, self._form)
+        z, found = self.best.z, self.best.objective.isfinite()
+        generated = self.exact_generator(z)
+        image = self.image_of
+        context = contextual(generated, self.images[image], self.weight[image], self.norm)
+        realism = torch.full_like(context, torch.nan)
+        if self.exact_discriminator is not None:
+            logit = self.exact_discriminator(generated)
+            realism = perceptual(logit, self._loss, self._form)
+        objective = self.objective(z, context, realism if self.lam else torch.zeros_like(context))
+        self.best.objective = objective.where(found, torch.inf)
+        self.best.contextual = context.where(found, torch.inf)
+        self.best.perceptual = realism.where(found, torch.inf)

@@ -139,3 +139,15 @@ def frozen(network: nn.Module) -> nn.Module:
             delattr(module, name)
             module.register_buffer(name, parameter.detach().clone())
     return network.requires_grad_(False)
+
+
+class Reduced(nn.Module):
+    """A frozen network that computes in bf16, with fp32 at its ends."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = deepcopy(network).bfloat16()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """As the network's own."""
+        return self.network(inputs.bfloat16()).float()

@@ -1,7 +1,7 @@
 """A prior: a trained generator and discriminator with their metadata; save, find, load."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from gan_inpaint.config import ModelSettings
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic
-from gan_inpaint.networks import Discriminator, Generator, frozen
+from gan_inpaint.networks import Discriminator, Generator, Reduced, frozen
 from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.settings import ModelSettings
 from gan_inpaint.weights import filled, read_checkpoint, read_safetensors, read_tutorial
 
 BUNDLED = Path(__file__).parent / "priors"
@@ -64,6 +64,11 @@ class Prior:
     def loss(self) -> str:
         """What the discriminator was trained with: ``bce`` if its logit belongs in a sigmoid."""
         return self.metadata["loss"]
+
+    def reduced(self) -> "Prior":
+        """The same networks computing in bf16; what goes in and comes out stays fp32."""
+        judge = self.discriminator and Reduced(self.discriminator)
+        return replace(self, generator=Reduced(self.generator), discriminator=judge)
 
     @torch.no_grad()
     def sample(self, count: int, seed: int) -> Tensor:

@@ -1,5 +1,6 @@
 """``python -m gan_inpaint.reconstruct``: fill holes by searching a prior's latent space."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -11,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gan_inpaint.command import built, command
-from gan_inpaint.config import ReconstructSettings
+from gan_inpaint.command import built, chosen, command, resumed
 from gan_inpaint.errors import InputError
+from gan_inpaint.settings import ReconstructSettings
 
 if TYPE_CHECKING:
     from gan_inpaint.data import Source
@@ -24,19 +25,25 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
     """The summary.json of a job that failed: what was asked, and why it did not work."""
     from gan_inpaint.files import write_json
 
+    file = directory / "summary.json"
+    reached = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     keys = ("lam", "lr", "norm", "prior", "seed")
     choices = HydraConfig.get().runtime.choices
     asked = {key: cfg[key] for key in keys} | {key: choices[key] for key in ("data", "mask")}
-    write_json(directory / "summary.json", {"status": "failed", "error": error, **asked})
+    write_json(file, {**asked, **reached, "status": "failed", "error": error})
 
 
 @command("reconstruct", ReconstructSettings, failed=record_failure)
 def main(settings: ReconstructSettings, directory: Path) -> None:
     """Reconstruct the pictures of ``data``; everything it leaves is in ``directory``."""
+    if settings.resume:
+        settings = resumed(settings.resume, "reconstruct", ReconstructSettings)
+
     from gan_inpaint.data import choose
+    from gan_inpaint.diagnosis import explained, self_test
     from gan_inpaint.figures import draw_losses
-    from gan_inpaint.files import write_csv
-    from gan_inpaint.inpainting import mean_history, search
+    from gan_inpaint.files import write_json, write_png
+    from gan_inpaint.inpainting import search
     from gan_inpaint.latent import METRICS
     from gan_inpaint.prior import load_prior
     from gan_inpaint.record import Record
@@ -44,19 +51,39 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     from gan_inpaint.targets import mean_image
     from gan_inpaint.tracking import progress_bar, wandb_logger
 
-    mask_name = HydraConfig.get().runtime.choices["mask"]
+    mask_name = chosen(directory, "mask")
     prior = load_prior(settings.prior, settings.discriminator)
     shape = {"size": prior.size, "channels": prior.channels}
     source = built("data", settings.data)(**shape, split=settings.split, prior=prior)
     mask = built("mask", settings.mask)
-    chosen = choose(len(source), settings.limit, settings.sample, settings.seed)
+    indices = choose(len(source), settings.limit, settings.sample, settings.seed)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
-    print(f"data: {len(chosen)} of {len(source)} pictures of {source.dataset}; mask: {mask_name}")
+    print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}; mask: {mask_name}")
 
-    record = Record(directory, source.truth, mean_image(prior) if settings.baselines else None)
+    record = Record(
+        directory,
+        source.truth,
+        mean_image(prior) if settings.baselines else None,
+        {
+            "lam": settings.lam,
+            "lr": settings.lr,
+            "norm": settings.norm,
+            "prior": prior.name,
+            "data": source.dataset,
+            "mask": mask_name,
+            "seed": settings.seed,
+            "restarts": settings.restarts,
+        },
+    )
+    left = [number for number in range(len(indices)) if number not in record.done]
+    if len(left) < len(indices):
+        print(f"resuming: {len(indices) - len(left)} pictures are done")
+    parts = [
+        left[first : first + settings.images_at_once]
+        for first in range(0, len(left), settings.images_at_once)
+    ]
     starts = Starts(prior, settings)
-    histories = []
-    parts = range(0, len(chosen), settings.images_at_once)
+    known = None
     with (
         wandb_logger(
             settings.logger,
@@ -66,14 +93,15 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             job_type="reconstruct",
             config=asdict(settings),
         ) as wandb,
-        progress_bar("searching", len(chosen) * settings.steps, ("objective",)) as bar,
+        progress_bar("searching", len(left) * settings.steps, ("objective",)) as bar,
     ):
-        for first in parts:
-            indices = chosen[first : first + settings.images_at_once]
-            batch = read_batch(source, indices, first, mask, settings.seed, record)
+        for done, numbers in enumerate(parts):
+            batch = read_batch(source, indices, numbers, mask, settings.seed, record)
             if batch is None:
                 continue
-            bar.start(first * settings.steps, len(indices) * settings.steps)
+            bar.start(
+                done * settings.images_at_once * settings.steps, len(numbers) * settings.steps
+            )
             started = time.perf_counter()
             result = search(
                 prior,
@@ -85,30 +113,20 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
                 loggers=[wandb] if wandb and len(parts) == 1 else [],
                 callbacks=[bar],
             )
-            histories.append((len(batch.numbers), result.history))
             record.add(batch, result, time.perf_counter() - started, prior)
+            record.save()
+            known = batch.known if known is None else known
         if not record.searched:
             raise InputError(f"no picture could be done; the first: {record.problems[0]}")
-        history = mean_history(histories)
-        write_csv(directory / "metrics.csv", history, ("step", *METRICS))
+        summary = record.save("done")
+        if settings.diagnose and known is not None:
+            summary |= self_test(known, prior, settings)
+            write_json(directory / "summary.json", summary)
+        write_png(directory / "grid.png", record.grid())
         curves = {"objective": "objective", "contextual": "contextual"}
-        draw_losses(directory / "losses.png", history, curves, "step", smoothed=False)
-        summary = record.write(
-            {
-                "status": "done",
-                "error": None,
-                "lam": settings.lam,
-                "lr": settings.lr,
-                "norm": settings.norm,
-                "prior": prior.name,
-                "data": source.dataset,
-                "mask": mask_name,
-                "seed": settings.seed,
-                "restarts": settings.restarts,
-            }
-        )
+        draw_losses(directory / "losses.png", record.history, curves, "step", smoothed=False)
         if wandb:
-            for row in history if len(parts) > 1 else ():
+            for row in record.history if len(parts) != 1 else ():
                 wandb.log_metrics({key: row[key] for key in METRICS}, step=int(row["step"]))
             wandb.experiment.summary.update(summary)
             wandb.log_image("reconstructions", [record.grid()])
@@ -116,6 +134,8 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     measured = [key for key in ("objective", "psnr_hole", "psnr_hole_mean") if key in summary]
     words = ", ".join(f"{key} {summary[key]:.4g}" for key in measured)
     print(f"{summary['images']} images in {summary['seconds']:.1f} s: mean {words}")
+    for sentence in explained(summary):
+        print(sentence)
     job = Path(os.path.relpath(directory))
     print(f"{job / 'grid.png'}  corrupted, reconstructed{', true' if source.truth else ''}")
     print(f"{job / 'results.csv'}  a row an image")
@@ -125,7 +145,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
 def read_batch(
     source: "Source",
     indices: Sequence[int],
-    first: int,
+    numbers: Sequence[int],
     mask: Callable,
     seed: int,
     record: "Record",
@@ -133,8 +153,8 @@ def read_batch(
     """Read pictures and draw their masks; what cannot be had is named and becomes a failed row.
 
     Args:
-        indices: of the pictures in ``source``.
-        first: number of the first of them in the job.
+        indices: of the job's pictures in ``source``.
+        numbers: of those wanted, in the job.
     """
     import torch
 
@@ -143,8 +163,9 @@ def read_batch(
     from gan_inpaint.randomness import numpy_rng
     from gan_inpaint.record import Batch
 
-    numbers, names, images, known = [], [], [], []
-    for number, index in enumerate(indices, first):
+    read, names, images, known = [], [], [], []
+    for number in numbers:
+        index = indices[number]
         name = source.names[index]
         try:
             image = to_float(source[index])
@@ -153,11 +174,11 @@ def read_batch(
         except InputError as problem:
             record.add_unread(number, name, str(problem))
             continue
-        numbers.append(number)
+        read.append(number)
         names.append(name)
         images.append(image)
         known.append(drawn)
-    return Batch(numbers, names, torch.stack(images), torch.stack(known)) if numbers else None
+    return Batch(read, names, torch.stack(images), torch.stack(known)) if read else None
 
 
 def _sweep_name() -> str | None:

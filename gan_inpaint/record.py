@@ -1,6 +1,8 @@
 """What a reconstruction job leaves: measured rows, pictures, latent codes, a summary."""
 
+import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +11,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from PIL import Image
+from safetensors.torch import load, save
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from gan_inpaint import report
-from gan_inpaint.files import atomic, write_csv, write_json, write_png
-from gan_inpaint.inpainting import Result, final_restarts
-from gan_inpaint.latent import STOPPED_BY
+from gan_inpaint.errors import InputError
+from gan_inpaint.files import atomic, read_csv, write_csv, write_json, write_png
+from gan_inpaint.inpainting import Result, completions, final_restarts, mean_history
+from gan_inpaint.latent import METRICS, STOPPED_BY
 from gan_inpaint.losses import psnr
-from gan_inpaint.pictures import grid, to_uint8
+from gan_inpaint.pictures import grid, to_float, to_uint8
 from gan_inpaint.prior import Prior
+from gan_inpaint.restarts import average
 
 _GRID_ROWS = 32  # more would make a picture that nobody can open
 _LINES = 10  # of problems on the terminal
+_SAVE_AFTER = 10.0  # seconds
+_WORDS = ("name", "stopped_by")  # columns that hold no numbers
 
 
 @dataclass
@@ -43,22 +50,54 @@ class Batch:
 
 
 class Record:
-    """Collects a job's results batch by batch; pictures go to disk at once.
+    """Collects a job's results batch by batch and keeps the directory's files up to date.
+
+    Pictures go to disk at once; tables and summary.json at the first ``save`` after ten seconds, so
+    that a job of many images spends its time on searching. A record for the same directory goes on
+    with what an interrupted one has left there.
 
     Args:
         directory: of the job.
         truth: whether the pictures are undamaged, so that results can be measured.
         fill: ``(C, H, W)`` baseline that fills the hole in ``psnr_hole_mean``, if wanted.
+        about: what the job is: the keys that lead the summary.
     """
 
-    def __init__(self, directory: Path, truth: bool, fill: Tensor | None):
+    def __init__(self, directory: Path, truth: bool, fill: Tensor | None, about: Mapping[str, Any]):
         self._directory, self._truth, self._fill = directory, truth, fill
+        self._about = dict(about)
         self._rows: list[dict[str, Any]] = []
         self._restarts: list[dict[str, Any]] = []
         self._codes: dict[int, Tensor] = {}
-        self._grid: list[list[Tensor]] = []
         self._seconds = 0.0
+        self._saved_at = time.monotonic()
+        self.history: list[dict[str, float]] = []
         self.problems: list[str] = []
+        if (directory / "summary.json").is_file():
+            self._restore()
+
+    def _restore(self) -> None:
+        summary = json.loads((self._directory / "summary.json").read_text(encoding="utf-8"))
+        if "seconds" not in summary:  # it failed before there was anything to keep
+            return
+        for key in ("prior", "data", "mask"):
+            if summary[key] != self._about[key]:
+                raise InputError(
+                    f"{self._directory}: the job was for {key} {summary[key]}, now it is"
+                    f" {self._about[key]}; give the same {key}= as then, or start a new job"
+                )
+        self._seconds = summary["seconds"]
+        self._rows = [_typed(row) for row in read_csv(self._directory / "results.csv")]
+        self._restarts = [_typed(row) for row in read_csv(self._directory / "restarts.csv")]
+        self.history = [_typed(row) for row in read_csv(self._directory / "metrics.csv")]
+        codes = load((self._directory / "latents.safetensors").read_bytes())["z"]
+        searched = {row["image"] for row in self._restarts}
+        self._codes = {number: codes[number] for number in sorted(searched)}
+
+    @property
+    def done(self) -> set[int]:
+        """Numbers of the images that need no search any more."""
+        return {row["image"] for row in self._rows}
 
     @property
     def searched(self) -> int:
@@ -77,8 +116,11 @@ class Record:
     def add(self, batch: Batch, result: Result, seconds: float, prior: Prior) -> None:
         """Measure a batch and write its pictures."""
         self._seconds += seconds
+        parts = [(self.searched, self.history), (len(batch.numbers), result.history)]
+        self.history = mean_history([part for part in parts if part[0]])
         hole = (~batch.known).float()
-        average = self._add_restarts(batch, result, hole, prior)
+        every = completions(result.rows, len(batch.numbers), prior)
+        self._add_restarts(batch, result, every, hole)
         columns: dict[str, list] = {
             "image": batch.numbers,
             "name": batch.names,
@@ -87,9 +129,15 @@ class Record:
             "stopped_by": result.stopped_by,
             "objective": result.objective.tolist(),
             "contextual": result.contextual.tolist(),
+            "psnr_known": psnr(result.generated - batch.images, batch.known.float()).tolist(),
+            "z_norm": (result.z.norm(dim=1) / prior.nz**0.5).tolist(),
+            "binding": result.binding.tolist(),
         }
         if prior.discriminator is not None:
             columns["perceptual"] = result.perceptual.tolist()
+        if every.shape[1] > 1:
+            squares = (result.spread.square() * hole).sum(dim=(1, 2, 3)) / hole.sum(dim=(1, 2, 3))
+            columns["spread"] = squares.sqrt().tolist()
         if self._truth:
             error = result.images - batch.images
             columns["psnr_hole"] = psnr(error, hole).tolist()
@@ -98,8 +146,9 @@ class Record:
             unit = (result.images + 1) / 2, (batch.images + 1) / 2
             similarity = ssim(*unit, data_range=1.0, reduction="none")
             columns["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
-            if len(result.rows.z) > len(batch.numbers):
-                columns["psnr_hole_average"] = average
+            if every.shape[1] > 1:
+                mean = average(every, final_restarts(result.rows, len(batch.numbers)))
+                columns["psnr_hole_average"] = psnr(mean - batch.images, hole).tolist()
             if self._fill is not None:
                 columns["psnr_hole_mean"] = psnr(self._fill - batch.images, hole).tolist()
         self._rows += _rows(columns)
@@ -107,76 +156,106 @@ class Record:
             self._codes[number] = code
         self._write_pictures(batch, result)
 
-    def _add_restarts(
-        self, batch: Batch, result: Result, hole: Tensor, prior: Prior
-    ) -> list[float]:
-        """Measure every restart by itself; returns the PSNR of each image's average over them."""
-        rows, count = result.rows, len(batch.numbers)
+    def _add_restarts(self, batch: Batch, result: Result, every: Tensor, hole: Tensor) -> None:
+        rows, (count, restarts) = result.rows, every.shape[:2]
         columns: dict[str, list] = {
-            "image": [n for n in batch.numbers for _ in range(len(rows.z) // count)],
-            "restart": list(range(len(rows.z) // count)) * count,
+            "image": [n for n in batch.numbers for _ in range(restarts)],
+            "restart": list(range(restarts)) * count,
             "steps": rows.steps.tolist(),
             "stopped_by": [STOPPED_BY[reason] for reason in rows.stopped_by],
             "objective": rows.objective.tolist(),
         }
-        average: list[float] = []
         if self._truth:
-            with torch.no_grad():
-                every = torch.cat([prior.generator(z) for z in rows.z.split(256)])
-            error = every.unflatten(0, (count, -1)) - batch.images[:, None]
-            per_restart = psnr(error.flatten(0, 1), hole.repeat_interleave(error.shape[1], dim=0))
-            columns["psnr_hole"] = per_restart.tolist()
-            weight = final_restarts(rows, count).float()[:, :, None, None, None]
-            average = psnr((error * weight).sum(dim=1) / weight.sum(dim=1), hole).tolist()
+            error = (every - batch.images[:, None]).flatten(0, 1)
+            columns["psnr_hole"] = psnr(error, hole.repeat_interleave(restarts, dim=0)).tolist()
         self._restarts += _rows(columns)
-        return average
 
     def _write_pictures(self, batch: Batch, result: Result) -> None:
-        known = (batch.known.numpy() * 255).astype(np.uint8)
+        pictures = {"images": result.images, "known": batch.known * 2.0 - 1}
+        if self._truth:
+            pictures["truth"] = batch.images
+        if len(result.rows.z) > len(batch.numbers):
+            pictures["spread"] = result.spread * 2 - 1  # black: all restarts agree
         for index, number in enumerate(batch.numbers):
-            folders = {"images": to_uint8(result.images[index]), "known": known[index]}
-            if self._truth:
-                folders["truth"] = to_uint8(batch.images[index])
-            for folder, pixels in folders.items():
-                write_png(self._directory / folder / f"{number:05d}.png", pixels.transpose(1, 2, 0))
-            if len(self._grid) < _GRID_ROWS:
-                corrupted = torch.where(batch.known[index], batch.images[index], 0.0)
-                cells = [corrupted, result.images[index]]
-                self._grid.append(cells + [batch.images[index]] * self._truth)
+            for folder, images in pictures.items():
+                self._write(folder, f"{number:05d}.png", images[index])
+            if result.alternatives.shape[1] > 1:
+                for rank, picture in enumerate(result.alternatives[index]):
+                    self._write("alternatives", f"{number:05d}_{rank}.png", picture)
 
-    def write(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the tables, the grid and summary.json; returns the summary.
+    def _write(self, folder: str, name: str, image: Tensor) -> None:
+        write_png(self._directory / folder / name, to_uint8(image).transpose(1, 2, 0))
 
-        Args:
-            about: what the job was: the keys that lead the summary.
+    def save(self, status: str = "running") -> dict[str, Any]:
+        """Write tables and summary.json; returns the summary.
+
+        While the status is ``running`` nothing happens within ten seconds of the last time.
         """
+        if not self._codes or (
+            status == "running" and time.monotonic() - self._saved_at < _SAVE_AFTER
+        ):
+            return {}
         self._rows.sort(key=lambda row: row["image"])  # unread ones came before their batch
+        self._restarts.sort(key=lambda row: (row["image"], row["restart"]))
         extra = [c for c in report.EXTRA_COLUMNS if any(c in row for row in self._rows)]
         write_csv(self._directory / "results.csv", self._rows, (*report.RESULT_COLUMNS, *extra))
         write_csv(self._directory / "restarts.csv", self._restarts, report.RESTART_COLUMNS)
-        write_png(self._directory / "grid.png", self.grid())
+        write_csv(self._directory / "metrics.csv", self.history, ("step", *METRICS))
         first = next(iter(self._codes.values()))
         missing = torch.full_like(first, torch.nan)
-        z = torch.stack([self._codes.get(number, missing) for number in range(len(self._rows))])
+        last = max(row["image"] for row in self._rows)
+        z = torch.stack([self._codes.get(number, missing) for number in range(last + 1)])
         with atomic(self._directory / "latents.safetensors") as temporary:
             temporary.write_bytes(save({"z": z}))
         image_steps = sum(row["steps"] for row in self._restarts)
+        shares = [row["perceptual_share"] for row in self.history]
+        known = [10 ** (-row["psnr_known"] / 20) for row in self._rows if "psnr_known" in row]
         summary = {
-            **about,
+            "status": status,
+            "error": None,
+            **self._about,
             "images": len(self._codes),
             "stopped_by": dict(Counter(row["stopped_by"] for row in self._rows)),
             **report.means(self._rows),
+            "known_error": float(np.nanmean(known)),
+            "perceptual_share": sum(shares) / len(shares),
             "seconds": self._seconds,
             "image_steps": image_steps,
             "image_steps_per_second": image_steps / self._seconds,
         }
+        # last: what it tells of is there
         write_json(self._directory / "summary.json", summary)
+        self._saved_at = time.monotonic()
         return summary
 
     def grid(self) -> np.ndarray:
-        """Corrupted, reconstructed and, where there is one, true; the first 32 images."""
-        return grid([torch.stack(column) for column in zip(*self._grid, strict=True)])
+        """Corrupted, reconstructed, other completions and, where there is one, true; the first 32
+        images."""
+        rows = []
+        for number in sorted(self._codes)[:_GRID_ROWS]:
+            name = f"{number:05d}.png"
+            image = self._read("images", name)
+            known = self._read("known", name) > 0
+            others = sorted((self._directory / "alternatives").glob(f"{number:05d}_*.png"))
+            row = [torch.where(known, image, 0.0), image]
+            row += [self._read("alternatives", path.name) for path in others[1:]]
+            rows.append(row + ([self._read("truth", name)] if self._truth else []))
+        return grid([torch.stack(column) for column in zip(*rows, strict=True)])
+
+    def _read(self, folder: str, name: str) -> Tensor:
+        with Image.open(self._directory / folder / name) as picture:
+            pixels = np.asarray(picture)
+        return to_float(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
 def _rows(columns: Mapping[str, list]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _typed(row: Mapping[str, str]) -> dict[str, Any]:
+    """A row of a table as it was before it was written; empty cells are left out."""
+    return {
+        key: value if key in _WORDS else int(value) if value.isdecimal() else float(value)
+        for key, value in row.items()
+        if value
+    }

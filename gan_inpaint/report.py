@@ -31,8 +31,15 @@ RESULT_COLUMNS = (
 RESTART_COLUMNS = ("image", "restart", "steps", "stopped_by", "objective", "psnr_hole")
 _KEYS = ("lam", "lr", "norm", "prior", "data", "mask")
 _MEANS = ("steps", *RESULT_COLUMNS[5:])
-EXTRA_COLUMNS = ("psnr_hole_average", "psnr_hole_mean")  # with restarts, with baselines
-_COST = ("images", "seconds", "image_steps", "image_steps_per_second")
+EXTRA_COLUMNS = (
+    "psnr_known",
+    "z_norm",
+    "binding",
+    "spread",  # with restarts, as the next
+    "psnr_hole_average",
+    "psnr_hole_mean",  # with baselines
+)
+_COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
 COMPARISON_COLUMNS = ("job", "status", "error", *_KEYS, *_MEANS, *EXTRA_COLUMNS, *_COST)
 _PAGE = Path(__file__).parent / "page.html.jinja"
 _PAGE_IMAGES = 8  # rows of pictures in the comparison

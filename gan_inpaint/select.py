@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_inpaint.command import built, command, run_settings
-from gan_inpaint.config import SelectSettings
 from gan_inpaint.errors import InputError
+from gan_inpaint.settings import SelectSettings, TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +91,7 @@ def held_out(run: Path, settings: SelectSettings) -> "Tensor":
     from gan_inpaint.data import read_all
     from gan_inpaint.pictures import to_float
 
-    trained = run_settings(run)
+    trained = run_settings(run, "train", TrainSettings)
     data = trained.data | ({"path": settings.path} if settings.path else {})
     model = trained.model
     source = built("data", data)(size=model.size, channels=model.channels, split="val")

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gan_inpaint.config import SearchSettings
-from gan_inpaint.latent import constrained, constraint_for
+from gan_inpaint.constraints import constrained, constraint_for
 from gan_inpaint.prior import Prior
 from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.settings import SearchSettings
 
 _CHUNK = 256  # candidates generated and compared at once
 _KEPT = 2**28  # bytes of candidates' pictures that are kept for the next batch
@@ -36,21 +36,21 @@ class Starts:
         size = prior.channels * prior.size**2
         self._keep = settings.candidates * size * 2 <= _KEPT
 
-    def __call__(self, images: Tensor, known: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, weight: Tensor) -> Tensor:
         """``(B * restarts, nz)``: starts of a batch, those of one image being neighbours.
 
-        Nearest by the contextual term under each image's own mask, best first. A random start
+        Nearest by the contextual term under each image's own weights, best first. A random start
         (``candidates=0``) is a function of the seed and of the image's known pixels: the same image
         gets the same start in any batch.
 
         Args:
             images: ``(B, C, H, W)`` in [-1, 1].
-            known: ``(B, 1, H, W)`` bool.
+            weight: ``(B, 1, H, W)``, 0 in the hole.
         """
-        visible = torch.where(known, images, 0.0)
+        visible = torch.where(weight > 0, images, 0.0)
         if not self._settings.candidates:
             return self._random(visible)
-        return self._codes[self._nearest(visible, known).flatten()]
+        return self._codes[self._nearest(visible, weight).flatten()]
 
     def _random(self, visible: Tensor) -> Tensor:
         settings, starts = self._settings, []
@@ -59,18 +59,18 @@ class Starts:
             starts.append(draw_latent(settings.restarts, self._prior.nz, self._prior.latent, rng))
         return constrained(torch.cat(starts), self._constraint, settings.radius)
 
-    def _nearest(self, visible: Tensor, known: Tensor) -> Tensor:
+    def _nearest(self, visible: Tensor, weight: Tensor) -> Tensor:
         """``(B, restarts)``: indices of codes, the nearest first."""
         count, restarts = len(visible), self._settings.restarts
-        groups = _equal_masks(known)
+        groups = _equal(weight)
         best = torch.full((count, restarts), torch.inf)
         index = torch.zeros(count, restarts, dtype=torch.long)
         first = 0
         for pictures in self._chunks():
             distance = torch.empty(count, len(pictures))
-            for mask, members in groups:
+            for shared, members in groups:
                 distance[members] = _distances(
-                    visible[members], pictures, mask, self._settings.norm
+                    visible[members], pictures, shared, self._settings.norm
                 )
             distance = torch.cat([best, distance], dim=1)
             number = torch.arange(first, first + len(pictures)).expand(count, -1)
@@ -95,18 +95,23 @@ class Starts:
         self._pictures = made
 
 
-def _equal_masks(known: Tensor) -> list[tuple[Tensor, list[int]]]:
-    """The different masks of a batch, each with the images that have it."""
+def _equal(weight: Tensor) -> list[tuple[Tensor, list[int]]]:
+    """The different weights of a batch, each with the images that have them."""
     groups: dict[bytes, list[int]] = {}
-    for number, mask in enumerate(known):
-        groups.setdefault(mask.numpy().tobytes(), []).append(number)
-    return [(known[members[0]], members) for members in groups.values()]
+    for number, own in enumerate(weight):
+        groups.setdefault(own.numpy().tobytes(), []).append(number)
+    return [(weight[members[0]], members) for members in groups.values()]
 
 
-def _distances(visible: Tensor, pictures: Tensor, mask: Tensor, norm: str) -> Tensor:
-    """``(B, N)``: sums of |G(z) − y| or its square over the known pixels, for every pair."""
-    seen = pictures[:, :, mask[0]].flatten(1)
-    wanted = visible[:, :, mask[0]].flatten(1)
+def _distances(visible: Tensor, pictures: Tensor, weight: Tensor, norm: str) -> Tensor:
+    """``(B, N)``: sums of w·|G(z) − y| or w·|G(z) − y|² for every pair.
+
+    The square has its root taken, which leaves the order as it is.
+    """
+    used = weight[0] > 0
+    factor = weight[0][used] if norm == "l1" else weight[0][used].sqrt()
+    seen = (pictures[:, :, used] * factor).flatten(1)
+    wanted = (visible[:, :, used] * factor).flatten(1)
     # no matrix product: it would round differently for one image and for many
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cdist(wanted, seen, p=1.0 if norm == "l1" else 2.0, compute_mode=exact)

@@ -6,22 +6,20 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-
-from gan_inpaint.command import built, command, run_settings
-from gan_inpaint.config import TrainSettings
+from gan_inpaint.command import built, command, resumed
 from gan_inpaint.errors import InputError
+from gan_inpaint.settings import TrainSettings
 
 
 @command("train", TrainSettings)
 def main(settings: TrainSettings, directory: Path) -> None:
     """Train on the pictures of ``data``; everything it leaves is in ``directory``."""
     if settings.resume:
-        settings = resumed(Path(settings.resume))
+        settings = resumed(settings.resume, "train", TrainSettings)
 
     from gan_inpaint.adversarial import METRICS, AdversarialTraining
     from gan_inpaint.data import read_all, training_batches
+    from gan_inpaint.precision import LIGHTNING, resolved
     from gan_inpaint.prior import save_prior
     from gan_inpaint.tracking import MetricsFile, Snapshots, progress_bar, wandb_logger
 
@@ -59,7 +57,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
             f"schedule.discriminator={settings.schedule.discriminator}: there are only"
             f" {epochs * len(batches)} minibatches, so the generator would never be trained"
         )
-    precision = lightning_precision(settings.precision)
+    precision = resolved(settings.precision)
     print(
         f"data: {len(pixels)} pictures of {source.dataset} as"
         f" {model.channels}x{model.size}x{model.size}"
@@ -81,7 +79,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
         trainer = built(
             "trainer",
             settings.trainer,
-            precision=precision,
+            precision=LIGHTNING[precision],
             logger=[metrics, wandb] if wandb else [metrics],
             callbacks=[
                 bar,
@@ -108,13 +106,6 @@ def main(settings: TrainSettings, directory: Path) -> None:
         print(f"{run / written}  {what}")
 
 
-def resumed(run: Path) -> TrainSettings:
-    """The settings of a run, with what its earlier resumes and the command line changed since."""
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        raise InputError("resume continues one run in its own directory: leave out -m")
-    return run_settings(run)
-
-
 def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
     """An InputError names what differs between a checkpoint and what it is to be loaded into."""
     import torch
@@ -135,20 +126,6 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
         raise InputError(
             f"trainer.max_epochs={epochs}: the run has {done} epochs already; give at least {done}"
         )
-
-
-def lightning_precision(choice: str) -> str:
-    """``auto``, ``fp32`` or ``bf16`` in Lightning's words; auto asks whether bf16 is native."""
-    import torch
-
-    if choice == "auto":
-        if torch.cuda.is_available():
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            can = torch.cpu.get_capabilities()
-            native = bool(can.get("avx512_bf16") or can.get("amx_bf16"))
-        choice = "bf16" if native else "fp32"
-    return {"fp32": "32-true", "bf16": "bf16-mixed"}[choice]
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gan_inpaint import report
+from gan_inpaint.errors import InputError
 from gan_inpaint.pictures import read_picture
 from gan_inpaint.prior import load_prior
 from gan_inpaint.sources import Digits
@@ -188,7 +189,7 @@ def test_every_size_trains_and_reconstructs(
         (["trainer.max_epochs=0"], "max_epochs=0"),
         (["data=auto"], "data=auto"),
         (["data=digitz"], "digitz.*digits"),
-        (["resume=nowhere"], "resume=nowhere: not a training run"),
+        (["resume=nowhere"], "resume=nowhere: not a run of train"),
         (["+experiment=nope"], "nope.*dcgan"),
         (["schedul.generator=2"], "schedul.*schedule"),
         (["data=folder"], "data.path="),
@@ -237,7 +238,8 @@ def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> N
     job = only(tmp_path / "outputs" / "reconstruct", "*")
     rows = table(job / "results.csv")
     expected = "image,name,restart,steps,stopped_by,objective,contextual,perceptual,psnr_hole,psnr"
-    extra = ["ssim", "psnr_hole_average", "psnr_hole_mean"]
+    extra = ["ssim", "psnr_known", "z_norm", "binding", "spread"]
+    extra += ["psnr_hole_average", "psnr_hole_mean"]
     assert list(rows[0]) == [*expected.split(","), *extra]
     assert [row["name"] for row in rows] == ["00.png", "01.png", "02.png"]
     restarts = table(job / "restarts.csv")
@@ -277,6 +279,106 @@ def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> N
     assert Image.open(job / "grid.png").size == (3 * 66 - 2, 3 * 66 - 2)
     assert Image.open(job / "losses.png").size[0] > 100
     assert [int(row["step"]) for row in table(job / "metrics.csv")] == [4]
+
+
+def test_alternatives_and_the_spread_are_pictures(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={prior}", "data=generated", "limit=3", "restarts=4", "keep=3", *FAST]
+    assert run("reconstruct", *arguments).code == 0
+    job = only(tmp_path / "outputs" / "reconstruct", "*")
+    names = {p.name for p in (job / "alternatives").iterdir()}
+    assert names == {f"0000{image}_{rank}.png" for image in range(3) for rank in range(3)}
+    for image in range(3):
+        shown = [
+            np.asarray(Image.open(job / "alternatives" / f"0000{image}_{rank}.png"))
+            for rank in range(3)
+        ]
+        assert np.array_equal(shown[0], np.asarray(Image.open(job / "images" / f"0000{image}.png")))
+        known = np.asarray(Image.open(job / "known" / f"0000{image}.png")) == 255
+        for one in range(3):
+            assert np.array_equal(shown[one][known], shown[0][known])
+            assert one == 0 or not np.array_equal(shown[one], shown[0])
+        spread = np.asarray(Image.open(job / "spread" / f"0000{image}.png"))
+        assert not spread[known].any()
+        assert spread[~known].any()
+    assert Image.open(job / "grid.png").size == (5 * 66 - 2, 3 * 66 - 2)
+
+
+def test_a_resumed_job_equals_an_uninterrupted_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gan_inpaint import inpainting, record
+
+    monkeypatch.setattr(record, "_SAVE_AFTER", 0.0)
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    pictures = write_pictures(tmp_path / "pictures", 7)
+    (pictures / "03.png").write_bytes(b"no picture")
+    arguments = [f"prior={prior}", "data=folder", f"data.path={pictures}", "mask=random"]
+    arguments += ["restarts=2", "batch_size=4", "steps=12", *(o for o in FAST if "steps" not in o)]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run("reconstruct", *arguments, f"hydra.run.dir={whole}").code == 0
+    searches, search = [], inpainting.search
+
+    def interrupted(*args: object, **kwargs: object) -> object:
+        searches.append(1)
+        if len(searches) == 3:
+            raise InputError("the power failed")
+        return search(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inpainting, "search", interrupted)
+    assert run("reconstruct", *arguments, f"hydra.run.dir={broken}").code == 2
+    summary = json.loads((broken / "summary.json").read_text())
+    assert (summary["status"], summary["images"]) == ("failed", 3)
+    ran = run("reconstruct", f"resume={broken}")
+    assert ran.code == 0, ran.err
+    assert "resuming: 4 pictures are done" in ran.out
+    assert len(searches) == 5  # two parts, the failure, the two that were left
+    for name in ("results.csv", "restarts.csv", "metrics.csv", "latents.safetensors", "grid.png"):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
+    for picture in (whole / "images").iterdir():
+        assert picture.read_bytes() == (broken / "images" / picture.name).read_bytes()
+    one, other = (json.loads((job / "summary.json").read_text()) for job in (whole, broken))
+    timed = {"seconds", "image_steps_per_second"}
+    assert {k: v for k, v in one.items() if k not in timed} == {
+        k: v for k, v in other.items() if k not in timed
+    }
+    # done is done
+    ran = run("reconstruct", f"resume={broken}")
+    assert ran.code == 0
+    assert len(searches) == 5
+    # another mask would mix two jobs in one table
+    ran = run("reconstruct", f"resume={broken}", "seed=0", f"prior={prior}")
+    assert ran.code == 0
+    again = save_tiny_prior(tmp_path / "other.safetensors")
+    ran = run("reconstruct", f"resume={broken}", f"prior={again}")
+    assert ran.code == 2
+    assert "the job was for prior" in ran.sentence
+
+
+def test_a_lam_without_effect_is_said(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={prior}", "data=generated", "limit=2", *FAST]
+    ran = run("reconstruct", *arguments, "lam=1e-12")
+    assert "lam=1e-12 has no effect" in ran.out
+    job = only(tmp_path / "outputs" / "reconstruct", "*")
+    share = json.loads((job / "summary.json").read_text())["perceptual_share"]
+    assert 0 < share < 1e-3
+    assert "has no effect" not in run("reconstruct", *arguments, "lam=1").out
+    assert "has no effect" not in run("reconstruct", *arguments, "lam=0").out
+
+
+def test_the_diagnosis_tells_the_search_from_the_prior(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    pictures = write_pictures(tmp_path / "pictures", 4)  # noise: no generator can make it
+    arguments = [f"prior={prior}", "diagnose=true", *(o for o in FAST if "steps" not in o)]
+    ran = run("reconstruct", *arguments, "data=folder", f"data.path={pictures}", "steps=60")
+    assert ran.code == 0, ran.err
+    assert "train a better prior" in ran.out
+    job = only(tmp_path / "outputs" / "reconstruct", "*")
+    summary = json.loads((job / "summary.json").read_text())
+    assert 0 < summary["search_error"] < summary["known_error"]
+    ran = run("reconstruct", *arguments, "data=generated", "limit=4", "candidates=0", "steps=1")
+    assert "search longer" in ran.out
 
 
 def test_without_ground_truth_nothing_is_measured(run: Run, tmp_path: Path) -> None:

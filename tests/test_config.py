@@ -12,14 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 import gan_inpaint.command  # noqa: F401  (registers the resolvers)
-from gan_inpaint.config import (
-    CONF,
-    ReconstructSettings,
-    SearchSettings,
-    TrainSettings,
-    search_settings,
-    validated,
-)
+from gan_inpaint.config import CONF, search_settings, validated
+from gan_inpaint.settings import ReconstructSettings, SearchSettings, TrainSettings
 
 GROUPS = {
     "train": {"data": "", "model": "", "trainer": "", "experiment": "+"},
@@ -94,6 +88,17 @@ def test_the_2017_recipe() -> None:
     settings = composed("reconstruct", "+recipe=lacaille2017")
     assert (settings.norm, settings.optimizer, settings.lr) == ("l2", "sgd", 0.9)
     assert settings.tolerance == 1e-4
+
+
+def test_the_recipes_are_what_their_papers_say() -> None:
+    yeh = composed("reconstruct", "+recipe=yeh2017")
+    assert (yeh.norm, yeh.weighting, yeh.window) == ("l1", "yeh", 7)
+    assert (yeh.optimizer, yeh.steps, yeh.constraint) == ("adam", 1500, "clip")
+    assert yeh.lam == pytest.approx(0.003 / (3 * 64 * 64), rel=0.02)
+    csgm = composed("reconstruct", "+recipe=csgm")
+    assert (csgm.norm, csgm.lam, csgm.restarts, csgm.steps) == ("l2", 0, 2, 500)
+    # 0.001 |z|^2 beside a sum over the values is this times the mean of z^2 beside a mean
+    assert csgm.z_penalty == pytest.approx(0.001 * 100 / (3 * 64 * 64), rel=0.25)
 
 
 def test_the_command_and_the_function_share_their_defaults() -> None:

@@ -1,7 +1,11 @@
+import math
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
+from gan_inpaint import masks
 from gan_inpaint.errors import InputError
 from gan_inpaint.inpainting import inpaint
 from gan_inpaint.latent import STOPPED_BY, LatentReconstruction
@@ -148,8 +152,13 @@ def test_the_constraint_holds_and_matches_the_prior(tmp_path, constraint: str, l
         z = inpaint(images, known, prior, constraint=chosen, **options).rows.z
         inside = z.norm(dim=1) <= 0.9 * 8**0.5 + 1e-5 if latent == "normal" else z.abs() <= 1
         assert inside.all()
-    free = inpaint(images, known, prior, constraint="none", **(options | {"steps": 60})).rows.z
-    assert free.abs().max() > 1
+    # a target that codes inside cannot make
+    far = prior.generator(torch.full((3, prior.nz), 4.0))
+    free = inpaint(far, known, prior, constraint="none", **(options | {"steps": 60}))
+    assert free.z.norm(dim=1).max() > 0.9 * 8**0.5
+    assert not free.binding.any()
+    held = inpaint(far, known, prior, constraint=constraint, **(options | {"steps": 60}))
+    assert held.binding.max() > 0
 
 
 @pytest.mark.parametrize(
@@ -301,6 +310,10 @@ def test_same_seed_same_result(tiny_prior: Prior) -> None:
         ({"options": {"lamb": 1}}, "unknown option 'lamb'"),
         ({"options": {"halving": [0.5, 1.0]}}, r"halving=.*in \(0, 1\)"),
         ({"options": {"restarts": 4, "candidates": 2}}, "candidates=2.*restarts=4"),
+        ({"options": {"restarts": 2, "keep": 3}}, "keep=3.*restarts=2"),
+        ({"options": {"window": 4}}, "window=4: must be odd"),
+        ({"options": {"rampdown": 1.5}}, "rampdown=1.5"),
+        ({"options": {"weighting": "all"}}, "weighting=all: must be one of known, yeh"),
     ],
 )
 def test_mistakes_are_named(tiny_prior: Prior, change: dict, words: str) -> None:
@@ -319,3 +332,140 @@ def test_the_perceptual_term_has_the_form_that_was_asked_for(tiny_prior: Prior) 
     torch.testing.assert_close(result.perceptual, expected, rtol=1e-4, atol=1e-4)
     whole = result.contextual + 0.1 * result.perceptual
     torch.testing.assert_close(result.objective, whole, rtol=1e-4, atol=1e-4)
+
+
+def descent(prior: Prior, objective: Callable[[Tensor], Tensor], steps: int, lr: float) -> Tensor:
+    """Plain gradient descent from the start that ``candidates=0`` gives, written out."""
+    z = inpaint(*case(prior, 1), prior, candidates=0, constraint="none", steps=1, lr=1e-12).z
+    for step in range(steps):
+        z.requires_grad_()
+        rate = lr(step) if callable(lr) else lr
+        z = (z - rate * torch.autograd.grad(objective(z), z)[0]).detach()
+    return z
+
+
+PLAIN = {
+    "optimizer": "sgd",
+    "lr": 0.5,
+    "norm": "l2",
+    "lam": 0.0,
+    "constraint": "none",
+    "candidates": 0,
+    "patience": None,
+    "tolerance": 0.0,
+}
+
+
+def test_the_penalty_on_z_is_a_term_of_the_objective(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 1)
+
+    def objective(z: Tensor) -> Tensor:
+        context = contextual(tiny_prior.generator(z), images, known.float(), "l2")
+        return (context + 0.3 * z.square().mean(dim=1)).sum()
+
+    result = inpaint(images, known, tiny_prior, steps=6, z_penalty=0.3, **PLAIN)
+    torch.testing.assert_close(
+        result.z, descent(tiny_prior, objective, 6, 0.5), rtol=1e-4, atol=1e-5
+    )
+    assert float(result.objective) == pytest.approx(float(objective(result.z)), rel=1e-4)
+
+
+def test_importance_weights_are_those_of_the_term(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 1)
+    weight = masks.importance(known, 5)
+
+    def objective(z: Tensor) -> Tensor:
+        return contextual(tiny_prior.generator(z), images, weight, "l2").sum()
+
+    result = inpaint(images, known, tiny_prior, steps=4, weighting="yeh", window=5, **PLAIN)
+    torch.testing.assert_close(
+        result.z, descent(tiny_prior, objective, 4, 0.5), rtol=1e-4, atol=1e-5
+    )
+    assert float(result.objective) == pytest.approx(float(objective(result.z)), rel=1e-4)
+
+
+def test_the_learning_rate_falls_to_nothing_at_the_end(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 1)
+
+    def objective(z: Tensor) -> Tensor:
+        return contextual(tiny_prior.generator(z), images, known.float(), "l2").sum()
+
+    def rate(step: int) -> float:
+        left = 1 - step / 8
+        return 0.5 if left >= 0.5 else 0.5 * (0.5 - 0.5 * math.cos(math.pi * left / 0.5))
+
+    result = inpaint(images, known, tiny_prior, steps=8, rampdown=0.5, **PLAIN)
+    expected = descent(tiny_prior, objective, 8, rate)  # type: ignore[arg-type]
+    torch.testing.assert_close(result.z, expected, rtol=1e-4, atol=1e-5)
+    assert rate(7) < 0.1
+
+
+def test_asking_the_discriminator_less_often_costs_less_and_weighs_the_same(
+    tiny_prior: Prior,
+) -> None:
+    images, known = case(tiny_prior, 1)
+    calls = []
+    hook = tiny_prior.discriminator.register_forward_hook(lambda *_: calls.append(1))
+    options = PLAIN | {"lam": 0.01, "steps": 9}
+    result = inpaint(images, known, tiny_prior, perceptual_every=3, **options)
+    hook.remove()
+    # at updates 0, 3, 6; for the share, for the last step and for the report
+    assert len(calls) == 3 + 3
+
+    def context(z: Tensor) -> Tensor:
+        return contextual(tiny_prior.generator(z), images, known.float(), "l2").sum()
+
+    def both(z: Tensor) -> Tensor:
+        logit = tiny_prior.discriminator(tiny_prior.generator(z))
+        return context(z) + 3 * 0.01 * perceptual(logit, "bce").sum()
+
+    z = descent(tiny_prior, context, 0, 0.5)
+    for step in range(9):
+        z.requires_grad_()
+        loss = context(z) if step % 3 else both(z)
+        z = (z - 0.5 * torch.autograd.grad(loss, z)[0]).detach()
+    torch.testing.assert_close(result.z, z, rtol=1e-3, atol=1e-4)
+    whole = result.contextual + 0.01 * result.perceptual
+    torch.testing.assert_close(result.objective, whole)
+
+
+def test_the_share_of_the_perceptual_term_is_that_of_the_gradient(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 1)
+    result = inpaint(images, known, tiny_prior, steps=1, **PLAIN | {"lam": 0.05, "lr": 1e-12})
+    z = result.z.requires_grad_()
+    generated = tiny_prior.generator(z)
+    one = contextual(generated, images, known.float(), "l2").sum()
+    other = 0.05 * perceptual(tiny_prior.discriminator(generated), "bce").sum()
+    one, other = (torch.autograd.grad(t, z, retain_graph=True)[0].abs().sum() for t in (one, other))
+    share = result.history[0]["perceptual_share"]
+    assert share == pytest.approx(float(other / (one + other)), rel=1e-3)
+    assert 0 < share < 1
+
+
+def test_bf16_finds_what_fp32_finds_and_reports_it_in_full_precision(digits: Prior) -> None:
+    images = digits.sample(4, seed=3)
+    known = torch.rand(4, 1, 32, 32, generator=torch_rng("holes")) > 0.5
+    found = {
+        precision: inpaint(images, known, digits, precision=precision, steps=60, lam=1e-3)
+        for precision in ("fp32", "bf16")
+    }
+    full, half = found["fp32"], found["bf16"]
+    assert not torch.equal(full.z, half.z)
+    assert half.contextual.mean() < 1.2 * full.contextual.mean()
+    exact = contextual(digits.generator(half.z), images, known.float(), "l1")
+    torch.testing.assert_close(half.contextual, exact, rtol=1e-4, atol=1e-6)
+
+
+def test_different_completions_are_kept_the_best_first(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 3)
+    result = inpaint(images, known, tiny_prior, steps=4, restarts=6, candidates=0, keep=3)
+    assert result.alternatives.shape == (3, 3, 1, 16, 16)
+    assert torch.equal(result.alternatives[:, 0], result.images)
+    shown = known[:, None].expand(-1, 3, -1, -1, -1)
+    given = images[:, None].expand(-1, 3, -1, -1, -1)
+    assert torch.equal(result.alternatives[shown], given[shown])
+    assert not torch.equal(result.alternatives[:, 1], result.alternatives[:, 2])
+    assert not result.spread[known].any()
+    every = tiny_prior.generator(result.rows.z).unflatten(0, (3, 6))
+    expected = every.std(dim=1, correction=0) * ~known
+    torch.testing.assert_close(result.spread, expected)

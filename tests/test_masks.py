@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from gan_inpaint import masks
 from gan_inpaint.errors import InputError
@@ -105,3 +106,40 @@ def test_a_mask_must_leave_something_to_do_and_to_go_by() -> None:
         masks.check(torch.ones(1, 4, 4), "m")
     with pytest.raises(InputError, match="no known pixel"):
         masks.check(torch.zeros(1, 4, 4), "m")
+
+
+def by_hand(known: Tensor, window: int) -> Tensor:
+    """Eq. 3 of Yeh et al., 2017, pixel by pixel."""
+    reach, (height, width) = window // 2, known.shape[-2:]
+    weight = torch.zeros(height, width)
+    for y in range(height):
+        for x in range(width):
+            if known[y, x]:
+                near = known[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+                weight[y, x] = (~near).float().mean()
+    return weight
+
+
+@pytest.mark.parametrize("window", [3, 7])
+def test_importance_is_the_missing_share_of_the_pixels_around(window: int) -> None:
+    known = torch.stack(
+        [
+            masks.center(16, np.random.default_rng(0), "", side=0.5),
+            masks.random(16, np.random.default_rng(1), "", missing=0.8),
+            masks.half(16, np.random.default_rng(0), "", missing="left"),  # touches the border
+        ]
+    )
+    weight = masks.importance(known, window)
+    assert weight.shape == known.shape
+    for mine, mask in zip(weight, known, strict=True):
+        torch.testing.assert_close(mine[0], by_hand(mask[0], window))
+    assert not weight[~known].any()
+    assert float(weight.max()) < 1
+
+
+def test_importance_falls_with_the_distance_from_the_hole_and_does_not_wrap() -> None:
+    known = masks.half(16, np.random.default_rng(0), "", missing="left")[None]
+    row = masks.importance(known, 7)[0, 0, 8]
+    assert (row[8:11] > row[9:12]).all()
+    assert not row[11:].any()  # the far border does not see the hole on the other side
+    torch.testing.assert_close(row[8:12], torch.tensor([3 / 7, 2 / 7, 1 / 7, 0]))

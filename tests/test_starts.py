@@ -4,7 +4,7 @@ from torch import Tensor
 
 from gan_inpaint import starts
 from gan_inpaint.config import search_settings
-from gan_inpaint.latent import constrained
+from gan_inpaint.constraints import constrained
 from gan_inpaint.losses import contextual
 from gan_inpaint.prior import Prior
 from gan_inpaint.randomness import draw_latent, torch_rng

@@ -1,0 +1,55 @@
+"""Which latent codes a search may visit: those that the prior could have drawn."""
+
+from torch import Tensor
+
+_EDGE = 1e-4  # a code this near to the limit, relatively, is held by it
+
+
+def constrained(z: Tensor, constraint: str, radius: float) -> Tensor:
+    """The nearest codes that the prior could have drawn.
+
+    Without it |z| grows while the search fits ever more of the known pixels, and the hole gets
+    worse.
+
+    Args:
+        z: ``(R, nz)``.
+        constraint: ``clip`` (each coordinate in [-1, 1], as in Yeh et al., 2017), ``ball`` (|z| at
+            most ``radius``·√nz) or ``none``.
+        radius: in units of √nz, the typical length of a normal code.
+
+    Example:
+        >>> import torch
+        >>> constrained(torch.tensor([[3.0, 4.0]]), "ball", 2.5 / 2**0.5)
+        tensor([[1.5000, 2.0000]])
+    """
+    if constraint == "clip":
+        return z.clamp(-1, 1)
+    if constraint == "ball":
+        limit = radius * z.shape[1] ** 0.5
+        return z * (limit / z.norm(dim=1, keepdim=True)).clamp(max=1)
+    return z
+
+
+def binding(z: Tensor, constraint: str, radius: float) -> Tensor:
+    """``(R,)`` in [0, 1]: how far codes are held by the constraint.
+
+    For ``clip`` the fraction of coordinates at the edge, for ``ball`` 1 on the sphere and 0 inside.
+
+    Args:
+        z, constraint, radius: see ``constrained``.
+
+    Example:
+        >>> import torch
+        >>> binding(torch.tensor([[1.0, 0.5], [0.2, 0.1]]), "clip", 1.0)
+        tensor([0.5000, 0.0000])
+    """
+    if constraint == "clip":
+        return (z.abs() >= 1 - _EDGE).float().mean(dim=1)
+    if constraint == "ball":
+        return (z.norm(dim=1) >= (1 - _EDGE) * radius * z.shape[1] ** 0.5).float()
+    return z.new_zeros(len(z))
+
+
+def constraint_for(choice: str, latent: str) -> str:
+    """What ``auto`` means for a prior: clip for a uniform one, ball for a normal one."""
+    return {"normal": "ball", "uniform": "clip"}[latent] if choice == "auto" else choice

@@ -1,0 +1,81 @@
+"""Why a search came out as it did: sentences from its figures, and a test of the search alone."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from gan_inpaint.inpainting import Result, inpaint
+from gan_inpaint.losses import psnr
+from gan_inpaint.prior import Prior
+from gan_inpaint.settings import SearchSettings
+
+_TARGETS = 64  # of the self-test: enough for a mean
+_NO_EFFECT = 1e-3  # below this share of the gradient a term cannot matter
+
+
+def rms_error(error: Tensor, weight: Tensor) -> Tensor:
+    """``(B,)``: root mean square over the weighted pixels, as a fraction of the range [-1, 1].
+
+    Args:
+        error, weight: as for ``losses.psnr``, which it is in other words.
+    """
+    return 10 ** (-psnr(error, weight) / 20)
+
+
+def self_test(known: Tensor, prior: Prior, settings: SearchSettings) -> dict[str, float]:
+    """The same search for targets that the prior itself made: what is left is the search's error.
+
+    Args:
+        known: ``(B, 1, H, W)``, masks of the real images; the first 64 are used.
+
+    Returns:
+        ``search_error``, the mean over targets of ``rms_error`` on known pixels, and
+        ``self_test_psnr_hole``, the median hole PSNR.
+    """
+    known = known[:_TARGETS]
+    images = prior.sample(len(known), seed=settings.seed)
+    options = {key: getattr(settings, key) for key in SearchSettings.__dataclass_fields__}
+    result: Result = inpaint(images, known, prior, **options)
+    error = prior.generator(result.z) - images
+    return {
+        "search_error": float(rms_error(error, known.float()).mean()),
+        "self_test_psnr_hole": float(psnr(error, (~known).float()).median()),
+    }
+
+
+def explained(summary: Mapping[str, Any]) -> list[str]:
+    """What a job's summary says about its settings and its prior, in plain sentences.
+
+    Args:
+        summary: ``lam``; if there ``perceptual_share``, ``known_error`` and ``search_error``.
+
+    Example:
+        >>> explained({"lam": 1e-5, "perceptual_share": 1e-4})[0][:59]
+        'lam=1e-05 has no effect: the perceptual term is 0.010 % of '
+        >>> explained({"lam": 0.0, "known_error": 0.05, "search_error": 0.003})[0][-42:]
+        'train a better prior, do not search longer'
+    """
+    sentences = []
+    lam, share = summary["lam"], summary.get("perceptual_share")
+    if lam and share is not None and share < _NO_EFFECT:
+        sentence = f"lam={lam:g} has no effect: the perceptual term is {share:.3%} of the gradient"
+        if share > 0:
+            tenth = lam * (1 - share) / share / 9
+            sentence += f"; it would be a tenth near lam={tenth:.2g}"
+        sentences.append(sentence.replace("%", " %"))
+    if "search_error" in summary:
+        search, total = summary["search_error"], summary["known_error"]
+        # independent errors add as squares
+        generator = math.sqrt(max(total**2 - search**2, 0.0))
+        blame = (
+            "train a better prior, do not search longer"
+            if generator > search
+            else "search longer: more steps, restarts or candidates"
+        )
+        sentences.append(
+            f"on known pixels: search error {100 * search:.1f} %, generator error"
+            f" {100 * generator:.1f} % of the range: {blame}"
+        )
+    return sentences

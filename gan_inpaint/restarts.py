@@ -1,0 +1,65 @@
+"""What several completions of one image tell: alternatives, an average, where they disagree."""
+
+import torch
+from torch import Tensor
+
+
+def average(pictures: Tensor, counted: Tensor) -> Tensor:
+    """``(B, C, H, W)``: mean over the restarts that count, of each image.
+
+    Args:
+        pictures: ``(B, R, C, H, W)``.
+        counted: ``(B, R)`` bool, at least one true for each image.
+    """
+    weight = (counted / counted.sum(dim=1, keepdim=True))[:, :, None, None, None]
+    return (pictures * weight).sum(dim=1)
+
+
+def spread(pictures: Tensor, counted: Tensor) -> Tensor:
+    """``(B, 1, H, W)``: standard deviation over the restarts, root mean square over the channels.
+
+    Where it is large, the known pixels leave open what belongs there.
+
+    Args:
+        pictures, counted: see ``average``.
+
+    Example:
+        >>> two = torch.tensor([0.5, -0.5])[None, :, None, None, None]  # one pixel, two opinions
+        >>> float(spread(two, torch.ones(1, 2, dtype=torch.bool)))
+        0.5
+    """
+    apart = pictures - average(pictures, counted)[:, None]
+    return average(apart.square(), counted).mean(dim=1, keepdim=True).sqrt()
+
+
+def different(pictures: Tensor, objective: Tensor, hole: Tensor, count: int) -> Tensor:
+    """``(B, count)``: indices of the best completions of each image that are not the same again.
+
+    The lowest objective first; then always the next one whose hole is not near one already taken.
+    Near is half of the mean distance between two restarts of the image. If all others are near,
+    they follow in the order of their objectives.
+
+    Args:
+        pictures: ``(B, R, C, H, W)``.
+        objective: ``(B, R)``; those with the lowest are the best.
+        hole: ``(B or 1, 1, H, W)``, 1 = missing; only there they are compared.
+        count: at most R.
+
+    Example:
+        >>> values = torch.tensor([0.0, 0.01, 1.0])[None, :, None, None, None]
+        >>> different(values, torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 1, 1, 1), 2)
+        tensor([[0, 2]])
+    """
+    filled = (pictures * hole[:, None]).flatten(2)
+    apart = torch.cdist(filled, filled, compute_mode="donot_use_mm_for_euclid_dist")
+    restarts = pictures.shape[1]
+    near = apart < apart.sum(dim=(1, 2), keepdim=True) / max(restarts * (restarts - 1), 1) / 2
+    chosen = []
+    for order, close in zip(objective.argsort(dim=1).tolist(), near, strict=True):
+        taken: list[int] = []
+        for index in order:
+            if not close[index, taken].any():
+                taken.append(index)
+        taken += [index for index in order if index not in taken]
+        chosen.append(taken[:count])
+    return torch.tensor(chosen)

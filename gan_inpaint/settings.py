@@ -1,0 +1,286 @@
+"""What the keys of the commands may be: types and ranges. Their defaults are in ``conf/``."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gan_inpaint.errors import InputError
+
+
+def _at_least(settings: object, least: float, *keys: str) -> None:
+    for key in keys:
+        value = getattr(settings, key)
+        if value is not None and not (math.isfinite(value) and value >= least):
+            raise InputError(f"{key}={value}: must be a number of at least {least}")
+
+
+def _above_zero(settings: object, *keys: str) -> None:
+    for key in keys:
+        value = getattr(settings, key)
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{key}={value}: must be a number above 0")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed={seed}: must be at least 0 and below 2^63")
+
+
+def _one_of(settings: object, key: str, *choices: str, group: str = "") -> None:
+    value = getattr(settings, key)
+    if value not in choices:
+        raise InputError(f"{group}{key}={value}: must be one of {', '.join(choices)}")
+
+
+@dataclass
+class SearchSettings:
+    """The keys of a search, for ``reconstruct`` and ``inpaint``; see conf/reconstruct.yaml."""
+
+    lam: float
+    perceptual: str
+    perceptual_every: int
+    weighting: str
+    window: int
+    z_penalty: float
+    lr: float
+    rampdown: float
+    norm: str
+    optimizer: str
+    steps: int
+    tolerance: float
+    patience: int | None
+    restarts: int
+    halving: list[float]
+    keep: int
+    candidates: int
+    constraint: str
+    radius: float
+    estimate: str
+    blend: str
+    precision: str
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _at_least(self, 0, "lam", "z_penalty", "tolerance", "candidates", "rampdown")
+        _above_zero(self, "lr", "radius")
+        _at_least(self, 1, "steps", "patience", "restarts", "batch_size")
+        _at_least(self, 1, "perceptual_every", "keep", "window")
+        _check_seed(self.seed)
+        _one_of(self, "norm", "l1", "l2")
+        _one_of(self, "optimizer", "adam", "sgd")
+        _one_of(self, "perceptual", "saturating", "nonsaturating")
+        _one_of(self, "constraint", "auto", "clip", "ball", "none")
+        _one_of(self, "estimate", "best", "mean")
+        _one_of(self, "blend", "none", "poisson")
+        _one_of(self, "precision", "auto", "fp32", "bf16")
+        _one_of(self, "weighting", "known", "yeh")
+        if self.rampdown > 1:
+            raise InputError(f"rampdown={self.rampdown}: must be a fraction of the steps, up to 1")
+        if self.window % 2 == 0:
+            raise InputError(f"window={self.window}: must be odd, a pixel is in its middle")
+        if self.keep > self.restarts:
+            raise InputError(
+                f"keep={self.keep}: there are only restarts={self.restarts} completions an image"
+            )
+        if any(not 0 < share < 1 for share in self.halving):
+            raise InputError(f"halving={self.halving}: must be fractions of steps, each in (0, 1)")
+        if 0 < self.candidates < self.restarts:
+            raise InputError(
+                f"candidates={self.candidates}: must be 0 or at least restarts={self.restarts}"
+            )
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images fit into ``batch_size`` rows."""
+        return max(1, self.batch_size // self.restarts)
+
+
+@dataclass
+class ReconstructSettings(SearchSettings):
+    """The root keys of ``python -m gan_inpaint.reconstruct``."""
+
+    prior: str
+    discriminator: str | None
+    data: dict[str, Any]
+    split: str | None
+    limit: int | None
+    sample: str
+    mask: dict[str, Any]
+    baselines: bool
+    diagnose: bool
+    resume: str | None
+    logger: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least(self, 1, "limit")
+        _one_of(self, "sample", "first", "random")
+        _one_of(self, "logger", "wandb", "none")
+        if self.split is not None:
+            _one_of(self, "split", "all", "train", "val")
+
+
+@dataclass
+class ModelSettings:
+    """The ``model`` group of ``train``."""
+
+    size: int
+    channels: int
+    nz: int
+    ngf: int
+    ndf: int
+    latent: str
+    discriminator_norm: str
+
+    def __post_init__(self) -> None:
+        if self.size < 16 or self.size & (self.size - 1):
+            raise InputError(f"model.size={self.size}: must be a power of two of at least 16")
+        if self.channels not in (1, 3):
+            raise InputError(f"model.channels={self.channels}: must be 1 (grey) or 3 (colour)")
+        _one_of(self, "latent", "normal", "uniform", group="model.")
+        _one_of(self, "discriminator_norm", "batch", "spectral", "none", group="model.")
+        for key in ("nz", "ngf", "ndf"):
+            if getattr(self, key) < 1:
+                raise InputError(f"model.{key}={getattr(self, key)}: must be at least 1")
+
+
+@dataclass
+class ScheduleSettings:
+    """The ``schedule`` of ``train``."""
+
+    discriminator: int
+    generator: int
+
+    def __post_init__(self) -> None:
+        for key in ("discriminator", "generator"):
+            if getattr(self, key) < 1:
+                raise InputError(f"schedule.{key}={getattr(self, key)}: must be at least 1")
+
+
+@dataclass
+class AdamSettings:
+    """One network's optimizer."""
+
+    lr: float
+    beta1: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise InputError(f"optimizer.*.lr={self.lr}: must be a number above 0")
+        if not 0 <= self.beta1 < 1:
+            raise InputError(f"optimizer.*.beta1={self.beta1}: must be at least 0 and under 1")
+
+
+@dataclass
+class OptimizerSettings:
+    """The ``optimizer`` of ``train``."""
+
+    discriminator: AdamSettings
+    generator: AdamSettings
+
+
+@dataclass
+class AugmentSettings:
+    """The ``augment`` of ``train``."""
+
+    flip: bool
+    differentiable: list[str]
+
+    def __post_init__(self) -> None:
+        for policy in self.differentiable:
+            if policy not in ("color", "translation", "cutout"):
+                raise InputError(
+                    f"augment.differentiable={self.differentiable}: may hold color, translation and"
+                    " cutout"
+                )
+
+
+@dataclass
+class AverageSettings:
+    """The ``ema`` of ``train``."""
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise InputError(f"ema.decay={self.decay}: must be at least 0 and under 1")
+
+
+@dataclass
+class CheckpointSettings:
+    """The ``checkpoint`` of ``train``."""
+
+    every_n_epochs: int
+
+    def __post_init__(self) -> None:
+        if self.every_n_epochs < 1:
+            raise InputError(f"checkpoint.every_n_epochs={self.every_n_epochs}: must be at least 1")
+
+
+@dataclass
+class TrainSettings:
+    """The root keys of ``python -m gan_inpaint.train``."""
+
+    name: str
+    data: dict[str, Any]
+    model: ModelSettings
+    schedule: ScheduleSettings
+    loss: str
+    optimizer: OptimizerSettings
+    augment: AugmentSettings
+    ema: AverageSettings
+    trainer: dict[str, Any]
+    checkpoint: CheckpointSettings
+    batch_size: int
+    precision: str
+    compile: bool
+    log_every: int
+    resume: str | None
+    seed: int
+    logger: str
+
+    def __post_init__(self) -> None:
+        _at_least(self, 2, "batch_size")  # BatchNorm cannot work on one image
+        _at_least(self, 1, "log_every")
+        _check_seed(self.seed)
+        _one_of(self, "loss", "bce", "hinge", "wgan_gp")
+        if self.loss == "wgan_gp" and self.model.discriminator_norm == "batch":
+            raise InputError(
+                "loss=wgan_gp: its penalty looks at each image alone, and BatchNorm mixes them; set"
+                " model.discriminator_norm=none"
+            )
+        _one_of(self, "precision", "auto", "fp32", "bf16")
+        _one_of(self, "logger", "wandb", "none")
+        epochs = self.trainer.get("max_epochs")
+        if not isinstance(epochs, int) or epochs < 1:
+            raise InputError(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
+
+
+@dataclass
+class SelectSettings:
+    """The root keys of ``python -m gan_inpaint.select``."""
+
+    run: str | None
+    epoch: int | None
+    path: str | None
+    mask: dict[str, Any]
+    columns: int
+    samples: int
+    images: int
+    steps: int
+    candidates: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _at_least(self, 1, "columns", "images", "steps")
+        _at_least(self, 2, "samples")  # a spread needs two
+        _at_least(self, 0, "candidates")
+        _check_seed(self.seed)
+
+
+@dataclass
+class CompareSettings:
+    """The root keys of ``python -m gan_inpaint.compare``."""
+
+    sweep: str | None

@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from gan_inpaint import precision
+
+
+@pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    return monkeypatch
+
+
+@pytest.mark.parametrize(("gain", "expected"), [(1.9, "bf16"), (1.1, "fp32"), (0.5, "fp32")])
+def test_auto_is_what_is_faster(cpu: pytest.MonkeyPatch, gain: float, expected: str) -> None:
+    cpu.setattr(precision, "_gain", lambda: gain)
+    assert precision.resolved("auto") == expected
+    assert precision.resolved("fp32") == "fp32"
+    assert precision.resolved("bf16") == "bf16"
+
+
+def test_a_cpu_without_bf16_is_not_measured(cpu: pytest.MonkeyPatch) -> None:
+    cpu.setattr(torch.cpu, "get_capabilities", lambda: {})
+    cpu.setattr(precision, "_gain", lambda: pytest.fail("measured"))
+    assert precision.resolved("auto") == "fp32"
+
+
+def test_the_measurement_is_a_ratio() -> None:
+    assert 0.01 < precision._gain() < 100
+    assert precision._gain() == precision._gain()  # once a process
