@@ -12,46 +12,24 @@ FID) between the completed and the true pictures, and the pictures (--picture), 
 import argparse
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 
 import torch
+from held_out import MASKS, add_arguments, known_pixels, pictures
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from gan_inpaint import frechet, masks
+from gan_inpaint import frechet
 from gan_inpaint.blending import poisson
-from gan_inpaint.data import choose
 from gan_inpaint.files import write_json, write_png
 from gan_inpaint.inpainting import inpaint
 from gan_inpaint.losses import psnr
-from gan_inpaint.pictures import grid, to_float
+from gan_inpaint.memory import keep_freed_memory
+from gan_inpaint.pictures import grid
 from gan_inpaint.prior import Prior, load_prior
-from gan_inpaint.randomness import numpy_rng
-from gan_inpaint.sources import CelebA, Folder
-from gan_inpaint.targets import Generated
 
-MASKS = {
-    "center": partial(masks.center, side=0.5),
-    "half": partial(masks.half, missing="right"),
-    "pattern": partial(masks.pattern, missing=0.25, grain=0.06),
-    "random": partial(masks.random, missing=0.8),
-}
 GREY = 0.3  # what stands for missing pixels in the picture
-
-
-def targets(options: argparse.Namespace, prior: Prior) -> Tensor:
-    """``(N, C, H, W)`` held-out pictures."""
-    shape = (prior.size, prior.channels, options.split, prior)
-    if options.data is None:
-        source = Generated(*shape, count=options.limit, seed=1)
-    elif options.source == "celeba":
-        source = CelebA(*shape, path=options.data, held_out=options.held_out)
-    else:
-        source = Folder(*shape, path=options.data, truth=True, grey=True, crop=options.crop)
-    chosen = choose(len(source), options.limit, "first", 0)
-    return torch.stack([to_float(source[index]) for index in chosen])
 
 
 def completions(
@@ -67,23 +45,17 @@ def completions(
     filling = {"single": every[:, 0]}  # starts are sorted: the nearest comes first
     if every.shape[1] > 1:
         filling |= {"best": result.generated, "mean": every.mean(dim=1)}
-    pictures = {}
+    filled = {}
     for name, generated in filling.items():
-        pictures[name] = torch.where(known, truth, generated)
+        filled[name] = torch.where(known, truth, generated)
         blended = poisson(generated.numpy(), truth.numpy(), known[:, 0].numpy())
-        pictures[f"{name} blended"] = torch.where(known, truth, torch.from_numpy(blended))
-    return pictures, seconds
+        filled[f"{name} blended"] = torch.where(known, truth, torch.from_numpy(blended))
+    return filled, seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--prior", default="faces")
-    parser.add_argument("--data", help="pictures; none: drawn from the prior")
-    parser.add_argument("--source", default="folder", choices=("celeba", "folder"))
-    parser.add_argument("--split", default="val", help="train, val or all")
-    parser.add_argument("--crop", type=int, nargs=4, help="left top right bottom, of a folder's")
-    parser.add_argument("--held-out", type=int, default=500, help="of celeba, from the end")
-    parser.add_argument("--limit", type=int, default=128, help="how many pictures")
+    add_arguments(parser, limit=128)
     parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=list(MASKS))
     parser.add_argument(
         "--search",
@@ -97,9 +69,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=3, help="pictures a mask in --picture")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
+    keep_freed_memory()
 
     prior = load_prior(options.prior)
-    truth = targets(options, prior)
+    truth = pictures(options, prior)
     settings: dict = {"lam": 0.0, "candidates": 8192, "restarts": 16, "radius": 0.9}
     for pair in options.search:
         key, _, value = pair.partition("=")
@@ -114,13 +87,12 @@ def main() -> None:
         table.add_column(column, justify="left" if column in ("mask", "filled by") else "right")
     strips = []
     for name in options.masks:
-        rngs = [numpy_rng("mask", 0, index) for index in range(len(truth))]
-        known = torch.stack([MASKS[name](prior.size, rng, "") for rng in rngs])
+        known = known_pixels(name, len(truth), prior.size)
         hole = (~known).float()
-        pictures, seconds = completions(prior, truth, known, settings)
+        filled, seconds = completions(prior, truth, known, settings)
         mean_image = prior.sample(1024, seed=0).mean(dim=0).expand_as(truth)
-        pictures["mean sample"] = torch.where(known, truth, mean_image)
-        for method, picture in pictures.items():
+        filled["mean sample"] = torch.where(known, truth, mean_image)
+        for method, picture in filled.items():
             values = psnr(picture - truth, hole)
             key = f"{name}_{method}".replace(" ", "_")
             figures[f"psnr_{key}"] = float(values.mean())
@@ -131,7 +103,7 @@ def main() -> None:
             table.add_row(name, method, *cells)
         table.add_section()
         figures[f"seconds_{name}"] = seconds
-        shown = [torch.where(known, truth, GREY), *list(pictures.values())[:-1], truth]
+        shown = [torch.where(known, truth, GREY), *list(filled.values())[:-1], truth]
         strips.append([column[: options.rows] for column in shown])
         print(f"{name}: {seconds:.0f} s", flush=True)
     Console().print(table)

@@ -28,6 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.data import training_batches
 from gan_inpaint.files import write_json
+from gan_inpaint.memory import keep_freed_memory
 from gan_inpaint.networks import Discriminator, Generator
 from gan_inpaint.precision import LIGHTNING, resolved
 
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
+    keep_freed_memory()
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")

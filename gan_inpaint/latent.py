@@ -131,6 +131,8 @@ class LatentReconstruction(pl.LightningModule):
         )
         self.z = nn.Parameter(z.clone())
         rows = len(z)
+        # in the layout of what the generator makes
+        images = images.contiguous(memory_format=torch.channels_last)
         self.register_buffer("images", images, persistent=False)
         self.register_buffer("weight", weight.float(), persistent=False)
         image_of = torch.arange(rows) // (rows // len(images))

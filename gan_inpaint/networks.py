@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
@@ -19,6 +20,16 @@ def _widths(size: int, base: int) -> list[int]:
         raise ValueError(f"size must be a power of two of at least 16, not {size}")
     levels = size.bit_length() - 3
     return [base * min(2**level, _WIDEST) for level in reversed(range(levels))]
+
+
+class Projection(nn.ConvTranspose2d):
+    """A transposed convolution of a 1x1 input, as the matrix product that it is: much faster."""
+
+    def forward(self, z: Tensor) -> Tensor:  # type: ignore[override]
+        """``(B, nz, 1, 1)`` -> ``(B, C, 4, 4)``."""
+        product = z.flatten(1) @ self.weight.flatten(1)
+        images = product.unflatten(1, self.weight.shape[1:])
+        return images if self.bias is None else images + self.bias[:, None, None]
 
 
 class Generator(nn.Module):
@@ -38,7 +49,7 @@ class Generator(nn.Module):
     def __init__(self, size: int, channels: int, nz: int, ngf: int):
         super().__init__()
         widths = _widths(size, ngf)
-        layers: list[nn.Module] = [nn.ConvTranspose2d(nz, widths[0], 4, bias=False)]
+        layers: list[nn.Module] = [Projection(nz, widths[0], 4, bias=False)]
         for wide, narrow in pairwise(widths):
             layers += [nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False)]
@@ -134,6 +145,8 @@ def frozen(network: nn.Module) -> nn.Module:
         else:
             folded.append(layer)
     network.main = nn.Sequential(*folded)
+    # the layout on which the convolutions of CPU and GPU are fastest
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for module in network.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
             delattr(module, name)

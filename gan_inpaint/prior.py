@@ -1,6 +1,6 @@
 """A prior: a trained generator and discriminator with their metadata; save, find, load."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,16 @@ class Prior:
         judge = self.discriminator and Reduced(self.discriminator)
         return replace(self, generator=Reduced(self.generator), discriminator=judge)
 
-    @torch.no_grad()
     def sample(self, count: int, seed: int) -> Tensor:
         """``(count, C, H, W)`` images in [-1, 1] from the prior's own distribution."""
+        return torch.cat(list(self.samples(count, seed)))
+
+    @torch.no_grad()
+    def samples(self, count: int, seed: int) -> Iterator[Tensor]:
+        """``sample`` in parts, for those who do not need all at once."""
         z = draw_latent(count, self.nz, self.latent, torch_rng("sample", seed))
-        return torch.cat([self.generator(part) for part in z.split(256)])
+        for part in z.split(256):
+            yield self.generator(part)
 
 
 def save_prior(
@@ -108,7 +113,7 @@ def load_prior(source: str | Path, discriminator: str | Path | None = None) -> P
     Raises:
         InputError: there is no such prior, or the file does not hold one (a ValueError).
     """
-    path, name = _find(str(source))
+    path, name = find_prior(str(source))
     networks = read_networks(path, discriminator)
     judge = networks.discriminator
     return Prior(frozen(networks.generator), judge and frozen(judge), networks.metadata, name)
@@ -163,7 +168,7 @@ def read_networks(path: Path, discriminator: str | Path | None = None) -> Networ
     return Networks(generator, judge, metadata)
 
 
-def _find(source: str) -> tuple[Path, str]:
+def find_prior(source: str) -> tuple[Path, str]:
     """The file behind a name, and how to speak of it."""
     if source == "latest":
         trained = sorted(

@@ -45,12 +45,14 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     from gan_inpaint.files import write_json, write_png
     from gan_inpaint.inpainting import search
     from gan_inpaint.latent import METRICS
+    from gan_inpaint.memory import keep_freed_memory
     from gan_inpaint.prior import load_prior
     from gan_inpaint.record import Record
     from gan_inpaint.starts import Starts
     from gan_inpaint.targets import mean_image
     from gan_inpaint.tracking import progress_bar, wandb_logger
 
+    keep_freed_memory()
     mask_name = chosen(directory, "mask")
     prior = load_prior(settings.prior, settings.discriminator)
     shape = {"size": prior.size, "channels": prior.channels}

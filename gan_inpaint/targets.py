@@ -38,7 +38,7 @@ class Generated:
             raise InputError(f"data.count={count}: must be at least 1")
         if seed < 0:
             raise InputError(f"data.seed={seed}: must be at least 0")
-        self._pixels = to_uint8(prior.sample(count, seed))
+        self._pixels = np.concatenate([to_uint8(part) for part in prior.samples(count, seed)])
         self.names = [f"generated_{index:05d}" for index in range(count)]
 
     def __len__(self) -> int:

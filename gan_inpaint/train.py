@@ -19,6 +19,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
 
     from gan_inpaint.adversarial import METRICS, AdversarialTraining
     from gan_inpaint.data import read_all, training_batches
+    from gan_inpaint.memory import keep_freed_memory
     from gan_inpaint.precision import LIGHTNING, resolved
     from gan_inpaint.prior import save_prior
     from gan_inpaint.tracking import MetricsFile, Snapshots, progress_bar, wandb_logger
@@ -26,6 +27,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
 
+    keep_freed_memory()
     model = settings.model
     source = built("data", settings.data)(size=model.size, channels=model.channels, split="train")
     pixels, problems = read_all(source)

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from gan_inpaint.networks import Discriminator, Generator, frozen, running_statistics_kept
+from gan_inpaint.networks import (
+    Discriminator,
+    Generator,
+    Projection,
+    frozen,
+    running_statistics_kept,
+)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -82,3 +88,12 @@ def test_running_statistics_are_kept() -> None:
     assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
     assert torch.equal(inside, network(x)), "it must normalise by the batch all the same"
     assert not torch.equal(before["main.3.running_mean"], network.main[3].running_mean)
+
+
+def test_the_projection_is_the_transposed_convolution_that_it_replaces() -> None:
+    torch.manual_seed(0)
+    for bias in (False, True):
+        layer = Projection(7, 5, 4, bias=bias)
+        z = torch.randn(3, 7, 1, 1)
+        expected = torch.nn.functional.conv_transpose2d(z, layer.weight, layer.bias)
+        torch.testing.assert_close(layer(z), expected)

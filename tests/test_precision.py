@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from gan_inpaint import precision
+from gan_inpaint.memory import keep_freed_memory
 
 
 @pytest.fixture
@@ -28,3 +29,13 @@ def test_a_cpu_without_bf16_is_not_measured(cpu: pytest.MonkeyPatch) -> None:
 def test_the_measurement_is_a_ratio() -> None:
     assert 0.01 < precision._gain() < 100
     assert precision._gain() == precision._gain()  # once a process
+
+
+def test_freed_memory_is_kept_where_the_c_library_knows_how(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import platform
+
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert not keep_freed_memory()

@@ -1,0 +1,52 @@
+"""The pictures and masks that the other benchmarks measure on; no benchmark itself."""
+
+import argparse
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gan_inpaint import masks
+from gan_inpaint.data import choose
+from gan_inpaint.pictures import to_float
+from gan_inpaint.prior import Prior
+from gan_inpaint.randomness import numpy_rng
+from gan_inpaint.sources import CelebA, Folder
+from gan_inpaint.targets import Generated
+
+MASKS = {
+    "center": partial(masks.center, side=0.5),
+    "half": partial(masks.half, missing="right"),
+    "pattern": partial(masks.pattern, missing=0.25, grain=0.06),
+    "random": partial(masks.random, missing=0.8),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser, limit: int) -> None:
+    """Which prior, and which pictures it is measured on."""
+    parser.add_argument("--prior", default="faces")
+    parser.add_argument("--data", help="pictures; none: drawn from the prior")
+    parser.add_argument("--source", default="folder", choices=("celeba", "folder"))
+    parser.add_argument("--split", default="val", help="train, val or all")
+    parser.add_argument("--crop", type=int, nargs=4, help="left top right bottom, of a folder's")
+    parser.add_argument("--held-out", type=int, default=500, help="of celeba, from the end")
+    parser.add_argument("--limit", type=int, default=limit, help="how many pictures")
+
+
+def pictures(options: argparse.Namespace, prior: Prior) -> Tensor:
+    """``(N, C, H, W)`` held-out pictures in [-1, 1]."""
+    shape = (prior.size, prior.channels, options.split, prior)
+    if options.data is None:
+        source = Generated(*shape, count=options.limit, seed=1)
+    elif options.source == "celeba":
+        source = CelebA(*shape, path=options.data, held_out=options.held_out)
+    else:
+        source = Folder(*shape, path=options.data, truth=True, grey=True, crop=options.crop)
+    chosen = choose(len(source), options.limit, "first", 0)
+    return torch.stack([to_float(source[index]) for index in chosen])
+
+
+def known_pixels(mask: str, count: int, size: int) -> Tensor:
+    """``(count, 1, size, size)`` bool, a mask of that kind for each picture."""
+    rngs = [numpy_rng("mask", 0, index) for index in range(count)]
+    return torch.stack([MASKS[mask](size, rng, "") for rng in rngs])

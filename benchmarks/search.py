@@ -1,0 +1,243 @@
+"""What a search costs and finds: the loop of the PyTorch ports, the named recipes, ours.
+
+    python benchmarks/search.py --source celeba --data celeba.zip [--json PATH] [--figure PATH]
+
+All in one process, on the same prior and pictures, one batch each. The ports' loop is the one that
+the PyTorch re-implementations of Yeh et al. share, written plainly: networks in train mode, weights
+that collect gradients nobody uses, summed l1 with λ = 0.003, Adam 0.03 from a random z, the last
+iterate counts. Recipes are those of ``reconstruct``, capped at --cap steps. Seconds are of the
+search, its start included and this script's own looking left out. The share is of the rate at which
+this machine multiplies square matrices; operations are PyTorch's own count.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from held_out import MASKS, add_arguments, known_pixels, pictures
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from training import product_rate
+
+from gan_inpaint.config import CONF, search_settings
+from gan_inpaint.files import write_json
+from gan_inpaint.inpainting import search
+from gan_inpaint.losses import contextual, psnr
+from gan_inpaint.memory import keep_freed_memory
+from gan_inpaint.precision import LIGHTNING, resolved
+from gan_inpaint.prior import Networks, Prior, find_prior, load_prior, read_networks
+from gan_inpaint.starts import Starts
+
+LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 1500)  # steps at which the ports' loop is judged
+# one point of the trade between time and quality: fewer candidates, few and long steps, no D
+FAST = {"lam": 0.0, "candidates": 512, "steps": 15}
+
+
+@dataclass
+class Case:
+    """What all methods are given."""
+
+    prior: Prior
+    networks: Networks
+    images: Tensor
+    known: Tensor
+
+    def judged(self, generated: Tensor) -> tuple[float, float]:
+        """Mean hole PSNR and mean contextual loss (l1)."""
+        hole = psnr(generated - self.images, (~self.known).float())
+        context = contextual(generated, self.images, self.known.float(), "l1")
+        return float(hole.mean()), float(context.mean())
+
+
+@dataclass
+class Outcome:
+    """How one method went: a point a look, and the totals."""
+
+    points: list[tuple[float, int, float, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    looking: float = 0.0  # seconds that are not the method's
+
+    @property
+    def psnr(self) -> float:
+        return self.points[-1][2]
+
+    @property
+    def image_steps(self) -> int:
+        return self.points[-1][1]
+
+    def look(self, case: Case, generated: Tensor, image_steps: int, started: float) -> None:
+        now = time.perf_counter()
+        self.points.append((now - started - self.looking, image_steps, *case.judged(generated)))
+        self.looking += time.perf_counter() - now
+
+
+def ports(case: Case, steps: int) -> Outcome:
+    """The loop of the ports: every step costs what they let it cost."""
+    generator = case.networks.generator.float().train()  # stored in half precision
+    discriminator = case.networks.discriminator.float().train()
+    for network in (generator, discriminator):
+        network.requires_grad_(True)
+    known, outcome = case.known.float(), Outcome()
+    torch.manual_seed(0)
+    started = time.perf_counter()
+    z = torch.randn(len(case.images), case.prior.nz, requires_grad=True)
+    optimizer = torch.optim.Adam([z], lr=0.03)
+    for step in range(1, steps + 1):
+        optimizer.zero_grad()
+        generated = generator(z)
+        context = (known * (generated - case.images)).abs().sum()
+        realism = F.logsigmoid(-discriminator(generated)).sum()
+        (context + 0.003 * realism).backward()
+        optimizer.step()
+        if step in LOOKS or step == steps:
+            outcome.look(case, generated.detach(), step * len(z), started)
+    outcome.seconds = outcome.points[-1][0]
+    return outcome
+
+
+class Looks(pl.Callback):
+    """Judges the best so far after every few updates of a search, on a stopped clock."""
+
+    def __init__(self, case: Case, outcome: Outcome, started: float):
+        self._case, self._outcome, self._started = case, outcome, started
+
+    def on_train_batch_end(self, trainer, module, *args) -> None:  # type: ignore
+        now = time.perf_counter()
+        count = len(self._case.images)
+        best = module.best.objective.view(count, -1).argmin(dim=1)
+        z = module.best.z.view(count, -1, module.best.z.shape[1])[torch.arange(count), best]
+        with torch.no_grad():
+            generated = self._case.prior.generator(z)
+        self._outcome.looking += time.perf_counter() - now
+        steps = int(module.best.steps.sum())
+        self._outcome.look(self._case, generated, steps, self._started)
+
+
+def ours(case: Case, options: dict[str, Any]) -> Outcome:
+    """A search by this package; its last point is the result itself, blended if asked for."""
+    settings, outcome = search_settings(options), Outcome()
+    started = time.perf_counter()
+    starts = Starts(case.prior, settings)
+    looks = Looks(case, outcome, started)
+    result = search(case.prior, case.images, case.known, settings, starts, callbacks=[looks])
+    outcome.seconds = time.perf_counter() - started - outcome.looking
+    filled = psnr(result.images - case.images, (~case.known).float())
+    steps = int(result.rows.steps.sum())
+    mine = float(filled.mean()), case.judged(result.generated)[1]
+    outcome.points.append((outcome.seconds, steps, *mine))
+    return outcome
+
+
+def operations(prior: Prior, lam: float) -> float:
+    """Floating-point operations of one image-step, counted by PyTorch."""
+    z = torch.zeros(1, prior.nz, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        generated = prior.generator(z)
+        (prior.discriminator(generated) if lam else generated).sum().backward()
+    return counter.get_total_flops()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_arguments(parser, limit=64)
+    parser.add_argument("--mask", default="center", choices=MASKS)
+    parser.add_argument("--recipes", nargs="*", default=["lacaille2017", "yeh2017", "csgm"])
+    parser.add_argument("--steps", type=int, default=1500, help="of the ports' loop")
+    parser.add_argument("--cap", type=int, default=1500, help="steps a recipe may take")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--figure", type=Path, help="draw hole PSNR against seconds here")
+    options = parser.parse_args()
+    keep_freed_memory()
+
+    prior = load_prior(options.prior)
+    images = pictures(options, prior)
+    known = known_pixels(options.mask, len(images), prior.size)
+    case = Case(prior, read_networks(find_prior(options.prior)[0]), images, known)
+    ours(case, {"steps": 2, "candidates": 0})  # the first search of a process loads libraries
+
+    found = {"ports' loop": ports(case, options.steps)}
+    for name in options.recipes:
+        recipe = dict(OmegaConf.load(CONF / "recipe" / f"{name}.yaml"))
+        recipe["steps"] = min(recipe["steps"], options.cap)
+        found[name] = ours(case, recipe)
+    found |= {
+        "default": ours(case, {}),
+        "default, lam=0": ours(case, {"lam": 0.0}),
+        "fast": ours(case, FAST),
+    }
+
+    base = found["ports' loop"]
+    device = torch.device("cpu")
+    rate = product_rate(LIGHTNING[resolved("auto")], device)
+    table = Table(title=f"{prior.name}: {len(images)} pictures, {options.mask} hole")
+    for column in ("", "seconds", "image-steps", "a second", "hole PSNR", "contextual", "times"):
+        table.add_column(column, justify="right" if column else "left")
+    figures: dict[str, float] = {"images": len(images), "product_rate": rate}
+    for name, outcome in found.items():
+        speed = outcome.image_steps / outcome.seconds
+        ratio = base.seconds / outcome.seconds
+        table.add_row(
+            name,
+            f"{outcome.seconds:.2f}",
+            f"{outcome.image_steps:,}",
+            f"{speed:.0f}",
+            f"{outcome.psnr:.2f} dB",
+            f"{outcome.points[-1][3]:.4f}",
+            f"{ratio:.0f}x",
+        )
+        key = name.replace("' ", "_").replace(", lam=", "_lam").replace("default", "ours")
+        figures |= {
+            f"{key}_seconds": outcome.seconds,
+            f"{key}_image_steps_per_second": speed,
+            f"{key}_psnr_hole": outcome.psnr,
+            f"{key}_contextual": outcome.points[-1][3],
+            f"{key}_times_faster": ratio,
+        }
+    Console(width=110).print(table)
+    print("times: how much less time than the ports' loop takes for its steps; starts included")
+    for name, lam in (("with D", 1e-5), ("lam=0", 0.0)):
+        # long enough that the start does not count
+        settings = {"lam": lam, "candidates": 0, "steps": 60, "patience": None, "tolerance": 0.0}
+        run = ours(case, settings)
+        speed = run.image_steps / run.seconds
+        share = speed * operations(prior, lam) / rate
+        times = speed / figures["ports_loop_image_steps_per_second"]
+        print(
+            f"{name}: {speed:.0f} image-steps/s, {times:.1f} times the ports' loop,"
+            f" {share:.0%} of {rate / 1e9:.0f} GFLOP/s"
+        )
+        word = "with_d" if lam else "lam0"
+        figures |= {f"{word}_image_steps_per_second": speed, f"{word}_share": share}
+        figures[f"{word}_throughput_ratio"] = times
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {resolved('auto')}")
+    if options.json:
+        write_json(options.json, figures)
+    if options.figure:
+        draw(options.figure, found)
+
+
+def draw(path: Path, found: dict[str, Outcome]) -> None:
+    """Hole PSNR against seconds, one curve a method."""
+    from gan_inpaint.figures import figure
+
+    with figure(path, figsize=(6.4, 3.6)) as drawing:
+        axes = drawing.subplots()
+        for name, outcome in found.items():
+            seconds, _, values, _ = zip(*outcome.points, strict=True)
+            axes.plot(seconds, values, marker=".", label=name)
+        axes.set(xscale="log", xlabel="seconds for all pictures, start included")
+        axes.set_ylabel("mean hole PSNR in dB")
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+
+
+if __name__ == "__main__":
+    main()
