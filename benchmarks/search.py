@@ -29,11 +29,11 @@ from training import product_rate
 
 from gan_inpaint.config import CONF, search_settings
 from gan_inpaint.files import write_json
-from gan_inpaint.inpainting import search
 from gan_inpaint.losses import contextual, psnr
 from gan_inpaint.memory import keep_freed_memory
 from gan_inpaint.precision import LIGHTNING, resolved
 from gan_inpaint.prior import Networks, Prior, find_prior, load_prior, read_networks
+from gan_inpaint.search import search
 from gan_inpaint.starts import Starts
 
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 1500)  # steps at which the ports' loop is judged

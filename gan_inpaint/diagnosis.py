@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_inpaint.inpainting import Result, inpaint
+from gan_inpaint.inpainting import inpaint
 from gan_inpaint.losses import psnr
 from gan_inpaint.prior import Prior
 from gan_inpaint.settings import SearchSettings
@@ -37,7 +37,7 @@ def self_test(known: Tensor, prior: Prior, settings: SearchSettings) -> dict[str
     known = known[:_TARGETS]
     images = prior.sample(len(known), seed=settings.seed)
     options = {key: getattr(settings, key) for key in SearchSettings.__dataclass_fields__}
-    result: Result = inpaint(images, known, prior, **options)
+    result = inpaint(images, known, prior, **options)
     error = prior.generator(result.z) - images
     return {
         "search_error": float(rms_error(error, known.float()).mean()),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 import pytorch_lightning as pl
 import torch
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from gan_inpaint.constraints import constrained
 from gan_inpaint.losses import contextual, perceptual
 from gan_inpaint.prior import Prior
+from gan_inpaint.rows import RUNNING, STOPPED_BY, Rows
 
 METRICS = (
     "objective",
@@ -21,31 +22,8 @@ METRICS = (
     "gradient_norm",
     "searching",
 )
-_RUNNING, STOPPED_BY = -1, ("tolerance", "plateau", "budget", "failed", "halved")
 _SHARE_EVERY = 5  # training steps between two looks at whose gradient it is: each costs an update
 _PROGRESS = 1e-4  # a plateau: the best objective fell by less than this fraction over `patience`
-
-
-@dataclass
-class Rows:
-    """One restart of one image a row: its best iterate and how the search for it ended.
-
-    Attributes:
-        z: ``(R, nz)``, where the objective was lowest.
-        objective, contextual, perceptual: ``(R,)`` there, fp32.
-        steps: ``(R,)`` updates made.
-        stopped_by: ``(R,)`` indices into ``STOPPED_BY``.
-    """
-
-    z: Tensor
-    objective: Tensor
-    contextual: Tensor
-    perceptual: Tensor
-    steps: Tensor
-    stopped_by: Tensor
-
-    def __getitem__(self, index: Tensor) -> "Rows":
-        return Rows(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 class LatentReconstruction(pl.LightningModule):
@@ -143,7 +121,7 @@ class LatentReconstruction(pl.LightningModule):
             contextual=torch.full((rows,), torch.inf),
             perceptual=torch.full((rows,), torch.inf),
             steps=torch.zeros(rows, dtype=torch.long),
-            stopped_by=torch.full((rows,), _RUNNING),
+            stopped_by=torch.full((rows,), RUNNING),
         )
         # the objective at the last real progress, and the step of it: what a plateau is told by
         self._mark = torch.full((rows,), torch.inf)
@@ -200,7 +178,7 @@ class LatentReconstruction(pl.LightningModule):
         if batch_idx % _SHARE_EVERY == 0:
             self._perceptual_share = self._measured_share()
         for _ in range(updates):
-            rows = (self.best.stopped_by == _RUNNING).nonzero()[:, 0]
+            rows = (self.best.stopped_by == RUNNING).nonzero()[:, 0]
             if not len(rows):
                 self.trainer.should_stop = True
                 break
@@ -234,7 +212,7 @@ class LatentReconstruction(pl.LightningModule):
         optimizer.step()  # type: ignore[union-attr]
         with torch.no_grad():
             self.z.copy_(constrained(self.z, self.constraint, self.radius))
-        self.best.steps[rows] += self.best.stopped_by[rows] == _RUNNING
+        self.best.steps[rows] += self.best.stopped_by[rows] == RUNNING
         self._made += 1
         if self._made in self._halve_after:
             self._halve()
@@ -247,7 +225,7 @@ class LatentReconstruction(pl.LightningModule):
 
     def _measured_share(self) -> float:
         """Of the gradient's L1 norm, the perceptual term's part; mean over the searching rows."""
-        rows = (self.best.stopped_by == _RUNNING).nonzero()[:, 0]
+        rows = (self.best.stopped_by == RUNNING).nonzero()[:, 0]
         if self.lam == 0 or self.discriminator is None or not len(rows):
             return 0.0
         z = self.z.detach()[rows].requires_grad_()
@@ -259,7 +237,7 @@ class LatentReconstruction(pl.LightningModule):
 
     def _halve(self) -> None:
         count = len(self.images)
-        searching = (self.best.stopped_by == _RUNNING).view(count, -1)
+        searching = (self.best.stopped_by == RUNNING).view(count, -1)
         objective = self.best.objective.view(count, -1).where(searching, torch.inf)
         rank = objective.argsort(dim=1).argsort(dim=1)
         kept = (searching.sum(dim=1, keepdim=True) + 1) // 2
@@ -296,7 +274,7 @@ class LatentReconstruction(pl.LightningModule):
             "perceptual": self.best.perceptual[found].mean().item(),
             "perceptual_share": self._perceptual_share,
             "gradient_norm": self._gradient_norm.item(),
-            "searching": int((self.best.stopped_by == _RUNNING).sum()),
+            "searching": int((self.best.stopped_by == RUNNING).sum()),
         }
         self.history.append({"step": step, **means})
         for logger in self.loggers:
@@ -305,7 +283,7 @@ class LatentReconstruction(pl.LightningModule):
     @torch.no_grad()
     def on_train_end(self) -> None:
         """Judge where the last update led, then every row's best in full precision, by D too."""
-        rows = (self.best.stopped_by == _RUNNING).nonzero()[:, 0]
+        rows = (self.best.stopped_by == RUNNING).nonzero()[:, 0]
         if len(rows):
             z = self.z.detach()[rows]
             context, realism = self.terms(z, rows)

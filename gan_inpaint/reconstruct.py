@@ -43,11 +43,11 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     from gan_inpaint.diagnosis import explained, self_test
     from gan_inpaint.figures import draw_losses
     from gan_inpaint.files import write_json, write_png
-    from gan_inpaint.inpainting import search
     from gan_inpaint.latent import METRICS
     from gan_inpaint.memory import keep_freed_memory
     from gan_inpaint.prior import load_prior
     from gan_inpaint.record import Record
+    from gan_inpaint.search import search
     from gan_inpaint.starts import Starts
     from gan_inpaint.targets import mean_image
     from gan_inpaint.tracking import progress_bar, wandb_logger

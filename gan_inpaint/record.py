@@ -19,12 +19,14 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 from gan_inpaint import report
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic, read_csv, write_csv, write_json, write_png
-from gan_inpaint.inpainting import Result, completions, final_restarts, mean_history
-from gan_inpaint.latent import METRICS, STOPPED_BY
+from gan_inpaint.inpainting import mean_history
+from gan_inpaint.latent import METRICS
 from gan_inpaint.losses import psnr
 from gan_inpaint.pictures import grid, to_float, to_uint8
 from gan_inpaint.prior import Prior
 from gan_inpaint.restarts import average
+from gan_inpaint.rows import STOPPED_BY, final_restarts
+from gan_inpaint.search import Result, completions
 
 _GRID_ROWS = 32  # more would make a picture that nobody can open
 _LINES = 10  # of problems on the terminal

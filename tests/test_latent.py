@@ -8,10 +8,11 @@ from torch import Tensor
 from gan_inpaint import masks
 from gan_inpaint.errors import InputError
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.latent import STOPPED_BY, LatentReconstruction
+from gan_inpaint.latent import LatentReconstruction
 from gan_inpaint.losses import contextual, perceptual, psnr
 from gan_inpaint.prior import Prior
 from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.rows import STOPPED_BY
 
 SEARCH = {
     "lam": 1e-5,

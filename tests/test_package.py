@@ -21,11 +21,12 @@ errors
 settings files randomness losses networks precision memory
 config
 pictures blending figures augmentation archives frechet
-masks weights constraints restarts
+masks weights constraints restarts rows
 prior
 data adversarial latent
 sources hub starts
 targets
+search
 inpainting report
 selection diagnosis
 record tracking command
