@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from gan_inpaint.constraints import constrained
+from gan_inpaint.lbfgs import RowLBFGS
 from gan_inpaint.losses import contextual, perceptual
 from gan_inpaint.prior import Prior
 from gan_inpaint.rows import RUNNING, STOPPED_BY, Rows
@@ -48,8 +49,8 @@ class LatentReconstruction(pl.LightningModule):
         lam: weight of the perceptual term, at least 0.
         z_penalty: weight of the mean square of z, at least 0 (Bora et al., ICML 2017, eq. 3).
         norm: ``l1`` or ``l2``.
-        optimizer: ``adam`` or ``sgd``.
-        lr: its learning rate.
+        optimizer: ``lbfgs``, ``adam`` or ``sgd``.
+        lr: its learning rate; for L-BFGS the longest step, in units of √nz.
         rampdown: over this last fraction of the steps the learning rate falls to 0, as half a wave
             of a cosine (as in the projector of Karras et al., CVPR 2020); 0 keeps it.
         steps: budget of updates a row.
@@ -137,7 +138,9 @@ class LatentReconstruction(pl.LightningModule):
         self.history: list[dict[str, float]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam or plain SGD over z."""
+        """L-BFGS, Adam or plain SGD over z."""
+        if self._optimizer == "lbfgs":
+            return RowLBFGS(self.z, self._lr)
         kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self._optimizer]
         return kind([self.z], lr=self._lr)
 
@@ -209,7 +212,10 @@ class LatentReconstruction(pl.LightningModule):
         self._keep_best(rows, objective, context.detach(), realism.detach())
         self._gradient_norm = gradient.mean()
         self._stop(rows, objective, gradient)
-        optimizer.step()  # type: ignore[union-attr]
+        # a row that has stopped cannot fall any more
+        every = torch.full_like(self.best.objective, torch.inf)
+        every[rows] = objective
+        optimizer.step(lambda: every)  # type: ignore[union-attr]
         with torch.no_grad():
             self.z.copy_(constrained(self.z, self.constraint, self.radius))
         self.best.steps[rows] += self.best.stopped_by[rows] == RUNNING

@@ -68,13 +68,18 @@ class SearchSettings:
         _at_least(self, 1, "perceptual_every", "keep", "window")
         _check_seed(self.seed)
         _one_of(self, "norm", "l1", "l2")
-        _one_of(self, "optimizer", "adam", "sgd")
+        _one_of(self, "optimizer", "lbfgs", "adam", "sgd")
         _one_of(self, "perceptual", "saturating", "nonsaturating")
         _one_of(self, "constraint", "auto", "clip", "ball", "none")
         _one_of(self, "estimate", "best", "mean")
         _one_of(self, "blend", "none", "poisson")
         _one_of(self, "precision", "auto", "fp32", "bf16")
         _one_of(self, "weighting", "known", "yeh")
+        if self.optimizer == "lbfgs" and self.perceptual_every > 1:
+            raise InputError(
+                f"perceptual_every={self.perceptual_every}: L-BFGS compares objectives and needs D"
+                " for each; set optimizer=adam, or perceptual_every=1"
+            )
         if self.rampdown > 1:
             raise InputError(f"rampdown={self.rampdown}: must be a fraction of the steps, up to 1")
         if self.window % 2 == 0:

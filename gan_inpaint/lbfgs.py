@@ -1,0 +1,97 @@
+"""Limited-memory BFGS for many small problems at once: every row of a matrix is one of its own."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_PAIRS = 30  # remembered of each row; more memory, fewer steps: 10 need half as many steps again
+_SMALLEST = 0.01  # a step that was shortened to this fraction was not the step's fault
+
+
+class RowLBFGS(torch.optim.Optimizer):
+    """L-BFGS over the rows of one parameter, each with its own curvature and step length.
+
+    One ``step`` costs one evaluation: the gradient at the point that the last one proposed. Where
+    the objective fell, that point is the new base; where not, the step from the base is halved.
+    ``torch.optim.LBFGS`` would see all rows as one problem and hold the quick ones back.
+
+    Source: Nocedal, Math. Comp. 1980 (the two-loop recursion); Liu and Nocedal, Math. Programming
+    1989.
+
+    Args:
+        parameter: ``(R, n)``; its ``grad`` holds each row's own gradient.
+        lr: the longest step, in units of √n.
+    """
+
+    def __init__(self, parameter: nn.Parameter, lr: float):
+        super().__init__([parameter], {"lr": lr})
+        rows, size = parameter.shape
+        fresh = parameter.detach()
+        self._base = fresh.clone()
+        self._gradient = torch.zeros_like(fresh)
+        self._objective = fresh.new_full((rows,), torch.inf)
+        self._step_length = fresh.new_ones(rows)
+        self._scale = fresh.new_zeros(rows)  # of the first guess at the inverse curvature
+        self._moves = fresh.new_zeros(_PAIRS, rows, size)
+        self._changes = fresh.new_zeros(_PAIRS, rows, size)
+        self._inverse = fresh.new_zeros(_PAIRS, rows)  # 1 / (move · change); 0 is no pair
+        self._taken = 0
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Propose the next point of every row.
+
+        Args:
+            closure: gives the objective ``(R,)`` at the present point.
+        """
+        if closure is None:
+            raise ValueError("RowLBFGS needs the objective: step(lambda: objective)")
+        objective = closure()
+        (parameter,) = self.param_groups[0]["params"]
+        gradient, point = parameter.grad, parameter.detach()
+        fell = objective < self._objective
+        if self._taken:
+            self._remember(fell, point - self._base, gradient - self._gradient)
+        self._base = torch.where(fell[:, None], point, self._base)
+        self._gradient = torch.where(fell[:, None], gradient, self._gradient)
+        self._objective = torch.where(fell, objective, self._objective)
+        length = torch.where(fell, (2 * self._step_length).clamp(max=1), self._step_length / 2)
+        self._step_length = torch.where(length < _SMALLEST, 1.0, length)
+        longest = self.param_groups[0]["lr"] * parameter.shape[1] ** 0.5
+        if not self._taken:  # nothing is known of the curvature: a quarter of the longest step
+            norm = gradient.norm(dim=1).clamp(min=1e-12)
+            self._scale = longest / 4 / norm
+        move = -self._direction()
+        move *= (longest / move.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+        parameter.copy_(self._base + self._step_length[:, None] * move)
+        self._taken += 1
+        return objective
+
+    def _remember(self, fell: Tensor, move: Tensor, change: Tensor) -> None:
+        slot = (self._taken - 1) % _PAIRS
+        product, square = _dot(move, change), _dot(change, change)
+        convex = fell & (product > 1e-10 * (square * _dot(move, move)).sqrt())
+        self._moves[slot] = torch.where(convex[:, None], move, 0.0)
+        self._changes[slot] = torch.where(convex[:, None], change, 0.0)
+        self._inverse[slot] = torch.where(convex, 1 / product, 0.0)
+        self._scale = torch.where(convex, product / square, self._scale)
+
+    def _direction(self) -> Tensor:
+        """``(R, n)``: approximate inverse curvature times gradient; where it leads up, gradient."""
+        newest_first = [slot % _PAIRS for slot in range(self._taken - 1, -1, -1)][:_PAIRS]
+        direction, shares = self._gradient.clone(), {}
+        for slot in newest_first:
+            shares[slot] = self._inverse[slot] * _dot(self._moves[slot], direction)
+            direction -= shares[slot][:, None] * self._changes[slot]
+        direction *= self._scale[:, None]
+        for slot in reversed(newest_first):
+            back = self._inverse[slot] * _dot(self._changes[slot], direction)
+            direction += (shares[slot] - back)[:, None] * self._moves[slot]
+        down = _dot(direction, self._gradient) > 0
+        return torch.where(down[:, None], direction, self._scale[:, None] * self._gradient)
+
+
+def _dot(one: Tensor, other: Tensor) -> Tensor:
+    return (one * other).sum(dim=1)
