@@ -14,7 +14,7 @@ class RowLBFGS(torch.optim.Optimizer):
     """L-BFGS over the rows of one parameter, each with its own curvature and step length.
 
     One ``step`` costs one evaluation: the gradient at the point that the last one proposed. Where
-    the objective fell, that point is the new base; where not, the step from the base is halved.
+    the objective fell, that point is the new base; where not, the step from the base is quartered.
     ``torch.optim.LBFGS`` would see all rows as one problem and hold the quick ones back.
 
     Source: Nocedal, Math. Comp. 1980 (the two-loop recursion); Liu and Nocedal, Math. Programming
@@ -53,11 +53,11 @@ class RowLBFGS(torch.optim.Optimizer):
         gradient, point = parameter.grad, parameter.detach()
         fell = objective < self._objective
         if self._taken:
-            self._remember(fell, point - self._base, gradient - self._gradient)
+            self._remember(point - self._base, gradient - self._gradient)
         self._base = torch.where(fell[:, None], point, self._base)
         self._gradient = torch.where(fell[:, None], gradient, self._gradient)
         self._objective = torch.where(fell, objective, self._objective)
-        length = torch.where(fell, (2 * self._step_length).clamp(max=1), self._step_length / 2)
+        length = torch.where(fell, (2 * self._step_length).clamp(max=1), self._step_length / 4)
         self._step_length = torch.where(length < _SMALLEST, 1.0, length)
         longest = self.param_groups[0]["lr"] * parameter.shape[1] ** 0.5
         if not self._taken:  # nothing is known of the curvature: a quarter of the longest step
@@ -69,10 +69,11 @@ class RowLBFGS(torch.optim.Optimizer):
         self._taken += 1
         return objective
 
-    def _remember(self, fell: Tensor, move: Tensor, change: Tensor) -> None:
+    def _remember(self, move: Tensor, change: Tensor) -> None:
+        """Also where the objective rose: with l1, whose slope jumps, that helps."""
         slot = (self._taken - 1) % _PAIRS
         product, square = _dot(move, change), _dot(change, change)
-        convex = fell & (product > 1e-10 * (square * _dot(move, move)).sqrt())
+        convex = product > 1e-10 * (square * _dot(move, move)).sqrt()
         self._moves[slot] = torch.where(convex[:, None], move, 0.0)
         self._changes[slot] = torch.where(convex[:, None], change, 0.0)
         self._inverse[slot] = torch.where(convex, 1 / product, 0.0)

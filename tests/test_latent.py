@@ -454,7 +454,7 @@ def test_bf16_finds_what_fp32_finds_and_reports_it_in_full_precision(digits: Pri
     full, half = found["fp32"], found["bf16"]
     assert not torch.equal(full.z, half.z)
     assert half.contextual.mean() < 1.6 * full.contextual.mean()  # its gradients are noisy
-    exact = contextual(digits.generator(half.z), images, known.float(), "l1")
+    exact = contextual(digits.generator(half.z), images, known.float(), "l2")
     torch.testing.assert_close(half.contextual, exact, rtol=1e-4, atol=1e-6)
 
 
