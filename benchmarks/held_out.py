@@ -37,7 +37,7 @@ def pictures(options: argparse.Namespace, prior: Prior) -> Tensor:
     """``(N, C, H, W)`` held-out pictures in [-1, 1]."""
     shape = (prior.size, prior.channels, options.split, prior)
     if options.data is None:
-        source = Generated(*shape, count=options.limit, seed=1)
+        source = Generated(*shape, count=options.limit, seed=1, radius=0.7)
     elif options.source == "celeba":
         source = CelebA(*shape, path=options.data, held_out=options.held_out)
     else:

@@ -35,7 +35,7 @@ def self_test(known: Tensor, prior: Prior, settings: SearchSettings) -> dict[str
         ``self_test_psnr_hole``, the median hole PSNR.
     """
     known = known[:_TARGETS]
-    images = prior.sample(len(known), seed=settings.seed)
+    images = prior.sample(len(known), settings.seed, settings.radius)
     options = {key: getattr(settings, key) for key in SearchSettings.__dataclass_fields__}
     result = inpaint(images, known, prior, **options)
     error = prior.generator(result.z) - images

@@ -89,6 +89,62 @@ def pattern(
     return torch.from_numpy(known.reshape(1, size, size))
 
 
+def strokes(
+    size: int,
+    rng: np.random.Generator,
+    name: str,
+    *,
+    count: int,
+    width: float,
+    turning: float,
+    missing: float,
+) -> Tensor:
+    """Free-form brush strokes missing, as a person would paint them out.
+
+    A stroke is a chain of straight pieces, an eighth of the side long, with round ends.
+
+    Source: Yu et al., ICCV 2019, "Free-form image inpainting with gated convolution", algorithm 1.
+
+    Args:
+        count: of strokes, at least 1.
+        width: of the brush as a fraction of the side, in (0, 1).
+        turning: standard deviation of the angle between two pieces, in radians.
+        missing: the largest fraction of pixels that may be missing, in (0, 1); painting ends there.
+    """
+    _check_fraction("width", width)
+    _check_fraction("missing", missing)
+    if count < 1:
+        raise InputError(f"mask.count must be at least 1, not {count}")
+    if not (np.isfinite(turning) and turning >= 0):
+        raise InputError(f"mask.turning must be a number of at least 0, not {turning}")
+    pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1)
+    hole = np.zeros((size, size), dtype=bool)
+    for _ in range(count):
+        position, heading = rng.uniform(0, size - 1, 2), rng.uniform(0, 2 * np.pi)
+        for _ in range(rng.integers(4, 12)):
+            heading += rng.normal(0, turning)
+            onward = position + size / 8 * np.array([np.sin(heading), np.cos(heading)])
+            painted = hole | (_distance(pixels, position, onward) <= width * size / 2)
+            if painted.mean() > missing:
+                break
+            hole, position = painted, onward
+            if not ((onward >= 0) & (onward < size)).all():  # it has left the picture
+                break
+    if not hole.any():
+        raise InputError(
+            f"mask.width={width}: one dab is more than mask.missing={missing} of the picture; paint"
+            " with a narrower brush"
+        )
+    return torch.from_numpy(~hole)[None]
+
+
+def _distance(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """``(H, W)``: of each pixel from a straight line between two points."""
+    along = end - start
+    share = ((pixels - start) @ along / max(float(along @ along), 1e-12)).clip(0, 1)
+    return np.linalg.norm(pixels - start - share[..., None] * along, axis=-1)
+
+
 def lattice(size: int, rng: np.random.Generator, name: str, *, every: int) -> Tensor:
     """One pixel known in every ``every`` x ``every`` square: super-resolution as inpainting."""
     if every < 1:

@@ -1,5 +1,6 @@
 """A prior: a trained generator and discriminator with their metadata; save, find, load."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from gan_inpaint.constraints import constrained
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic
 from gan_inpaint.networks import Discriminator, Generator, Reduced, frozen
@@ -70,14 +72,20 @@ class Prior:
         judge = self.discriminator and Reduced(self.discriminator)
         return replace(self, generator=Reduced(self.generator), discriminator=judge)
 
-    def sample(self, count: int, seed: int) -> Tensor:
-        """``(count, C, H, W)`` images in [-1, 1] from the prior's own distribution."""
-        return torch.cat(list(self.samples(count, seed)))
+    def sample(self, count: int, seed: int, radius: float = math.inf) -> Tensor:
+        """``(count, C, H, W)`` images in [-1, 1] from the prior's own distribution.
+
+        Args:
+            radius: normal codes that are longer are shortened to this times √nz: fewer odd images.
+        """
+        return torch.cat(list(self.samples(count, seed, radius)))
 
     @torch.no_grad()
-    def samples(self, count: int, seed: int) -> Iterator[Tensor]:
+    def samples(self, count: int, seed: int, radius: float = math.inf) -> Iterator[Tensor]:
         """``sample`` in parts, for those who do not need all at once."""
         z = draw_latent(count, self.nz, self.latent, torch_rng("sample", seed))
+        if self.latent == "normal" and math.isfinite(radius):
+            z = constrained(z, "ball", radius)
         for part in z.split(256):
             yield self.generator(part)
 

@@ -1,5 +1,7 @@
 """What to reconstruct: pictures drawn from the prior itself, or those it was not trained on."""
 
+import math
+
 import numpy as np
 from torch import Tensor
 
@@ -16,6 +18,8 @@ class Generated:
     Args:
         count: how many there are.
         seed: their latent codes are a function of it.
+        radius: longer codes are shortened to this times √nz, so that a search that is held to the
+            same ball can find them.
     """
 
     dataset = "generated"
@@ -32,13 +36,16 @@ class Generated:
         *,
         count: int,
         seed: int,
+        radius: float = math.inf,
     ):
         prior = _needed(prior, "generated")
         if count < 1:
             raise InputError(f"data.count={count}: must be at least 1")
         if seed < 0:
             raise InputError(f"data.seed={seed}: must be at least 0")
-        self._pixels = np.concatenate([to_uint8(part) for part in prior.samples(count, seed)])
+        self._pixels = np.concatenate(
+            [to_uint8(part) for part in prior.samples(count, seed, radius)]
+        )
         self.names = [f"generated_{index:05d}" for index in range(count)]
 
     def __len__(self) -> int:
@@ -56,12 +63,13 @@ def held_out(
     *,
     count: int,
     seed: int,
+    radius: float = math.inf,
 ) -> Source:
     """What the prior was not trained on, where it can be had without asking; else ``Generated``."""
     prior = _needed(prior, "auto")
     if prior.metadata.get("dataset") == Digits.dataset:
         return Digits(size, channels, split)
-    return Generated(size, channels, split, prior, count=count, seed=seed)
+    return Generated(size, channels, split, prior, count=count, seed=seed, radius=radius)
 
 
 def _needed(prior: Prior | None, data: str) -> Prior:

@@ -143,3 +143,26 @@ def test_importance_falls_with_the_distance_from_the_hole_and_does_not_wrap() ->
     assert (row[8:11] > row[9:12]).all()
     assert not row[11:].any()  # the far border does not see the hole on the other side
     torch.testing.assert_close(row[8:12], torch.tensor([3 / 7, 2 / 7, 1 / 7, 0]))
+
+
+def test_strokes_are_blobs_within_the_budget_and_follow_the_generator() -> None:
+    brush = {"count": 6, "width": 0.08, "turning": 0.6, "missing": 0.4}
+    drawn = [masks.strokes(64, np.random.default_rng(seed), "", **brush) for seed in range(20)]
+    shares = [float((~known).float().mean()) for known in drawn]
+    assert all(0 < share <= 0.4 for share in shares)
+    assert max(shares) > 0.2
+    again = masks.strokes(64, np.random.default_rng(3), "", **brush)
+    assert torch.equal(again, drawn[3])
+    assert not torch.equal(drawn[3], drawn[4])
+    # a brush leaves no lone pixels: every missing one has a missing neighbour
+    for known in drawn:
+        hole = (~known)[None]
+        count = torch.nn.functional.avg_pool2d(hole.float(), 3, 1, 1) * 9
+        assert (count[hole] > 1.5).all()
+
+
+def test_a_brush_wider_than_the_budget_is_refused() -> None:
+    with pytest.raises(InputError, match="narrower brush"):
+        masks.strokes(
+            32, np.random.default_rng(0), "", count=2, width=0.9, turning=0.1, missing=0.01
+        )
