@@ -38,7 +38,7 @@ from gan_inpaint.starts import Starts
 
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 1500)  # steps at which the ports' loop is judged
 # one point of the trade between time and quality: fewer candidates, few and long steps, no D
-FAST = {"lam": 0.0, "candidates": 512, "steps": 15}
+FAST = {"lam": 0.0, "candidates": 512, "steps": 20}
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
 
 import pytorch_lightning as pl
 import torch
@@ -116,14 +115,7 @@ class LatentReconstruction(pl.LightningModule):
         self.register_buffer("weight", weight.float(), persistent=False)
         image_of = torch.arange(rows) // (rows // len(images))
         self.register_buffer("image_of", image_of, persistent=False)
-        self.best = Rows(
-            z=z.clone(),
-            objective=torch.full((rows,), torch.inf),
-            contextual=torch.full((rows,), torch.inf),
-            perceptual=torch.full((rows,), torch.inf),
-            steps=torch.zeros(rows, dtype=torch.long),
-            stopped_by=torch.full((rows,), RUNNING),
-        )
+        self.best = Rows.fresh(z)
         # the objective at the last real progress, and the step of it: what a plateau is told by
         self._mark = torch.full((rows,), torch.inf)
         self._marked_at = torch.zeros(rows, dtype=torch.long)
@@ -151,8 +143,7 @@ class LatentReconstruction(pl.LightningModule):
         return DataLoader(updates, batch_size=None)  # type: ignore[arg-type]
 
     def on_fit_start(self) -> None:
-        for field in fields(Rows):
-            setattr(self.best, field.name, getattr(self.best, field.name).to(self.device))
+        self.best = self.best.to(self.device)
         self._mark, self._marked_at = self._mark.to(self.device), self._marked_at.to(self.device)
         self._opinion = self._opinion.to(self.device)
 
@@ -297,8 +288,8 @@ class LatentReconstruction(pl.LightningModule):
             self.best.stopped_by[rows] = STOPPED_BY.index("budget")
         z, found = self.best.z, self.best.objective.isfinite()
         generated = self.exact_generator(z)
-        image = self.image_of
-        context = contextual(generated, self.images[image], self.weight[image], self.norm)
+        given, weight = self.images[self.image_of], self.weight[self.image_of]
+        context = contextual(generated, given, weight, self.norm)
         realism = torch.full_like(context, torch.nan)
         if self.exact_discriminator is not None:
             logit = self.exact_discriminator(generated)

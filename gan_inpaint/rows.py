@@ -26,6 +26,18 @@ class Rows:
     steps: Tensor
     stopped_by: Tensor
 
+    @classmethod
+    def fresh(cls, z: Tensor) -> "Rows":
+        """Before the first step, with nothing found yet."""
+        nothing = torch.full((len(z),), torch.inf)
+        steps = torch.zeros(len(z), dtype=torch.long)
+        running = torch.full((len(z),), RUNNING)
+        return cls(z.clone(), nothing, nothing.clone(), nothing.clone(), steps, running)
+
+    def to(self, device: torch.device | str) -> "Rows":
+        """The same on that device."""
+        return Rows(*(getattr(self, field.name).to(device) for field in fields(self)))
+
     def __getitem__(self, index: Tensor) -> "Rows":
         return Rows(*(getattr(self, field.name)[index] for field in fields(self)))
 

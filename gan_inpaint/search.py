@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
@@ -115,8 +115,7 @@ def search(
             enable_model_summary=False,
         )
         trainer.fit(module)
-    rows = Rows(*(getattr(module.best, field.name).cpu() for field in fields(Rows)))
-    return _result(rows, module.history, prior, images, known, settings)
+    return _result(module.best.to("cpu"), module.history, prior, images, known, settings)
 
 
 def _result(
