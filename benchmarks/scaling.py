@@ -20,12 +20,17 @@ from rich.table import Table
 from gan_inpaint.files import write_json
 
 
-def job(images: int, restarts: int, steps: int) -> tuple[float, float]:
+def job(images: int, restarts: int, steps: int, batch_size: int) -> tuple[float, float]:
     """Seconds of search and peak memory in MB of one job."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "gan_inpaint.reconstruct", "prior=digits", "logger=none"]
         command += ["data=generated", f"data.count={images}", f"restarts={restarts}"]
-        command += [f"steps={steps}", "patience=null", f"hydra.run.dir={folder}"]
+        command += [
+            f"steps={steps}",
+            "patience=null",
+            f"batch_size={batch_size}",
+            f"hydra.run.dir={folder}",
+        ]
         running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(running.pid, 0)
         if status:
@@ -39,16 +44,17 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[1, 10, 100, 1000, 10000])
     parser.add_argument("--restarts", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=64, help="rows: memory grows with it")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     sizes = [(images, 1) for images in options.images]
     sizes += [(16, restarts) for restarts in options.restarts]
-    table = Table(title=f"digits, {options.steps} steps")
+    table = Table(title=f"digits, {options.steps} steps, {options.batch_size} rows at once")
     for column in ("images", "restarts", "seconds", "seconds an image", "peak memory"):
         table.add_column(column, justify="right")
     figures: dict[str, float] = {}
     for images, restarts in sizes:
-        seconds, memory = job(images, restarts, options.steps)
+        seconds, memory = job(images, restarts, options.steps, options.batch_size)
         cells = (f"{seconds:.2f}", f"{seconds / images:.4f}", f"{memory:.0f} MB")
         table.add_row(f"{images:,}", str(restarts), *cells)
         figures[f"seconds_{images}x{restarts}"] = seconds
