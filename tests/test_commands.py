@@ -488,7 +488,7 @@ def test_a_defect_is_shown_as_one(
     def broken(*args: object, **kwargs: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("gan_inpaint.inpainting.search", broken)
+    monkeypatch.setattr("gan_inpaint.search.search", broken)
     tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
     ran = run("reconstruct", f"prior={tiny}", "data=generated", *FAST)
     assert ran.code == 1

@@ -56,7 +56,7 @@ def test_one_finished_run_a_job_grouped_by_sweep(run: Run, tmp_path: Path) -> No
         assert started["project"] == "gan_inpaint"
         assert started["run_group"] == sweep.name
         assert started["job_type"] == "reconstruct"
-        assert started["display_name"] == f"lam={lam:g} lr=0.1 l1"
+        assert started["display_name"] == f"lam={lam:g} lr=0.1 l2"
         config = started["config"]["update"]
         assert config["lam"] == lam
         assert config["mask"]["side"] == 0.5
@@ -79,7 +79,7 @@ def test_a_failed_job_is_finished_as_failed(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("gan_inpaint.inpainting.search", broken)
+    monkeypatch.setattr("gan_inpaint.search.search", broken)
     tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
     assert run("reconstruct", f"prior={tiny}", "data=generated").code == 1
     found = records(only(tmp_path / "outputs" / "reconstruct", "*"))
