@@ -1,6 +1,5 @@
 """The search for a damaged image's latent code: a LightningModule whose only parameter is z."""
 
-import math
 from collections.abc import Sequence
 
 import pytorch_lightning as pl
@@ -50,8 +49,6 @@ class LatentReconstruction(pl.LightningModule):
         norm: ``l1`` or ``l2``.
         optimizer: ``lbfgs``, ``adam`` or ``sgd``.
         lr: its learning rate; for L-BFGS the longest step, in units of √nz.
-        rampdown: over this last fraction of the steps the learning rate falls to 0, as half a wave
-            of a cosine (as in the projector of Karras et al., CVPR 2020); 0 keeps it.
         steps: budget of updates a row.
         tolerance: L1 norm of a row's gradient below which it stops; 0 never stops.
         patience: see above; None never stops.
@@ -90,7 +87,6 @@ class LatentReconstruction(pl.LightningModule):
         constraint: str,
         radius: float,
         z_penalty: float = 0.0,
-        rampdown: float = 0.0,
         perceptual: str = "saturating",
         perceptual_every: int = 1,
         halving: Sequence[float] = (),
@@ -123,7 +119,7 @@ class LatentReconstruction(pl.LightningModule):
         self.lam, self.norm, self.steps, self.z_penalty = lam, norm, steps, z_penalty
         self.tolerance, self.patience = tolerance, patience
         self.constraint, self.radius = constraint, radius
-        self._form, self._every, self._rampdown = perceptual, perceptual_every, rampdown
+        self._form, self._every = perceptual, perceptual_every
         self._halve_after = {round(share * steps) for share in halving}
         self._made = 0  # updates so far
         self._optimizer, self._lr, self._updates = optimizer, lr, updates_per_step
@@ -182,8 +178,6 @@ class LatentReconstruction(pl.LightningModule):
 
     def _update(self, rows: Tensor) -> None:
         optimizer = self.optimizers()
-        for group in optimizer.param_groups:  # type: ignore[union-attr]
-            group["lr"] = self._lr * self._ramp()
         z = self.z[rows]
         asked = self._made % self._every == 0
         context, realism = self.terms(z, rows, asked)
@@ -213,12 +207,6 @@ class LatentReconstruction(pl.LightningModule):
         self._made += 1
         if self._made in self._halve_after:
             self._halve()
-
-    def _ramp(self) -> float:
-        left = 1 - self._made / self.steps
-        if left >= self._rampdown:
-            return 1.0
-        return 0.5 - 0.5 * math.cos(math.pi * left / self._rampdown)
 
     def _measured_share(self) -> float:
         """Of the gradient's L1 norm, the perceptual term's part; mean over the searching rows."""

@@ -82,11 +82,11 @@ class Record:
         summary = json.loads((self._directory / "summary.json").read_text(encoding="utf-8"))
         if "seconds" not in summary:  # it failed before there was anything to keep
             return
-        for key in ("prior", "data", "mask"):
-            if summary[key] != self._about[key]:
+        for key, value in self._about.items():  # two jobs must not share a table
+            if summary[key] != value:
                 raise InputError(
-                    f"{self._directory}: the job was for {key} {summary[key]}, now it is"
-                    f" {self._about[key]}; give the same {key}= as then, or start a new job"
+                    f"{self._directory}: the job was for {key} {summary[key]}, now it is {value};"
+                    f" give the same {key}= as then, or start a new job"
                 )
         self._seconds = summary["seconds"]
         self._rows = [_typed(row) for row in read_csv(self._directory / "results.csv")]

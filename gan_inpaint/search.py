@@ -92,7 +92,6 @@ def search(
         norm=settings.norm,
         optimizer=settings.optimizer,
         lr=settings.lr,
-        rampdown=settings.rampdown,
         steps=settings.steps,
         tolerance=settings.tolerance,
         patience=settings.patience,

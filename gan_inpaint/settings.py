@@ -43,7 +43,6 @@ class SearchSettings:
     window: int
     z_penalty: float
     lr: float
-    rampdown: float
     norm: str
     optimizer: str
     steps: int
@@ -62,7 +61,7 @@ class SearchSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "lam", "z_penalty", "tolerance", "candidates", "rampdown")
+        _at_least(self, 0, "lam", "z_penalty", "tolerance", "candidates")
         _above_zero(self, "lr", "radius")
         _at_least(self, 1, "steps", "patience", "restarts", "batch_size")
         _at_least(self, 1, "perceptual_every", "keep", "window")
@@ -80,8 +79,6 @@ class SearchSettings:
                 f"perceptual_every={self.perceptual_every}: L-BFGS compares objectives and needs D"
                 " for each; set optimizer=adam, or perceptual_every=1"
             )
-        if self.rampdown > 1:
-            raise InputError(f"rampdown={self.rampdown}: must be a fraction of the steps, up to 1")
         if self.window % 2 == 0:
             raise InputError(f"window={self.window}: must be odd, a pixel is in its middle")
         if self.keep > self.restarts:

@@ -354,6 +354,9 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     ran = run("reconstruct", f"resume={broken}", f"prior={again}")
     assert ran.code == 2
     assert "the job was for prior" in ran.sentence
+    ran = run("reconstruct", f"resume={broken}", "lam=0.5")
+    assert ran.code == 2
+    assert "the job was for lam" in ran.sentence
 
 
 def test_a_lam_without_effect_is_said(run: Run, tmp_path: Path) -> None:
