@@ -27,6 +27,8 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
 
     file = directory / "summary.json"
     reached = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if reached.get("status") == "done":  # a refused resume: what the job has done stands
+        return
     keys = ("lam", "lr", "norm", "prior", "seed")
     choices = HydraConfig.get().runtime.choices
     asked = {key: cfg[key] for key in keys} | {key: choices[key] for key in ("data", "mask")}

@@ -357,6 +357,7 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     ran = run("reconstruct", f"resume={broken}", "lam=0.5")
     assert ran.code == 2
     assert "the job was for lam" in ran.sentence
+    assert json.loads((broken / "summary.json").read_text()) == other
 
 
 def test_a_lam_without_effect_is_said(run: Run, tmp_path: Path) -> None:
