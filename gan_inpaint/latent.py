@@ -22,6 +22,7 @@ METRICS = (
     "searching",
 )
 _SHARE_EVERY = 5  # training steps between two looks at whose gradient it is: each costs an update
+_SHARPENED = 0.2  # the share of the steps, the last ones, that bf16 leaves to fp32
 _PROGRESS = 1e-4  # a plateau: the best objective fell by less than this fraction over `patience`
 
 
@@ -58,7 +59,8 @@ class LatentReconstruction(pl.LightningModule):
             much more; in between, a row's objective holds its last opinion.
         halving: after these fractions of ``steps``, the worse half of the restarts of each image
             that are still searching is given up (successive halving: Karnin et al., ICML 2013).
-        precision: ``fp32`` or ``bf16`` for the networks; z, losses and the final terms are fp32.
+        precision: ``fp32`` or ``bf16`` for the networks; z, losses, the last fifth of the steps and
+            the final terms are fp32.
         updates_per_step: z updates in one ``training_step``, which hides Lightning's overhead.
 
     Attributes:
@@ -121,9 +123,16 @@ class LatentReconstruction(pl.LightningModule):
         self.constraint, self.radius = constraint, radius
         self._form, self._every = perceptual, perceptual_every
         self._halve_after = {round(share * steps) for share in halving}
+        self._sharpen_at = steps - round(_SHARPENED * steps) if precision == "bf16" else -1
         self._made = 0  # updates so far
         self._optimizer, self._lr, self._updates = optimizer, lr, updates_per_step
         self.history: list[dict[str, float]] = []
+
+    def compile_networks(self) -> None:
+        """Through ``torch.compile``, for any number of rows: they get fewer as rows stop."""
+        self.generator.compile(dynamic=True)
+        if self.discriminator is not None:
+            self.discriminator.compile(dynamic=True)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """L-BFGS, Adam or plain SGD over z."""
@@ -177,6 +186,8 @@ class LatentReconstruction(pl.LightningModule):
         self._log_row(step)
 
     def _update(self, rows: Tensor) -> None:
+        if self._made == self._sharpen_at:
+            self._sharpen(rows)
         optimizer = self.optimizers()
         z = self.z[rows]
         asked = self._made % self._every == 0
@@ -208,15 +219,24 @@ class LatentReconstruction(pl.LightningModule):
         if self._made in self._halve_after:
             self._halve()
 
+    @torch.no_grad()
+    def _sharpen(self, rows: Tensor) -> None:
+        """From here on in full precision, from the best so far: bf16's noise hides the bottom."""
+        self.generator, self.discriminator = self.exact_generator, self.exact_discriminator
+        self.z[rows] = self.best.z[rows]
+        self.best.objective[rows] = torch.inf
+        if self._optimizer == "lbfgs":
+            self.optimizers().optimizer.rebase()  # type: ignore[union-attr]
+
     def _measured_share(self) -> float:
         """Of the gradient's L1 norm, the perceptual term's part; mean over the searching rows."""
         rows = (self.best.stopped_by == RUNNING).nonzero()[:, 0]
         if self.lam == 0 or self.discriminator is None or not len(rows):
             return 0.0
         z = self.z.detach()[rows].requires_grad_()
-        context, realism = self.terms(z, rows)
-        of_context = torch.autograd.grad(context.sum(), z, retain_graph=True)[0]
-        of_realism = torch.autograd.grad(self.lam * realism.sum(), z)[0]
+        # each from a graph of its own: a compiled network lets go of its graph after one use
+        of_context = torch.autograd.grad(self.terms(z, rows, asked=False)[0].sum(), z)[0]
+        of_realism = torch.autograd.grad(self.lam * self.terms(z, rows)[1].sum(), z)[0]
         known, real = (g.abs().sum(dim=1) for g in (of_context, of_realism))
         return (real / (known + real)).nanmean().item()  # 0/0 where both are exactly flat
 

@@ -69,6 +69,14 @@ class RowLBFGS(torch.optim.Optimizer):
         self._taken += 1
         return objective
 
+    def rebase(self) -> None:
+        """Take the next point as the base, whatever its objective: the function has changed.
+
+        The curvature that was seen so far is kept.
+        """
+        self._objective.fill_(torch.inf)
+        self._gradient.fill_(torch.nan)  # a change from one function to the other is no curvature
+
     def _remember(self, move: Tensor, change: Tensor) -> None:
         """Also where the objective rose: with l1, whose slope jumps, that helps."""
         slot = (self._taken - 1) % _PAIRS

@@ -103,6 +103,8 @@ def search(
         halving=settings.halving,
         precision=precision,
     )
+    if settings.compile:
+        module.compile_networks()
     with _quiet_lightning():
         trainer = pl.Trainer(
             max_epochs=1,

@@ -57,6 +57,7 @@ class SearchSettings:
     estimate: str
     blend: str
     precision: str
+    compile: bool
     batch_size: int
     seed: int
 

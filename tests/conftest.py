@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_inpaint import precision
 from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.prior import Prior, load_prior, save_prior
 
@@ -85,6 +86,12 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@pytest.fixture(autouse=True)
+def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`precision=auto` measures the machine: what a test finds must not depend on that."""
+    monkeypatch.setattr(precision, "_gain", lambda: 1.0)
 
 
 @dataclass

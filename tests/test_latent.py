@@ -452,3 +452,21 @@ def test_different_completions_are_kept_the_best_first(tiny_prior: Prior) -> Non
     every = tiny_prior.generator(result.rows.z).unflatten(0, (3, 6))
     expected = every.std(dim=1, correction=0) * ~known
     torch.testing.assert_close(result.spread, expected)
+
+
+def test_compiled_networks_find_the_same(tiny_prior: Prior, monkeypatch) -> None:
+    """With a backend that needs no C++ compiler, but traces forward and backward like any other."""
+    compiled = []
+    compile_network = torch.nn.Module.compile
+
+    def traced(network: torch.nn.Module, **how: object) -> None:
+        compiled.append(type(network).__name__)
+        compile_network(network, backend="aot_eager", **how)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", traced)
+    images, known = case(tiny_prior, 2)
+    plain = inpaint(images, known, tiny_prior, steps=3, lam=0.01)
+    assert not compiled
+    result = inpaint(images, known, tiny_prior, steps=3, lam=0.01, compile=True)
+    assert compiled == ["Generator", "Discriminator"]
+    torch.testing.assert_close(result.z, plain.z, rtol=1e-4, atol=1e-5)
