@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser, limit: int) -> None:
     parser.add_argument("--data", help="pictures; none: drawn from the prior")
     parser.add_argument("--source", default="folder", choices=("celeba", "folder"))
     parser.add_argument("--split", default="val", help="train, val or all")
-    parser.add_argument("--crop", type=int, nargs=4, help="left top right bottom, of a folder's")
+    parser.add_argument("--box", type=int, nargs=4, help="left top right bottom, of a folder's")
     parser.add_argument("--held-out", type=int, default=500, help="of celeba, from the end")
     parser.add_argument("--limit", type=int, default=limit, help="how many pictures")
 
@@ -41,7 +41,7 @@ def pictures(options: argparse.Namespace, prior: Prior) -> Tensor:
     elif options.source == "celeba":
         source = CelebA(*shape, path=options.data, held_out=options.held_out)
     else:
-        source = Folder(*shape, path=options.data, truth=True, grey=True, crop=options.crop)
+        source = Folder(*shape, path=options.data, truth=True, grey=True, box=options.box)
     chosen = choose(len(source), options.limit, "first", 0)
     return torch.stack([to_float(source[index]) for index in chosen])
 

@@ -124,9 +124,10 @@ def resumed(run: str, name: str, schema: type[S]) -> S:
     return run_settings(Path(run), name, schema)
 
 
-def chosen(directory: Path, group: str) -> str:
-    """Which file of a config group a run was started with."""
-    return str(OmegaConf.load(directory / ".hydra" / "hydra.yaml").hydra.runtime.choices[group])
+def chosen(directory: Path, group: str) -> str | None:
+    """Which file of a config group a run was started with, if any."""
+    choices = OmegaConf.load(directory / ".hydra" / "hydra.yaml").hydra.runtime.choices
+    return choices.get(group)
 
 
 def _report(problem: Exception, mistake: str | None, where: str = "") -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gan_inpaint import baselines
 from gan_inpaint.inpainting import inpaint
 from gan_inpaint.losses import psnr
 from gan_inpaint.prior import Prior
@@ -49,7 +50,8 @@ def explained(summary: Mapping[str, Any]) -> list[str]:
     """What a job's summary says about its settings and its prior, in plain sentences.
 
     Args:
-        summary: ``lam``; if there ``perceptual_share``, ``known_error`` and ``search_error``.
+        summary: ``lam``; if there ``perceptual_share``, ``known_error``, ``search_error`` and the
+            hole PSNR of the search and of ``baselines``.
 
     Example:
         >>> explained({"lam": 1e-5, "perceptual_share": 1e-4})[0][:59]
@@ -65,6 +67,13 @@ def explained(summary: Mapping[str, Any]) -> list[str]:
             tenth = lam * (1 - share) / share / 9
             sentence += f"; it would be a tenth near lam={tenth:.2g}"
         sentences.append(sentence.replace("%", " %"))
+    rivals = {name: summary.get(f"psnr_hole_{name}", -math.inf) for name in baselines.NAMES}
+    best = max(rivals, key=lambda name: rivals[name])
+    if rivals[best] > summary.get("psnr_hole", math.inf):
+        sentences.append(
+            f"{best} fills these holes better, {rivals[best]:.1f} dB against"
+            f" {summary['psnr_hole']:.1f} dB: if PSNR is what counts, no GAN is needed for them"
+        )
     if "search_error" in summary:
         search, total = summary["search_error"], summary["known_error"]
         # independent errors add as squares

@@ -75,23 +75,42 @@ def smooth(values: np.ndarray) -> np.ndarray:
     return np.array(result)
 
 
-def labelled(pixels: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """A grid of pictures with a white margin on the left that names its rows.
+def labelled(pixels: np.ndarray, rows: Sequence[str], columns: Sequence[str] = ()) -> np.ndarray:
+    """A grid of pictures with white margins: on the left its rows are named, above its columns.
 
     Args:
         pixels: uint8 ``(H, W, 1 or 3)``.
-        labels: one a row, top to bottom; the rows are equally high.
+        rows: one a row, top to bottom; the rows are equally high.
+        columns: one a column, left to right; words that are too wide for it are broken.
 
     Returns:
-        uint8 ``(H, W + margin, 3)``.
+        uint8 ``(margin + H, margin + W, 3)``.
     """
     picture = Image.fromarray(np.repeat(pixels, 3 // pixels.shape[2], axis=2))
-    font = ImageFont.load_default(size=14)
-    margin = 10 + max(round(font.getlength(label)) for label in labels)
-    wide = Image.new("RGB", (picture.width + margin, picture.height), "white")
-    wide.paste(picture, (margin, 0))
+    font, small = ImageFont.load_default(size=14), ImageFont.load_default(size=10)
+    left = 10 + max(round(font.getlength(row)) for row in rows)
+    width = picture.width / max(len(columns), 1)
+    headings = [_broken(column, width, small) for column in columns]
+    top = max((13 * len(heading) + 6 for heading in headings), default=0)
+    wide = Image.new("RGB", (picture.width + left, picture.height + top), "white")
+    wide.paste(picture, (left, top))
     draw = ImageDraw.Draw(wide)
-    for row, label in enumerate(labels):
-        middle = (row + 0.5) * picture.height / len(labels)
-        draw.text((margin - 5, middle), label, "black", font, anchor="rm")
+    for number, row in enumerate(rows):
+        middle = top + (number + 0.5) * picture.height / len(rows)
+        draw.text((left - 5, middle), row, "black", font, anchor="rm")
+    for number, heading in enumerate(headings):
+        middle = left + (number + 0.5) * width
+        text = "\n".join(heading)
+        draw.multiline_text((middle, top - 4), text, "black", small, anchor="md", align="center")
     return np.asarray(wide)
+
+
+def _broken(text: str, width: float, font: Any) -> list[str]:
+    """A text in lines that fit into a width, where words can be parted at all."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines

@@ -74,7 +74,8 @@ class Hub:
             raise InputError(f"{shown}: cannot be read ({problem})") from None
         if not isinstance(picture, Image.Image):
             raise InputError(f"data.image={self._image}: holds no pictures; name an image column")
-        return fitted(picture, shown, self._size, self._channels, self._grey, centre_square)
+        box = centre_square(picture)
+        return fitted(picture, box, shown, self._size, self._channels, self._grey)
 
 
 def _rows(name: str, path: str | None, config: str | None, split: str) -> "datasets.Dataset":

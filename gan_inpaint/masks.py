@@ -5,22 +5,16 @@ share the leading arguments, so that a config may choose any of them:
 
     size: side of the image in pixels.
     rng: random generator; a mask with nothing random leaves it alone.
-    name: name of the picture the mask is for; only masks read from files look at it.
+    name: name of the picture the mask is for; only masks read from files look at it (``drawn``).
 """
-
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import centre_square, open_picture, plain
-
-_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
 
 
 def center(size: int, rng: np.random.Generator, name: str, *, side: float) -> Tensor:
@@ -152,32 +146,6 @@ def lattice(size: int, rng: np.random.Generator, name: str, *, every: int) -> Te
     known = torch.zeros(1, size, size, dtype=torch.bool)
     known[:, ::every, ::every] = True
     return known
-
-
-def file(
-    size: int, rng: np.random.Generator, name: str, *, path: str | None, invert: bool
-) -> Tensor:
-    """A mask drawn by a person: white = missing (transparent counts as black); cropped like the
-    pictures, resized without blur.
-
-    Args:
-        path: one picture for all images, or a folder with one for each, matched by name.
-        invert: white = known instead.
-    """
-    if path is None:
-        raise InputError("mask=file needs mask.path=, a picture (white = missing) or a folder")
-    source = Path(path)
-    if source.is_dir():
-        stem = source / Path(name).with_suffix("")
-        found = [p for suffix in _SUFFIXES if (p := stem.with_name(stem.name + suffix)).is_file()]
-        if not found:
-            raise InputError(f"{path}: holds no mask for the picture {name}; add {stem.name}.png")
-        source = found[0]
-    elif not source.is_file():
-        raise InputError(f"mask.path={path}: there is no such file or folder")
-    picture = centre_square(plain(open_picture(source), background="black").convert("L"))
-    white = np.asarray(picture.resize((size, size), Image.Resampling.NEAREST)) >= 128
-    return torch.from_numpy(white if invert else ~white)[None]
 
 
 def importance(known: Tensor, window: int) -> Tensor:

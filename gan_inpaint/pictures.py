@@ -12,8 +12,10 @@ from torch import Tensor
 
 from gan_inpaint.errors import InputError
 
-Crop = Callable[[Image.Image], Image.Image]
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
+Crop = Callable[[Image.Image], Box]  # which square of a picture is looked at
 
+MISSING = (255, 120, 120)  # the colour of missing pixels wherever a person looks at them
 _CELL = 64  # small pictures are enlarged by a whole factor until a cell has about this many pixels
 
 
@@ -46,6 +48,17 @@ def grid(columns: list[Tensor], gap: int = 2) -> np.ndarray:
     return tiled[: n_rows * height - gap, : n_columns * width - gap]
 
 
+def with_hole(images: Tensor, known: Tensor) -> Tensor:
+    """``(B, 3, H, W)``: the known pixels, the missing ones in a colour that pictures seldom have.
+
+    Args:
+        images: ``(B, 1 or 3, H, W)`` in [-1, 1].
+        known: ``(B, 1, H, W)`` bool.
+    """
+    colour = to_float(np.array(MISSING, dtype=np.uint8))[:, None, None]
+    return torch.where(known, images.expand(-1, 3, -1, -1), colour)
+
+
 def open_picture(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
     """Decode a picture file wholly, upright; an InputError names one that cannot be read.
 
@@ -65,36 +78,41 @@ def open_picture(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
         raise InputError(f"{name}: cannot be read ({problem}); replace or remove it") from None
 
 
-def centre_square(picture: Image.Image) -> Image.Image:
+def centre_square(picture: Image.Image) -> Box:
     """The largest square in the middle of a picture."""
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    return picture.crop((left, top, left + side, top + side))
+    return middle((0, 0, *picture.size))
+
+
+def middle(box: Box) -> Box:
+    """The largest square in the middle of a box.
+
+    Example:
+        >>> middle((10, 0, 30, 10))
+        (15, 0, 25, 10)
+    """
+    side = min(box[2] - box[0], box[3] - box[1])
+    left, top = (box[0] + box[2] - side) // 2, (box[1] + box[3] - side) // 2
+    return left, top, left + side, top + side
 
 
 def read_picture(
-    file: Path | BinaryIO,
-    size: int,
-    channels: int,
-    grey: bool,
-    crop: Crop = centre_square,
-    name: str | None = None,
+    file: Path | BinaryIO, size: int, channels: int, grey: bool, name: str | None = None
 ) -> np.ndarray:
-    """A picture file as uint8 ``(C, size, size)``; see ``open_picture`` and ``fitted``."""
-    return fitted(open_picture(file, name), name or str(file), size, channels, grey, crop)
+    """The middle of a picture file as uint8 ``(C, size, size)``; see ``fitted``."""
+    picture = open_picture(file, name)
+    return fitted(picture, centre_square(picture), name or str(file), size, channels, grey)
 
 
 def fitted(
-    picture: Image.Image, name: str, size: int, channels: int, grey: bool, crop: Crop
+    picture: Image.Image, box: Box, name: str, size: int, channels: int, grey: bool
 ) -> np.ndarray:
-    """A picture of any mode and size as uint8 ``(C, size, size)``: crop, antialiased resize.
+    """A square of a picture of any mode as uint8 ``(C, size, size)``, resized without aliasing.
 
-    A picture that has the size already is taken as it is.
+    A square that has the size already is taken as it is.
 
     Args:
         name: for the message of an InputError.
         grey: whether a colour picture may be turned grey when ``channels`` is 1.
-        crop: cuts the square to keep; ``centre_square`` takes the largest one in the middle.
     """
     rgb = plain(picture, background="white")
     if channels == 1 and not grey:
@@ -104,7 +122,7 @@ def fitted(
                 f"{name}: a colour picture (3 channels) for a grey network (1 channel); choose a"
                 " colour prior or model, or set data.grey=true to drop the colour"
             )
-    square = crop(rgb.convert("L") if channels == 1 else rgb)
+    square = (rgb.convert("L") if channels == 1 else rgb).crop(box)
     if square.size != (size, size):
         square = square.resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()

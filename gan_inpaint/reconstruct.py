@@ -2,9 +2,11 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +19,13 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.settings import ReconstructSettings
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from gan_inpaint.baselines import Baselines
     from gan_inpaint.data import Source
+    from gan_inpaint.prior import Prior
     from gan_inpaint.record import Batch, Record
+    from gan_inpaint.search import Result
 
 
 def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
@@ -50,24 +57,29 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     from gan_inpaint.prior import load_prior
     from gan_inpaint.record import Record
     from gan_inpaint.search import search
+    from gan_inpaint.similarity import measured
     from gan_inpaint.starts import Starts
-    from gan_inpaint.targets import mean_image
     from gan_inpaint.tracking import progress_bar, wandb_logger
 
     keep_freed_memory()
     mask_name = chosen(directory, "mask")
     prior = load_prior(settings.prior, settings.discriminator)
-    shape = {"size": prior.size, "channels": prior.channels}
-    source = built("data", settings.data)(**shape, split=settings.split, prior=prior)
+    if settings.data.get("truth", True) is None:
+        settings.data["truth"] = mask_name != "file"
+    data = partial(
+        built("data", settings.data), size=prior.size, channels=prior.channels, prior=prior
+    )
+    source = data(split=settings.split)
     mask = built("mask", settings.mask)
     indices = choose(len(source), settings.limit, settings.sample, settings.seed)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
-    print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}; mask: {mask_name}")
+    print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}")
 
     record = Record(
         directory,
         source.truth,
-        mean_image(prior) if settings.baselines else None,
+        settings.blend,
+        baselines(settings, source, data, prior) if settings.baselines else None,
         {
             "lam": settings.lam,
             "lr": settings.lr,
@@ -77,6 +89,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             "mask": mask_name,
             "seed": settings.seed,
             "restarts": settings.restarts,
+            "recipe": chosen(directory, "recipe"),
         },
     )
     left = [number for number in range(len(indices)) if number not in record.done]
@@ -103,6 +116,9 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             batch = read_batch(source, indices, numbers, mask, settings.seed, record)
             if batch is None:
                 continue
+            if known is None:
+                known = batch.known
+                print(f"mask: {mask_name}, {missing_in_words(known)}")
             bar.start(
                 done * settings.images_at_once * settings.steps, len(numbers) * settings.steps
             )
@@ -118,14 +134,18 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
                 callbacks=[bar],
             )
             record.add(batch, result, time.perf_counter() - started, prior)
+            restore(directory, source, indices, mask, batch, result, settings.blend)
             record.save()
-            known = batch.known if known is None else known
         if not record.searched:
             raise InputError(f"no picture could be done; the first: {record.problems[0]}")
         summary = record.save("done")
         if settings.diagnose and known is not None:
             summary |= self_test(known, prior, settings)
-            write_json(directory / "summary.json", summary)
+        if settings.metrics and source.truth and record.searched > 1:
+            found, notes = measured(settings.metrics, *record.pairs())
+            summary |= found
+            print(*notes, sep="\n", end="\n" if notes else "")
+        write_json(directory / "summary.json", summary)
         write_png(directory / "grid.png", record.grid())
         curves = {"objective": "objective", "contextual": "contextual"}
         draw_losses(directory / "losses.png", record.history, curves, "step", smoothed=False)
@@ -135,8 +155,8 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             wandb.experiment.summary.update(summary)
             wandb.log_image("reconstructions", [record.grid()])
 
-    measured = [key for key in ("objective", "psnr_hole", "psnr_hole_mean") if key in summary]
-    words = ", ".join(f"{key} {summary[key]:.4g}" for key in measured)
+    shown = [key for key in ("objective", "psnr_hole", "psnr_hole_mean") if key in summary]
+    words = ", ".join(f"{key} {summary[key]:.4g}" for key in shown)
     print(f"{summary['images']} images in {summary['seconds']:.1f} s: mean {words}")
     for sentence in explained(summary):
         print(sentence)
@@ -144,6 +164,29 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     print(f"{job / 'grid.png'}  corrupted, reconstructed{', true' if source.truth else ''}")
     print(f"{job / 'results.csv'}  a row an image")
     print(f"{job / 'images'}  the pictures")
+    if (directory / "restored").is_dir():
+        print(f"{job / 'restored'}  your photographs, filled at their own size")
+
+
+def baselines(
+    settings: ReconstructSettings, source: "Source", data: Callable[..., "Source"], prior: "Prior"
+) -> "Baselines":
+    """The other ways to fill a hole; what cannot be had here is said.
+
+    Args:
+        data: makes the source of a ``split``.
+    """
+    from gan_inpaint.baselines import Baselines
+    from gan_inpaint.sources import Folder
+    from gan_inpaint.targets import mean_picture, training_pictures
+
+    # any folder could be the one that the prior was trained on: only split=val says that it is
+    same = not isinstance(source, Folder) or settings.split == "val"
+    training = training_pictures(prior, source, partial(data, split="train")) if same else None
+    made = Baselines(mean_picture(prior, training), training)
+    for reason in made.left_out:
+        print(f"baseline left out: {reason}")
+    return made
 
 
 def read_batch(
@@ -162,27 +205,66 @@ def read_batch(
     """
     import torch
 
+    from gan_inpaint.drawn import DrawnMask
     from gan_inpaint.masks import check
+    from gan_inpaint.photographs import look
     from gan_inpaint.pictures import to_float
     from gan_inpaint.randomness import numpy_rng
     from gan_inpaint.record import Batch
+    from gan_inpaint.sources import Pictures
 
     read, names, images, known = [], [], [], []
     for number in numbers:
         index = indices[number]
         name = source.names[index]
         try:
-            image = to_float(source[index])
-            drawn = mask(image.shape[-1], numpy_rng("mask", seed, name), name)
+            if isinstance(mask, DrawnMask) and isinstance(source, Pictures):
+                pixels, drawn = look(source, index, mask)
+            else:
+                pixels = source[index]
+                drawn = mask(pixels.shape[-1], numpy_rng("mask", seed, name), name)
             check(drawn, f"the mask of {name}")
         except InputError as problem:
             record.add_unread(number, name, str(problem))
             continue
         read.append(number)
         names.append(name)
-        images.append(image)
+        images.append(to_float(pixels))
         known.append(drawn)
     return Batch(read, names, torch.stack(images), torch.stack(known)) if read else None
+
+
+def missing_in_words(known: "Tensor") -> str:
+    """How much of pictures is missing: a mask of the wrong polarity is seen at once."""
+    shares = 100 * (~known).float().mean(dim=(1, 2, 3))
+    least, most = f"{shares.min():.0f}", f"{shares.max():.0f}"
+    return f"{least if least == most else f'{least} to {most}'} % of the pixels missing"
+
+
+def restore(
+    directory: Path,
+    source: "Source",
+    indices: Sequence[int],
+    mask: Callable,
+    batch: "Batch",
+    result: "Result",
+    blend: str,
+) -> None:
+    """Write a user's own photographs, filled at their own size, to ``restored``."""
+    from gan_inpaint.photographs import distinct, restored, write_photograph
+    from gan_inpaint.sources import Folder
+
+    if not isinstance(source, Folder):
+        return
+    names = distinct(source.names)
+    for number, known, generated in zip(batch.numbers, batch.known, result.generated, strict=True):
+        index = indices[number]
+        try:
+            photograph = restored(source, index, mask, known, generated, blend)
+        except InputError as problem:  # its file has changed since it was read
+            print(f"not restored: {problem}", file=sys.stderr)
+            continue
+        write_photograph(directory / "restored", names[index], photograph)
 
 
 def _sweep_name() -> str | None:

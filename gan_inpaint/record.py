@@ -16,19 +16,22 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-from gan_inpaint import report
+from gan_inpaint import baselines, report
+from gan_inpaint.baselines import Baselines
 from gan_inpaint.errors import InputError
+from gan_inpaint.figures import labelled
 from gan_inpaint.files import atomic, read_csv, write_csv, write_json, write_png
 from gan_inpaint.inpainting import mean_history
 from gan_inpaint.latent import METRICS
 from gan_inpaint.losses import psnr
-from gan_inpaint.pictures import grid, to_float, to_uint8
+from gan_inpaint.pictures import grid, to_float, to_uint8, with_hole
 from gan_inpaint.prior import Prior
 from gan_inpaint.restarts import average
 from gan_inpaint.rows import STOPPED_BY, final_restarts
-from gan_inpaint.search import Result, completions
+from gan_inpaint.search import Result, completions, filled
 
 _GRID_ROWS = 32  # more would make a picture that nobody can open
+_GRID_WORST = 8  # of them for the worst images: failures are not hidden
 _LINES = 10  # of problems on the terminal
 _SAVE_AFTER = 10.0  # seconds
 _WORDS = ("name", "stopped_by")  # columns that hold no numbers
@@ -61,12 +64,21 @@ class Record:
     Args:
         directory: of the job.
         truth: whether the pictures are undamaged, so that results can be measured.
-        fill: ``(C, H, W)`` baseline that fills the hole in ``psnr_hole_mean``, if wanted.
+        blend: ``none`` or ``poisson``: how the results were filled.
+        baselines: other ways to fill the hole, measured beside ours, if wanted.
         about: what the job is: the keys that lead the summary.
     """
 
-    def __init__(self, directory: Path, truth: bool, fill: Tensor | None, about: Mapping[str, Any]):
-        self._directory, self._truth, self._fill = directory, truth, fill
+    def __init__(
+        self,
+        directory: Path,
+        truth: bool,
+        blend: str,
+        baselines: Baselines | None,
+        about: Mapping[str, Any],
+    ):
+        self._directory, self._truth, self._blend = directory, truth, blend
+        self._baselines = baselines
         self._about = dict(about)
         self._rows: list[dict[str, Any]] = []
         self._restarts: list[dict[str, Any]] = []
@@ -121,6 +133,8 @@ class Record:
         parts = [(self.searched, self.history), (len(batch.numbers), result.history)]
         self.history = mean_history([part for part in parts if part[0]])
         hole = (~batch.known).float()
+        raw = filled(batch.images, batch.known, result.generated, "none")
+        others = self._baselines(batch.images, batch.known) if self._baselines else {}
         every = completions(result.rows, len(batch.numbers), prior)
         self._add_restarts(batch, result, every, hole)
         columns: dict[str, list] = {
@@ -150,13 +164,16 @@ class Record:
             columns["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
             if every.shape[1] > 1:
                 mean = average(every, final_restarts(result.rows, len(batch.numbers)))
+                mean = filled(batch.images, batch.known, mean, self._blend)
                 columns["psnr_hole_average"] = psnr(mean - batch.images, hole).tolist()
-            if self._fill is not None:
-                columns["psnr_hole_mean"] = psnr(self._fill - batch.images, hole).tolist()
+            if self._blend != "none":
+                columns["psnr_hole_raw"] = psnr(raw - batch.images, hole).tolist()
+            for name, picture in others.items():
+                columns[f"psnr_hole_{name}"] = psnr(picture - batch.images, hole).tolist()
         self._rows += _rows(columns)
         for number, code in zip(batch.numbers, result.z, strict=True):
             self._codes[number] = code
-        self._write_pictures(batch, result)
+        self._write_pictures(batch, result, raw, others)
 
     def _add_restarts(self, batch: Batch, result: Result, every: Tensor, hole: Tensor) -> None:
         rows, (count, restarts) = result.rows, every.shape[:2]
@@ -172,21 +189,24 @@ class Record:
             columns["psnr_hole"] = psnr(error, hole.repeat_interleave(restarts, dim=0)).tolist()
         self._restarts += _rows(columns)
 
-    def _write_pictures(self, batch: Batch, result: Result) -> None:
-        pictures = {"images": result.images, "known": batch.known * 2.0 - 1}
+    def _write_pictures(
+        self, batch: Batch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
+    ) -> None:
+        pictures = {"images/{}": result.images, "known/{}": batch.known * 2.0 - 1}
         if self._truth:
-            pictures["truth"] = batch.images
+            pictures["truth/{}"] = batch.images
+        if self._blend != "none":
+            pictures["images/{}_raw"] = raw
         if len(result.rows.z) > len(batch.numbers):
-            pictures["spread"] = result.spread * 2 - 1  # black: all restarts agree
-        for index, number in enumerate(batch.numbers):
-            for folder, images in pictures.items():
-                self._write(folder, f"{number:05d}.png", images[index])
-            if result.alternatives.shape[1] > 1:
-                for rank, picture in enumerate(result.alternatives[index]):
-                    self._write("alternatives", f"{number:05d}_{rank}.png", picture)
-
-    def _write(self, folder: str, name: str, image: Tensor) -> None:
-        write_png(self._directory / folder / name, to_uint8(image).transpose(1, 2, 0))
+            pictures["spread/{}"] = result.spread * 2 - 1  # black: all restarts agree
+        if result.alternatives.shape[1] > 1:
+            for rank, images in enumerate(result.alternatives.unbind(1)):
+                pictures[f"alternatives/{{}}_{rank}"] = images
+        pictures |= {f"baselines/{{}}_{name}": images for name, images in others.items()}
+        for path, images in pictures.items():
+            for number, image in zip(batch.numbers, images, strict=True):
+                file = self._directory / f"{path.format(f'{number:05d}')}.png"
+                write_png(file, to_uint8(image).transpose(1, 2, 0))
 
     def save(self, status: str = "running") -> dict[str, Any]:
         """Write tables and summary.json; returns the summary.
@@ -230,22 +250,58 @@ class Record:
         self._saved_at = time.monotonic()
         return summary
 
-    def grid(self) -> np.ndarray:
-        """Corrupted, reconstructed, other completions and, where there is one, true; the first 32
-        images."""
-        rows = []
-        for number in sorted(self._codes)[:_GRID_ROWS]:
-            name = f"{number:05d}.png"
-            image = self._read("images", name)
-            known = self._read("known", name) > 0
-            others = sorted((self._directory / "alternatives").glob(f"{number:05d}_*.png"))
-            row = [torch.where(known, image, 0.0), image]
-            row += [self._read("alternatives", path.name) for path in others[1:]]
-            rows.append(row + ([self._read("truth", name)] if self._truth else []))
-        return grid([torch.stack(column) for column in zip(*rows, strict=True)])
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """``(N, C, H, W)`` in [-1, 1]: the results, and the true pictures."""
+        numbers = sorted(self._codes)
+        one, other = (
+            torch.stack([self._read(f"{folder}/{number:05d}") for number in numbers])
+            for folder in ("images", "truth")
+        )
+        return one, other
 
-    def _read(self, folder: str, name: str) -> Tensor:
-        with Image.open(self._directory / folder / name) as picture:
+    def grid(self) -> np.ndarray:
+        """A row an image: corrupted, reconstructed, its other completions, the baselines and, where
+        there is one, true. The first 32 images; of more the first 24 and the 8 worst."""
+        numbers, worst = self._shown()
+        stem = f"{numbers[0]:05d}"
+        alternatives = len(list((self._directory / "alternatives").glob(f"{stem}_*.png")))
+        columns = {"reconstructed": "images/{}"}
+        columns |= {f"other {rank}": f"alternatives/{{}}_{rank}" for rank in range(1, alternatives)}
+        for name in baselines.NAMES:
+            if (self._directory / "baselines" / f"{stem}_{name}.png").is_file():
+                columns[name] = f"baselines/{{}}_{name}"
+        if self._truth:
+            columns["true"] = "truth/{}"
+        shown = [
+            torch.stack([self._read(path.format(f"{number:05d}")) for number in numbers])
+            for path in columns.values()
+        ]
+        known = torch.stack([self._read(f"known/{number:05d}") for number in numbers]) > 0
+        cells = [column.expand(-1, 3, -1, -1) for column in shown]
+        tiled = grid([with_hole(shown[0], known), *cells])
+        measured = {row["image"]: f" {row['psnr_hole']:.1f} dB" for row in self._measured()}
+        labels = [
+            f"{'worst: ' if number in worst else ''}{number}{measured.get(number, '')}"
+            for number in numbers
+        ]
+        return labelled(tiled, labels, ["corrupted", *columns])
+
+    def _measured(self) -> list[dict[str, Any]]:
+        return [row for row in self._rows if "psnr_hole" in row]
+
+    def _shown(self) -> tuple[list[int], set[int]]:
+        """Numbers of the images on the grid, and which of them are there for being the worst."""
+        numbers = sorted(self._codes)
+        if len(numbers) <= _GRID_ROWS:
+            return numbers, set()
+        first = numbers[: _GRID_ROWS - _GRID_WORST]
+        ranked = sorted(self._measured(), key=lambda row: row["psnr_hole"])
+        rest = [row["image"] for row in ranked if row["image"] > first[-1]]
+        worst = rest[:_GRID_WORST]
+        return (first + worst, set(worst)) if worst else (numbers[:_GRID_ROWS], set())
+
+    def _read(self, name: str) -> Tensor:
+        with Image.open(self._directory / f"{name}.png") as picture:
             pixels = np.asarray(picture)
         return to_float(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 

@@ -11,9 +11,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from gan_inpaint import baselines, paper
 from gan_inpaint.errors import InputError
 from gan_inpaint.figures import figure
 from gan_inpaint.files import read_csv, write_csv, write_text
+from gan_inpaint.pictures import MISSING
 
 RESULT_COLUMNS = (
     "image",
@@ -37,13 +39,13 @@ EXTRA_COLUMNS = (
     "binding",
     "spread",  # with restarts, as the next
     "psnr_hole_average",
-    "psnr_hole_mean",  # with baselines
+    "psnr_hole_raw",  # with blending
+    *(f"psnr_hole_{name}" for name in baselines.NAMES),
 )
 _COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
 COMPARISON_COLUMNS = ("job", "status", "error", *_KEYS, *_MEANS, *EXTRA_COLUMNS, *_COST)
 _PAGE = Path(__file__).parent / "page.html.jinja"
 _PAGE_IMAGES = 8  # rows of pictures in the comparison
-_MISSING = (255, 120, 120)  # the colour of missing pixels
 _RUNNERS_UP = 8  # jobs that the best one is compared with in words
 
 
@@ -70,6 +72,9 @@ def compare(sweep: Path) -> None:
     if done:
         _draw_comparison(sweep, done)
     _write_page(sweep, jobs)
+    if done and all(job.get("recipe") == paper.RECIPE for job in done):
+        lines = [paper.row(job, list(_results(sweep, job).values())) for job in done]
+        write_csv(sweep / "paper_table.csv", lines, paper.COLUMNS)
 
 
 def show(sweep: Path) -> int:
@@ -82,12 +87,28 @@ def show(sweep: Path) -> int:
         table.add_row(label, *(_short(row[column]) for column in columns))
     console = Console()
     # piped, rich would cut the table at 80 columns
-    Console(width=None if console.is_terminal else 200).print(table)
+    wide = Console(width=None if console.is_terminal else 200)
+    wide.print(table)
+    if (sweep / "paper_table.csv").is_file():
+        wide.print(_paper_table(sweep))
+        wide.print(paper.PROTOCOL)
     failed = [row for row in rows if row["status"] == "failed"]
     for row in failed:
         print(f"job {row['job']} failed: {row['error']}")
     print(f"compare them at {sweep / 'index.html'}")
     return len(failed)
+
+
+def _paper_table(sweep: Path) -> Table:
+    """Hole PSNR in dB, a line a mask, the published figures first."""
+    lines = [
+        paper.cells({k: float(v) if k in paper.NUMBERS else v for k, v in line.items() if v})
+        for line in read_csv(sweep / "paper_table.csv")
+    ]
+    table = Table(*lines[0], title="hole PSNR in dB")
+    for line in lines:
+        table.add_row(*(line.get(column, "") for column in lines[0]))
+    return table
 
 
 def _jobs(sweep: Path) -> list[dict[str, Any]]:
@@ -165,7 +186,7 @@ def _draw_comparison(sweep: Path, jobs: list[dict[str, Any]]) -> None:
                 if (folder / name).is_file():
                     shown = np.array(Image.open(folder / name).convert("RGB"))
                     if heading == "corrupted":
-                        shown[np.asarray(Image.open(first / "known" / name)) == 0] = _MISSING
+                        shown[np.asarray(Image.open(first / "known" / name)) == 0] = MISSING
                     axes.imshow(shown)
                 psnr = results.get(int(name[:5]), {}).get("psnr_hole")
                 value = f"{float(psnr):.1f} dB" if psnr else ""

@@ -137,13 +137,13 @@ def _result(
     kept = different(every, objective, ~known, settings.keep)
     alternatives = every[torch.arange(count)[:, None], kept]
     alternatives = torch.stack(
-        [_filled(images, known, shown, settings.blend) for shown in alternatives.unbind(1)], dim=1
+        [filled(images, known, shown, settings.blend) for shown in alternatives.unbind(1)], dim=1
     )
     generated = every[torch.arange(count), restart]
     if settings.estimate == "mean":
         generated = average(every, counted)
     return Result(
-        images=_filled(images, known, generated, settings.blend),
+        images=filled(images, known, generated, settings.blend),
         generated=generated,
         z=winner.z,
         objective=winner.objective,
@@ -162,7 +162,12 @@ def _result(
     )
 
 
-def _filled(images: Tensor, known: Tensor, generated: Tensor, blend: str) -> Tensor:
+def filled(images: Tensor, known: Tensor, generated: Tensor, blend: str) -> Tensor:
+    """``(B, C, H, W)``: the known pixels as they are, the hole from what was generated.
+
+    Args:
+        blend: ``none``, or ``poisson``: by its gradients instead of its colours.
+    """
     filling = generated
     if blend == "poisson":
         filling = torch.from_numpy(poisson(generated.numpy(), images.numpy(), known[:, 0].numpy()))

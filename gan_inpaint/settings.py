@@ -111,6 +111,7 @@ class ReconstructSettings(SearchSettings):
     sample: str
     mask: dict[str, Any]
     baselines: bool
+    metrics: list[str]
     diagnose: bool
     resume: str | None
     logger: str
@@ -119,6 +120,9 @@ class ReconstructSettings(SearchSettings):
         super().__post_init__()
         _at_least(self, 1, "limit")
         _one_of(self, "sample", "first", "random")
+        for metric in self.metrics:
+            if metric not in ("frechet", "lpips", "fid"):
+                raise InputError(f"metrics={self.metrics}: may hold frechet, lpips and fid")
         _one_of(self, "logger", "wandb", "none")
         if self.split is not None:
             _one_of(self, "split", "all", "train", "val")

@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan_inpaint.archives import Files, pictures_in
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import Crop, centre_square, read_picture
+from gan_inpaint.pictures import Box, Crop, centre_square, fitted, middle, open_picture
 from gan_inpaint.prior import Prior
 
 
@@ -66,7 +66,7 @@ class Pictures:
         files: where they are.
         names: which of them.
         grey: turn colour pictures grey for a 1-channel prior instead of refusing them.
-        crop: cuts out the square to keep.
+        crop: which square of a picture to keep.
         settings: what else a decoded picture depends on, for its cache.
     """
 
@@ -99,13 +99,25 @@ class Pictures:
         return len(self.names)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        name = self.names[index]
-        shown = str(self._files.root / name)
+        return self.fitted(index, *self.photograph(index))
+
+    def photograph(self, index: int) -> tuple[Image.Image, Box]:
+        """A picture as it is in its file, upright, and the square of it that is kept."""
+        shown = self.where(index)
         try:
-            file = self._files.read(name)
+            file = self._files.read(self.names[index])
         except Exception as problem:  # archives raise whatever they like on damaged members
             raise InputError(f"{shown}: cannot be read ({problem}); replace it") from None
-        return read_picture(file, self._size, self._channels, self._grey, self._crop, shown)
+        picture = open_picture(file, shown)
+        return picture, self._crop(picture)
+
+    def fitted(self, index: int, picture: Image.Image, box: Box) -> np.ndarray:
+        """That square of the picture as uint8 ``(C, size, size)``."""
+        return fitted(picture, box, self.where(index), self._size, self._channels, self._grey)
+
+    def where(self, index: int) -> str:
+        """A picture's file, for messages."""
+        return str(self._files.root / self.names[index])
 
 
 class Folder(Pictures):
@@ -115,8 +127,8 @@ class Folder(Pictures):
         path: the folder or file.
         truth: false when the pictures are damaged already: nothing is measured then.
         grey: turn colour pictures grey for a 1-channel prior instead of refusing them.
-        crop: ``[left, top, right, bottom]`` in pixels, cut out before the centre square; None
-            keeps all.
+        box: ``[left, top, right, bottom]`` in pixels: the part of each picture whose middle is
+            looked at; None is all of it.
     """
 
     def __init__(
@@ -127,9 +139,9 @@ class Folder(Pictures):
         prior: Prior | None = None,
         *,
         path: str | None,
-        truth: bool,
+        truth: bool | None,
         grey: bool,
-        crop: list[int] | None,
+        box: list[int] | None,
     ):
         files = pictures_in(_given(path, "folder", "a folder of pictures, a zip or one picture"))
         names = files.names
@@ -137,11 +149,18 @@ class Folder(Pictures):
             # by name, so that adding pictures moves none to the other side
             held_out = [zlib.crc32(name.encode()) % 10 == 0 for name in names]
             names = [n for n, out in zip(names, held_out, strict=True) if out == (split == "val")]
-        cut = functools.partial(_box, crop=crop) if crop else centre_square
-        if crop and not (len(crop) == 4 and 0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
-            raise InputError(f"data.crop={crop}: must be [left,top,right,bottom] in pixels")
+        crop = functools.partial(_within, box=box) if box else centre_square
+        if box and not (len(box) == 4 and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
+            raise InputError(f"data.box={box}: must be [left,top,right,bottom] in pixels")
         super().__init__(
-            files, names, size, channels, truth=truth, grey=grey, crop=cut, settings=str(crop)
+            files,
+            names,
+            size,
+            channels,
+            truth=truth is not False,
+            grey=grey,
+            crop=crop,
+            settings=str(box),
         )
 
 
@@ -216,15 +235,15 @@ def _given(value: str | None, data: str, what: str) -> str:
     return value
 
 
-def _box(picture: Image.Image, crop: Sequence[int]) -> Image.Image:
-    if crop[2] > picture.width or crop[3] > picture.height:
+def _within(picture: Image.Image, box: Sequence[int]) -> Box:
+    if box[2] > picture.width or box[3] > picture.height:
         raise InputError(
-            f"data.crop={list(crop)}: a picture has only {picture.width}x{picture.height} pixels"
+            f"data.box={list(box)}: a picture has only {picture.width}x{picture.height} pixels"
         )
-    return centre_square(picture.crop(tuple(crop)))  # type: ignore[arg-type]
+    return middle((box[0], box[1], box[2], box[3]))
 
 
-def _face(picture: Image.Image) -> Image.Image:
+def _face(picture: Image.Image) -> Box:
     scale, odd = divmod(picture.width, 89)
     if odd or picture.height != 109 * scale:
         raise InputError(
@@ -232,4 +251,4 @@ def _face(picture: Image.Image) -> Image.Image:
             " of aligned CelebA; for other pictures use data=folder"
         )
     left, top, right, bottom = (edge * scale for edge in (7, 17, 81, 91))
-    return picture.crop((left, top, right, bottom))
+    return left, top, right, bottom

@@ -1,13 +1,15 @@
 """What to reconstruct: pictures drawn from the prior itself, or those it was not trained on."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gan_inpaint.data import Source, read_all
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import to_float, to_uint8
+from gan_inpaint.pictures import to_uint8
 from gan_inpaint.prior import Prior
 from gan_inpaint.sources import Digits
 
@@ -78,12 +80,26 @@ def _needed(prior: Prior | None, data: str) -> Prior:
     return prior
 
 
-def mean_image(prior: Prior) -> Tensor:
-    """``(C, H, W)``: the mean picture of the prior's training set.
+def training_pictures(
+    prior: Prior, source: Source, train: Callable[[], Source]
+) -> np.ndarray | None:
+    """uint8 ``(N, C, H, W)``: what the prior was trained on, where that is at hand; else None.
 
-    Where that is not at hand, the mean of 1,024 pictures that the prior generates stands in for it.
+    Args:
+        source: what is being reconstructed.
+        train: makes the training part of the same data.
     """
-    if prior.metadata.get("dataset") == Digits.dataset:
-        pixels, _ = read_all(Digits(prior.size, prior.channels, "train"))
-        return to_float(pixels).mean(dim=0)
-    return prior.sample(1024, seed=0).mean(dim=0)
+    dataset = prior.metadata.get("dataset")
+    if dataset == Digits.dataset:
+        return read_all(Digits(prior.size, prior.channels, "train"))[0]
+    return read_all(train())[0] if source.dataset == dataset else None
+
+
+def mean_picture(prior: Prior, training: np.ndarray | None) -> Tensor:
+    """``(C, H, W)``: the mean of the training pictures.
+
+    Without them the mean of 1,024 pictures that the prior generates stands in for it.
+    """
+    if training is None:
+        return prior.sample(1024, seed=0).mean(dim=0)
+    return torch.from_numpy(training.mean(axis=0, dtype=np.float64)).float() / 127.5 - 1

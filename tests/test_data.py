@@ -15,9 +15,9 @@ from gan_inpaint.hub import Hub
 from gan_inpaint.prior import Prior
 from gan_inpaint.randomness import draw_latent, numpy_rng, torch_rng
 from gan_inpaint.sources import CelebA, Coco, Digits, Folder
-from gan_inpaint.targets import held_out, mean_image
+from gan_inpaint.targets import Generated, held_out, mean_picture, training_pictures
 
-FOLDER = {"truth": True, "grey": False, "crop": None}
+FOLDER = {"truth": True, "grey": False, "box": None}
 HUB = {"config": None, "image": "image", "grey": False, "license": "none"}
 HUB["splits"] = {"train": "train[:80%]", "val": "train[80%:]"}
 
@@ -67,10 +67,19 @@ def test_auto_is_held_out_digits_or_the_prior_itself(digits: Prior, tiny_prior: 
     assert (generated.dataset, len(generated)) == ("generated", 3)
 
 
-def test_the_mean_image_is_that_of_the_training_set(digits: Prior) -> None:
-    pixels, _ = read_all(Digits(32, 1, "train"))
-    expected = torch.from_numpy(pixels.mean(axis=0) / 127.5 - 1).float()
-    torch.testing.assert_close(mean_image(digits), expected, rtol=0, atol=1e-5)
+def test_the_training_pictures_are_those_of_the_prior(digits: Prior, tiny_prior: Prior) -> None:
+    def train() -> Digits:
+        return Digits(32, 1, "train")
+
+    generated = Generated(32, 1, None, digits, count=2, seed=0)
+    training = training_pictures(digits, generated, train)  # whatever is reconstructed
+    assert training is not None
+    assert len(training) == 4500
+    expected = torch.from_numpy(training.mean(axis=0) / 127.5 - 1).float()
+    torch.testing.assert_close(mean_picture(digits, training), expected, rtol=0, atol=1e-5)
+    assert training_pictures(tiny_prior, Digits(16, 1, "val"), train) is None
+    stand_in = mean_picture(tiny_prior, None)
+    assert torch.equal(stand_in, tiny_prior.sample(1024, seed=0).mean(dim=0))
 
 
 def test_draws_are_functions_of_their_key() -> None:
@@ -141,16 +150,16 @@ def test_a_damaged_member_of_a_zip_is_named(tmp_path: Path) -> None:
     assert source[1].shape == (1, 32, 32)
 
 
-def test_a_crop_is_cut_out_before_the_square(tmp_path: Path) -> None:
+def test_a_box_is_cut_out_before_the_square(tmp_path: Path) -> None:
     pixels = np.zeros((20, 40, 3), np.uint8)
     pixels[2:18, 20:36] = 255
     Image.fromarray(pixels).save(tmp_path / "a.png")
     options = FOLDER | {"path": str(tmp_path / "a.png")}
-    assert Folder(16, 3, None, **options | {"crop": [20, 2, 36, 18]})[0].min() == 255
-    with pytest.raises(InputError, match=r"data\.crop=\[1, 2, 3\]"):
-        Folder(16, 3, None, **options | {"crop": [1, 2, 3]})
+    assert Folder(16, 3, None, **options | {"box": [20, 2, 36, 18]})[0].min() == 255
+    with pytest.raises(InputError, match=r"data\.box=\[1, 2, 3\]"):
+        Folder(16, 3, None, **options | {"box": [1, 2, 3]})
     with pytest.raises(InputError, match="only 40x20 pixels"):
-        Folder(16, 3, None, **options | {"crop": [0, 0, 50, 10]})[0]
+        Folder(16, 3, None, **options | {"box": [0, 0, 50, 10]})[0]
 
 
 @pytest.mark.parametrize("scale", [1, 2])

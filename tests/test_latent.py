@@ -1,5 +1,6 @@
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -470,3 +471,27 @@ def test_compiled_networks_find_the_same(tiny_prior: Prior, monkeypatch) -> None
     result = inpaint(images, known, tiny_prior, steps=3, lam=0.01, compile=True)
     assert compiled == ["Generator", "Discriminator"]
     torch.testing.assert_close(result.z, plain.z, rtol=1e-4, atol=1e-5)
+
+
+def test_masks_that_differ_in_one_batch_give_what_each_gives_alone(tiny_prior: Prior) -> None:
+    """Blended too: masks are grouped for one factorisation each."""
+    from gan_inpaint import masks
+
+    rng = np.random.default_rng(0)
+    known = torch.stack(
+        [
+            masks.center(16, rng, "", side=0.5),
+            masks.half(16, rng, "", missing="left"),
+            masks.random(16, rng, "", missing=0.8),
+            masks.lattice(16, rng, "", every=2),
+            masks.center(16, rng, "", side=0.5),
+            masks.strokes(16, rng, "", count=2, width=0.1, turning=0.5, missing=0.4),
+        ]
+    )
+    images = tiny_prior.sample(6, seed=5)
+    options = {"steps": 5, "restarts": 2, "candidates": 16, "weighting": "yeh", "blend": "poisson"}
+    together = inpaint(images, known, tiny_prior, **options)
+    for i in range(6):
+        alone = inpaint(images[i : i + 1], known[i : i + 1], tiny_prior, **options)
+        torch.testing.assert_close(together.z[i], alone.z[0], rtol=0, atol=1e-4)
+        torch.testing.assert_close(together.images[i], alone.images[0], rtol=0, atol=1e-4)

@@ -1,9 +1,6 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor
 
 from gan_inpaint import masks
@@ -57,48 +54,10 @@ def test_a_hole_larger_than_the_picture_is_refused(side: float) -> None:
         masks.center(16, rng(), "a", side=side)
 
 
-def test_transparent_and_dark_parts_of_a_mask_are_known(tmp_path: Path) -> None:
-    pixels = np.full((16, 16, 4), 255, np.uint8)
-    pixels[8:, :, 3] = 0
-    Image.fromarray(pixels).save(tmp_path / "alpha.png")
-    deep = np.full((16, 16), 1000, np.uint16)
-    deep[:8] = 65535
-    Image.fromarray(deep).save(tmp_path / "deep.png")
-    for name in ("alpha.png", "deep.png"):
-        known = masks.file(16, rng(), "a", path=str(tmp_path / name), invert=False)
-        assert known[0, 8:].all(), name
-        assert not known[0, :8].any(), name
-
-
 def test_lattice() -> None:
     known = masks.lattice(16, rng(), "a", every=2)
     assert float(known.float().mean()) == 0.25
     assert known[0, 0, 0]
-
-
-def write_mask(path: Path, size: int = 16) -> Path:
-    pixels = np.zeros((size, size), np.uint8)
-    pixels[: size // 2] = 255
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-@pytest.mark.parametrize("size", [16, 64])
-def test_white_is_missing_in_a_file_of_any_size(tmp_path: Path, size: int) -> None:
-    path = str(write_mask(tmp_path / "mask.png", size))
-    known = masks.file(16, rng(), "a", path=path, invert=False)
-    assert not known[0, :8].any()
-    assert known[0, 8:].all()
-    assert torch.equal(~known, masks.file(16, rng(), "a", path=path, invert=True))
-
-
-def test_a_folder_of_masks_is_matched_by_name(tmp_path: Path) -> None:
-    write_mask(tmp_path / "masks" / "cat.png")
-    known = masks.file(16, rng(), "cat.jpg", path=str(tmp_path / "masks"), invert=False)
-    assert not known[0, 0, 0]
-    with pytest.raises(InputError, match=r"dog\.jpg.*dog\.png"):
-        masks.file(16, rng(), "dog.jpg", path=str(tmp_path / "masks"), invert=False)
 
 
 def test_a_mask_must_leave_something_to_do_and_to_go_by() -> None:

@@ -21,13 +21,14 @@ errors
 settings files randomness losses networks precision memory lbfgs
 config
 pictures blending figures augmentation archives frechet
-masks weights constraints restarts rows
+masks drawn baselines weights constraints restarts rows similarity
 prior
 data adversarial latent
 sources hub starts
-targets
+targets photographs
 search
-inpainting report
+inpainting paper
+report
 selection diagnosis
 record tracking command
 train reconstruct select compare

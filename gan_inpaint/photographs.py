@@ -1,0 +1,130 @@
+"""From a photograph to the square that is searched for, and back into it at its full resolution."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from gan_inpaint.blending import poisson
+from gan_inpaint.drawn import DrawnMask, touched
+from gan_inpaint.files import atomic
+from gan_inpaint.pictures import Box, plain, to_float, to_uint8
+from gan_inpaint.sources import Pictures
+
+_PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}  # modes that a PNG holds
+
+
+def look(source: Pictures, index: int, mask: DrawnMask) -> tuple[np.ndarray, Tensor]:
+    """A square of a photograph at the prior's size, and what a person's mask leaves of it.
+
+    What is missing is painted over with the nearest known pixels before the square gets smaller:
+    the damage must not run into the known pixels beside it.
+
+    Returns:
+        uint8 ``(C, size, size)`` and bool ``(1, size, size)``, 1 = known.
+    """
+    photograph, box = source.photograph(index)
+    hole = mask.hole(source.names[index], photograph.size, box)
+    if not source.truth and hole.any() and not hole.all():
+        photograph = _painted_over(plain(photograph, background="white"), box, hole)
+    pixels = source.fitted(index, photograph, box)
+    known = ~touched(hole, (pixels.shape[2], pixels.shape[1]))
+    return pixels, torch.from_numpy(known)[None]
+
+
+def _painted_over(photograph: Image.Image, box: Box, hole: np.ndarray) -> Image.Image:
+    nearest = distance_transform_edt(hole, return_distances=False, return_indices=True)
+    square = np.asarray(photograph.crop(box))[tuple(nearest)]
+    photograph.paste(Image.fromarray(square), box[:2])
+    return photograph
+
+
+def restored(
+    source: Pictures,
+    index: int,
+    mask: Callable[..., Tensor],
+    known: Tensor,
+    generated: Tensor,
+    blend: str,
+) -> Image.Image:
+    """A photograph with its hole filled, in its own size and mode; known pixels are untouched.
+
+    The generated square is enlarged to the photograph's resolution and fills the missing pixels
+    there, by its gradients with ``blend=poisson``. They become opaque if the photograph is
+    transparent.
+
+    Args:
+        mask: that the hole was drawn with.
+        known: ``(1, size, size)`` bool, what it came to at the prior's size.
+        generated: ``(C, size, size)`` in [-1, 1], G's own square, not blended.
+        blend: ``none`` or ``poisson``.
+    """
+    photograph, box = source.photograph(index)
+    frame = (box[2] - box[0], box[3] - box[1])
+    hole = (
+        mask.hole(source.names[index], photograph.size, box)
+        if isinstance(mask, DrawnMask)
+        else touched(~known[0].numpy(), frame)
+    )
+    size = (frame[1], frame[0])
+    filling = F.interpolate(generated[None], size, mode="bicubic", align_corners=False)[0]
+    filling = filling.expand(3, -1, -1).clamp(-1, 1)
+    if blend == "poisson":
+        square = plain(photograph, background="white").crop(box)
+        image = to_float(np.asarray(square).transpose(2, 0, 1))
+        blended = poisson(filling[None].numpy(), image[None].numpy(), ~hole[None])
+        filling = torch.from_numpy(blended[0])
+    return _pasted(photograph, filling, box, hole)
+
+
+def _pasted(photograph: Image.Image, filling: Tensor, box: Box, hole: np.ndarray) -> Image.Image:
+    """``filling``: ``(3, H, W)`` in [-1, 1], pasted where ``hole`` is; every mode has its way."""
+    if photograph.mode.startswith(("I", "F")):  # whose peak is white, see `plain`
+        values = np.array(photograph)
+        peak = 65535 if photograph.mode.startswith("I") else max(float(values.max()), 1e-12)
+        level = (filling.mean(dim=0).numpy() + 1) / 2 * peak
+        if photograph.mode.startswith("I"):
+            level = level.round()
+        region = values[box[1] : box[3], box[0] : box[2]]
+        region[hole] = level[hole].astype(values.dtype)
+        return Image.fromarray(values)
+    patch = Image.fromarray(to_uint8(filling).transpose(1, 2, 0))
+    if photograph.mode == "P":
+        patch = patch.quantize(palette=photograph, dither=Image.Dither.NONE)
+    else:
+        patch = patch.convert(photograph.mode)
+    result = photograph.copy()
+    result.paste(patch, box[:2], Image.fromarray(hole))
+    return result
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names without their suffixes; where two would become the same, both keep theirs.
+
+    Example:
+        >>> distinct(["a.jpg", "b.jpg", "b.png"])
+        ['a', 'b.jpg', 'b.png']
+    """
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    count = Counter(stems)
+    return [s if count[s] == 1 else name for s, name in zip(stems, names, strict=True)]
+
+
+def write_photograph(folder: Path, name: str, photograph: Image.Image) -> None:
+    """Write it without loss, as PNG, or as TIFF if PNG lacks its mode.
+
+    Args:
+        name: without suffix; parts that would lead out of the folder are dropped.
+    """
+    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
+    suffix = ".png" if photograph.mode in _PNG else ".tif"
+    path = folder.joinpath(*parts[:-1], parts[-1] + suffix)
+    profile = photograph.info.get("icc_profile")
+    with atomic(path) as temporary:
+        photograph.save(temporary, **({"icc_profile": profile} if profile else {}))

@@ -1,0 +1,134 @@
+"""A person's photographs: into the search and back, at their own size and mode."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_inpaint.drawn import DrawnMask
+from gan_inpaint.photographs import look, restored, write_photograph
+from gan_inpaint.pictures import plain
+from gan_inpaint.sources import Folder
+
+WIDTH, HEIGHT = 48, 40  # its square is (4, 0, 44, 40)
+MODES = ("1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F", "YCbCr")
+
+
+def photograph(mode: str) -> Image.Image:
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    rgb = np.stack([x * 5, y * 6, (x + y) * 2], axis=-1).astype(np.uint8)
+    picture = Image.fromarray(rgb)
+    if mode == "I;16":
+        return Image.fromarray((x * 1200).astype(np.uint16))
+    if mode == "F":
+        return Image.fromarray((x / WIDTH).astype(np.float32))
+    if mode in ("RGBA", "LA"):
+        picture = picture.convert(mode)
+        picture.putalpha(Image.fromarray(np.where(x < 10, 100, 255).astype(np.uint8)))
+        return picture
+    return picture.convert(mode)
+
+
+def drawing(path: Path) -> np.ndarray:
+    """A mask file, and what is missing of the whole photograph."""
+    hole = np.zeros((HEIGHT, WIDTH), bool)
+    hole[10:20, 14:30] = True
+    Image.fromarray(hole).save(path)
+    return hole
+
+
+def folder(path: Path, size: int = 16, channels: int = 3, **options: object) -> Folder:
+    options = {"truth": False, "grey": True, "box": None} | options
+    return Folder(size, channels, None, path=str(path), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("blend", ["none", "poisson"])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_photograph_keeps_size_mode_and_known_pixels(
+    tmp_path: Path, mode: str, blend: str
+) -> None:
+    original = photograph(mode)
+    suffix = "png" if mode not in ("CMYK", "F", "YCbCr") else "tif"
+    original.save(tmp_path / f"photo.{suffix}")
+    hole = drawing(tmp_path / "mask.png")
+    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    source = folder(tmp_path / f"photo.{suffix}")
+    _, known = look(source, 0, mask)
+    generated = torch.full((3, 16, 16), 0.7)
+    if blend == "poisson":  # a flat guide would give the smooth photograph back
+        generated[:, ::2] = -0.7
+    result = restored(source, 0, mask, known, generated, blend)
+    write_photograph(tmp_path / "restored", "photo", result)
+    written = Image.open(tmp_path / "restored" / f"photo.{suffix}")
+    before = Image.open(tmp_path / f"photo.{suffix}")
+    assert (written.size, written.mode) == (before.size, before.mode)
+    one, other = np.asarray(written), np.asarray(before)
+    assert np.array_equal(one[~hole], other[~hole])
+    assert not np.array_equal(one[hole], other[hole])
+    if blend == "none" and mode in ("L", "RGB", "I;16"):
+        white = 65535 if mode == "I;16" else 255
+        assert np.abs(one[hole] / white - 0.85).max() < 0.01
+    if mode in ("RGBA", "LA"):
+        assert (one[hole][:, -1] == 255).all()
+
+
+def test_the_damage_does_not_run_into_the_known_pixels(tmp_path: Path) -> None:
+    """A photograph of one grey with white damage: what is known of the small square stays grey."""
+    hole = drawing(tmp_path / "mask.png")
+    pixels = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    pixels[hole] = 255
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    small, known = look(folder(tmp_path / "photo.png"), 0, mask)
+    assert not known.all()
+    assert (small.transpose(1, 2, 0)[known[0].numpy()] == 90).all()
+
+
+def test_without_a_drawn_mask_the_enlarged_one_is_filled(tmp_path: Path) -> None:
+    photograph("RGB").save(tmp_path / "photo.png")
+    known = torch.ones(1, 8, 8, dtype=torch.bool)
+    known[:, :4] = False  # the upper half of the square
+    source = folder(tmp_path / "photo.png", size=8)
+    result = restored(source, 0, lambda: None, known, torch.full((3, 8, 8), -1.0), "none")
+    one, other = np.asarray(result), np.asarray(photograph("RGB"))
+    assert (one[:20, 4:44] == 0).all()
+    assert np.array_equal(one[20:], other[20:])
+    assert np.array_equal(one[:, :4], other[:, :4])
+
+
+def test_a_box_is_all_that_changes(tmp_path: Path) -> None:
+    photograph("RGB").save(tmp_path / "photo.png")
+    Image.new("L", (WIDTH, HEIGHT), 255).save(tmp_path / "mask.png")
+    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    source = folder(tmp_path / "photo.png", box=[8, 8, 24, 24])
+    known = torch.zeros(1, 16, 16, dtype=torch.bool)
+    result = restored(source, 0, mask, known, torch.full((3, 16, 16), 1.0), "none")
+    changed = (np.asarray(result) != np.asarray(photograph("RGB"))).any(axis=2)
+    assert changed[8:24, 8:24].all()
+    changed[8:24, 8:24] = False
+    assert not changed.any()
+
+
+def test_a_seam_is_gone_with_blending(tmp_path: Path) -> None:
+    """A guide with the right gradients and wrong colours restores a smooth photograph."""
+    photograph("RGB").save(tmp_path / "photo.png")
+    drawing(tmp_path / "mask.png")
+    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    source = folder(tmp_path / "photo.png", size=32)
+    _, known = look(source, 0, mask)
+    truth = np.asarray(plain(photograph("RGB"), "white")).astype(float)
+    generated = torch.from_numpy(source[0].astype(np.float32)) / 127.5 - 1 - 0.2
+    errors = {
+        blend: np.abs(np.asarray(restored(source, 0, mask, known, generated, blend)) - truth).max()
+        for blend in ("none", "poisson")
+    }
+    assert errors["poisson"] < 5 < errors["none"]
+
+
+def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
+    write_photograph(tmp_path / "restored", "../../etc/evil", photograph("L"))
+    write_photograph(tmp_path / "restored", "/abs/evil", photograph("L"))
+    written = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.png"))
+    assert written == ["restored/abs/evil.png", "restored/etc/evil.png"]
