@@ -2,8 +2,8 @@
 
     python benchmarks/blending.py [--json PATH]
 
-Colour images of noise: the time does not depend on what they show. `shared` is one mask for the whole
-batch, factorised once; `own` one for each image. What blending gains in dB is a column of
+Colour images of noise: the time does not depend on what they show. `shared` is one mask for the
+whole batch, factorised once; `own` one for each image. What blending gains in dB is a column of
 benchmarks/inpainting.py, which needs a prior.
 """
 

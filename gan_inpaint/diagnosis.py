@@ -71,8 +71,8 @@ def explained(summary: Mapping[str, Any]) -> list[str]:
     best = max(rivals, key=lambda name: rivals[name])
     if rivals[best] > summary.get("psnr_hole", math.inf):
         sentences.append(
-            f"{best} fills these holes better, {rivals[best]:.1f} dB against"
-            f" {summary['psnr_hole']:.1f} dB: if PSNR is what counts, no GAN is needed for them"
+            f"the baseline {best} fills these holes better: {rivals[best]:.1f} dB against"
+            f" {summary['psnr_hole']:.1f} dB; where PSNR is what counts, no GAN is needed"
         )
     if "search_error" in summary:
         search, total = summary["search_error"], summary["known_error"]

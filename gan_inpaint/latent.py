@@ -13,14 +13,8 @@ from gan_inpaint.losses import contextual, perceptual
 from gan_inpaint.prior import Prior
 from gan_inpaint.rows import RUNNING, STOPPED_BY, Rows
 
-METRICS = (
-    "objective",
-    "contextual",
-    "perceptual",
-    "perceptual_share",
-    "gradient_norm",
-    "searching",
-)
+_TERMS = ("objective", "contextual", "perceptual")
+METRICS = (*_TERMS, "perceptual_share", "gradient_norm", "searching")
 _SHARE_EVERY = 5  # training steps between two looks at whose gradient it is: each costs an update
 _SHARPENED = 0.2  # the share of the steps, the last ones, that bf16 leaves to fp32
 _PROGRESS = 1e-4  # a plateau: the best objective fell by less than this fraction over `patience`
@@ -100,11 +94,8 @@ class LatentReconstruction(pl.LightningModule):
         # full precision judges the outcome, the search itself may make do with less
         self.exact_generator, self.exact_discriminator = prior.generator, prior.discriminator
         fast = prior.reduced() if precision == "bf16" else prior
-        self.generator, self.discriminator, self._loss = (
-            fast.generator,
-            fast.discriminator,
-            fast.loss,
-        )
+        self.generator, self.discriminator = fast.generator, fast.discriminator
+        self._loss = fast.loss
         self.z = nn.Parameter(z.clone())
         rows = len(z)
         # in the layout of what the generator makes
@@ -274,9 +265,7 @@ class LatentReconstruction(pl.LightningModule):
         """Means over all rows of their best so far: a row that has stopped keeps its values."""
         found = self.best.objective.isfinite()  # a row that failed at once has none
         means = {
-            "objective": self.best.objective[found].mean().item(),
-            "contextual": self.best.contextual[found].mean().item(),
-            "perceptual": self.best.perceptual[found].mean().item(),
+            **{term: getattr(self.best, term)[found].mean().item() for term in _TERMS},
             "perceptual_share": self._perceptual_share,
             "gradient_norm": self._gradient_norm.item(),
             "searching": int((self.best.stopped_by == RUNNING).sum()),

@@ -50,16 +50,18 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
 
     from gan_inpaint.data import choose
     from gan_inpaint.diagnosis import explained, self_test
+    from gan_inpaint.environment import described
     from gan_inpaint.figures import draw_losses
     from gan_inpaint.files import write_json, write_png
+    from gan_inpaint.frames import Frames
     from gan_inpaint.latent import METRICS
     from gan_inpaint.memory import keep_freed_memory
-    from gan_inpaint.prior import load_prior
+    from gan_inpaint.prior import find_prior, load_prior
     from gan_inpaint.record import Record
     from gan_inpaint.search import search
     from gan_inpaint.similarity import measured
     from gan_inpaint.starts import Starts
-    from gan_inpaint.tracking import progress_bar, wandb_logger
+    from gan_inpaint.tracking import log_table, progress_bar, use_prior, wandb_logger
 
     keep_freed_memory()
     mask_name = chosen(directory, "mask")
@@ -90,6 +92,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             "seed": settings.seed,
             "restarts": settings.restarts,
             "recipe": chosen(directory, "recipe"),
+            "environment": described(),
         },
     )
     left = [number for number in range(len(indices)) if number not in record.done]
@@ -108,17 +111,26 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             name=f"lam={settings.lam:g} lr={settings.lr:g} {settings.norm}",
             group=_sweep_name(),
             job_type="reconstruct",
-            config=asdict(settings),
+            config=asdict(settings) | {"environment": described()},
         ) as wandb,
         progress_bar("searching", len(left) * settings.steps, ("objective",)) as bar,
     ):
+        if wandb:
+            use_prior(wandb, find_prior(settings.prior)[0], prior.metadata)
         for done, numbers in enumerate(parts):
             batch = read_batch(source, indices, numbers, mask, settings.seed, record)
             if batch is None:
                 continue
+            frames = []
             if known is None:
                 known = batch.known
                 print(f"mask: {mask_name}, {missing_in_words(known)}")
+                show = (
+                    (lambda step, frame: wandb.log_image("search", [frame], step=step))
+                    if wandb
+                    else None
+                )
+                frames = [Frames(batch.images, known, show, settings.animate)]
             bar.start(
                 done * settings.images_at_once * settings.steps, len(numbers) * settings.steps
             )
@@ -131,8 +143,11 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
                 starts,
                 # several parts would draw their curves over each other
                 loggers=[wandb] if wandb and len(parts) == 1 else [],
-                callbacks=[bar],
+                callbacks=[bar, *frames],
+                updates_per_step=1 if frames and settings.animate else 10,
             )
+            if frames and settings.animate:
+                frames[0].save(directory / "search.gif")
             record.add(batch, result, time.perf_counter() - started, prior)
             restore(directory, source, indices, mask, batch, result, settings.blend)
             record.save()
@@ -142,18 +157,19 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
         if settings.diagnose and known is not None:
             summary |= self_test(known, prior, settings)
         if settings.metrics and source.truth and record.searched > 1:
-            found, notes = measured(settings.metrics, *record.pairs())
+            found, notes = measured(settings.metrics, *record.gallery.pairs())
             summary |= found
             print(*notes, sep="\n", end="\n" if notes else "")
         write_json(directory / "summary.json", summary)
-        write_png(directory / "grid.png", record.grid())
+        write_png(directory / "grid.png", record.gallery.grid())
         curves = {"objective": "objective", "contextual": "contextual"}
         draw_losses(directory / "losses.png", record.history, curves, "step", smoothed=False)
         if wandb:
             for row in record.history if len(parts) != 1 else ():
                 wandb.log_metrics({key: row[key] for key in METRICS}, step=int(row["step"]))
             wandb.experiment.summary.update(summary)
-            wandb.log_image("reconstructions", [record.grid()])
+            wandb.log_image("reconstructions", [record.gallery.grid()])
+            log_table(wandb, record.gallery.table())
 
     shown = [key for key in ("objective", "psnr_hole", "psnr_hole_mean") if key in summary]
     words = ", ".join(f"{key} {summary[key]:.4g}" for key in shown)

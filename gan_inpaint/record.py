@@ -11,27 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load, save
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-from gan_inpaint import baselines, report
+from gan_inpaint import report
 from gan_inpaint.baselines import Baselines
 from gan_inpaint.errors import InputError
-from gan_inpaint.figures import labelled
 from gan_inpaint.files import atomic, read_csv, write_csv, write_json, write_png
+from gan_inpaint.gallery import Gallery
 from gan_inpaint.inpainting import mean_history
 from gan_inpaint.latent import METRICS
 from gan_inpaint.losses import psnr
-from gan_inpaint.pictures import grid, to_float, to_uint8, with_hole
+from gan_inpaint.pictures import to_uint8
 from gan_inpaint.prior import Prior
 from gan_inpaint.restarts import average
 from gan_inpaint.rows import STOPPED_BY, final_restarts
 from gan_inpaint.search import Result, completions, filled
 
-_GRID_ROWS = 32  # more would make a picture that nobody can open
-_GRID_WORST = 8  # of them for the worst images: failures are not hidden
 _LINES = 10  # of problems on the terminal
 _SAVE_AFTER = 10.0  # seconds
 _WORDS = ("name", "stopped_by")  # columns that hold no numbers
@@ -95,7 +92,7 @@ class Record:
         if "seconds" not in summary:  # it failed before there was anything to keep
             return
         for key, value in self._about.items():  # two jobs must not share a table
-            if summary[key] != value:
+            if key != "environment" and summary[key] != value:
                 raise InputError(
                     f"{self._directory}: the job was for {key} {summary[key]}, now it is {value};"
                     f" give the same {key}= as then, or start a new job"
@@ -193,6 +190,7 @@ class Record:
         self, batch: Batch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
     ) -> None:
         pictures = {"images/{}": result.images, "known/{}": batch.known * 2.0 - 1}
+        pictures["generated/{}"] = result.generated
         if self._truth:
             pictures["truth/{}"] = batch.images
         if self._blend != "none":
@@ -250,60 +248,10 @@ class Record:
         self._saved_at = time.monotonic()
         return summary
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """``(N, C, H, W)`` in [-1, 1]: the results, and the true pictures."""
-        numbers = sorted(self._codes)
-        one, other = (
-            torch.stack([self._read(f"{folder}/{number:05d}") for number in numbers])
-            for folder in ("images", "truth")
-        )
-        return one, other
-
-    def grid(self) -> np.ndarray:
-        """A row an image: corrupted, reconstructed, its other completions, the baselines and, where
-        there is one, true. The first 32 images; of more the first 24 and the 8 worst."""
-        numbers, worst = self._shown()
-        stem = f"{numbers[0]:05d}"
-        alternatives = len(list((self._directory / "alternatives").glob(f"{stem}_*.png")))
-        columns = {"reconstructed": "images/{}"}
-        columns |= {f"other {rank}": f"alternatives/{{}}_{rank}" for rank in range(1, alternatives)}
-        for name in baselines.NAMES:
-            if (self._directory / "baselines" / f"{stem}_{name}.png").is_file():
-                columns[name] = f"baselines/{{}}_{name}"
-        if self._truth:
-            columns["true"] = "truth/{}"
-        shown = [
-            torch.stack([self._read(path.format(f"{number:05d}")) for number in numbers])
-            for path in columns.values()
-        ]
-        known = torch.stack([self._read(f"known/{number:05d}") for number in numbers]) > 0
-        cells = [column.expand(-1, 3, -1, -1) for column in shown]
-        tiled = grid([with_hole(shown[0], known), *cells])
-        measured = {row["image"]: f" {row['psnr_hole']:.1f} dB" for row in self._measured()}
-        labels = [
-            f"{'worst: ' if number in worst else ''}{number}{measured.get(number, '')}"
-            for number in numbers
-        ]
-        return labelled(tiled, labels, ["corrupted", *columns])
-
-    def _measured(self) -> list[dict[str, Any]]:
-        return [row for row in self._rows if "psnr_hole" in row]
-
-    def _shown(self) -> tuple[list[int], set[int]]:
-        """Numbers of the images on the grid, and which of them are there for being the worst."""
-        numbers = sorted(self._codes)
-        if len(numbers) <= _GRID_ROWS:
-            return numbers, set()
-        first = numbers[: _GRID_ROWS - _GRID_WORST]
-        ranked = sorted(self._measured(), key=lambda row: row["psnr_hole"])
-        rest = [row["image"] for row in ranked if row["image"] > first[-1]]
-        worst = rest[:_GRID_WORST]
-        return (first + worst, set(worst)) if worst else (numbers[:_GRID_ROWS], set())
-
-    def _read(self, name: str) -> Tensor:
-        with Image.open(self._directory / f"{name}.png") as picture:
-            pixels = np.asarray(picture)
-        return to_float(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+    @property
+    def gallery(self) -> Gallery:
+        """The pictures of the images that were searched for."""
+        return Gallery(self._directory, [row for row in self._rows if row["image"] in self._codes])
 
 
 def _rows(columns: Mapping[str, list]) -> list[dict[str, Any]]:

@@ -67,11 +67,13 @@ def search(
     starts: Starts | None = None,
     loggers: Sequence[pl.loggers.Logger] = (),
     callbacks: Sequence[pl.Callback] = (),
+    updates_per_step: int = 10,
 ) -> Result:
     """``inpaint`` for one batch: ``known`` is bool ``(B, 1, H, W)``, the settings are complete.
 
     Args:
         starts: made once for a job of several batches; else made here.
+        updates_per_step: z updates between two looks of the loggers and callbacks.
     """
     if settings.lam and prior.discriminator is None:
         raise InputError(
@@ -102,6 +104,7 @@ def search(
         perceptual_every=settings.perceptual_every,
         halving=settings.halving,
         precision=precision,
+        updates_per_step=updates_per_step,
     )
     if settings.compile:
         module.compile_networks()

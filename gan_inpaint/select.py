@@ -1,6 +1,7 @@
 """``python -m gan_inpaint.select``: compare the saved epochs of a training run; export one."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,14 @@ def main(settings: SelectSettings, directory: Path) -> None:
 
     import torch
 
-    from gan_inpaint import frechet, selection
+    from gan_inpaint import frechet, page, selection
+    from gan_inpaint.environment import described
     from gan_inpaint.figures import labelled
     from gan_inpaint.files import read_csv, write_csv, write_png
     from gan_inpaint.pictures import grid
     from gan_inpaint.prior import load_prior
     from gan_inpaint.randomness import draw_latent, numpy_rng, torch_rng
+    from gan_inpaint.tracking import wandb_logger
 
     real = held_out(run, settings)
     mask = built("mask", settings.mask)
@@ -79,6 +82,20 @@ def main(settings: SelectSettings, directory: Path) -> None:
     tiled = grid(list(torch.stack(samples).unbind(1)))
     labels = [f"{e.number} *" if e is chosen else str(e.number) for e in epochs]
     write_png(run / "select.png", labelled(tiled, labels))
+    page.write_training(run)
+    with wandb_logger(
+        settings.logger,
+        run,
+        name=f"select {run.name}",
+        group=None,
+        job_type="select",
+        config=asdict(settings) | {"environment": described()},
+    ) as wandb:
+        if wandb:
+            cells = [[row.get(column) for column in selection.COLUMNS] for row in table]
+            wandb.log_table("epochs", list(selection.COLUMNS), cells)
+            wandb.log_image("epochs", [labelled(tiled, labels)])
+            wandb.experiment.summary.update(chosen.row())
     shown = Path(os.path.relpath(run))
     print(f"recommended: {reason}")
     print(f"{shown / 'select.png'}  a row an epoch, the same codes in every row; * is recommended")

@@ -112,6 +112,7 @@ class ReconstructSettings(SearchSettings):
     mask: dict[str, Any]
     baselines: bool
     metrics: list[str]
+    animate: bool
     diagnose: bool
     resume: str | None
     logger: str
@@ -278,8 +279,10 @@ class SelectSettings:
     steps: int
     candidates: int
     seed: int
+    logger: str
 
     def __post_init__(self) -> None:
+        _one_of(self, "logger", "wandb", "none")
         _at_least(self, 1, "columns", "images", "steps")
         _at_least(self, 2, "samples")  # a spread needs two
         _at_least(self, 0, "candidates")

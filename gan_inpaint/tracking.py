@@ -1,5 +1,6 @@
 """What a run shows while it goes on: progress, metrics.csv, W&B, snapshots of the training."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger, WandbLogger
@@ -17,6 +19,7 @@ from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.errors import InputError
 from gan_inpaint.figures import draw_losses
 from gan_inpaint.files import atomic, read_csv, write_csv, write_png
+from gan_inpaint.page import write_training
 from gan_inpaint.pictures import grid
 from gan_inpaint.randomness import draw_latent, torch_rng
 
@@ -104,6 +107,41 @@ def wandb_logger(
         run.finish(exit_code=1)
         raise
     run.finish()
+
+
+def log_prior(logger: WandbLogger, path: Path, metadata: Mapping[str, str]) -> None:
+    """Keep a run's prior as its product: W&B draws the line from training to reconstruction."""
+    logger.experiment.log_artifact(_prior_artifact(path, metadata))
+
+
+def use_prior(logger: WandbLogger, path: Path, metadata: Mapping[str, str]) -> None:
+    """Say which prior a run works with; offline W&B cannot."""
+    if not logger.experiment.offline:
+        logger.experiment.use_artifact(_prior_artifact(path, metadata))
+
+
+def _prior_artifact(path: Path, metadata: Mapping[str, str]) -> Any:
+    """Named after its content: the one that a training logged is the one that a search names."""
+    import wandb
+
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    artifact = wandb.Artifact(f"prior-{digest}", type="prior", metadata=dict(metadata))
+    artifact.add_file(str(path))
+    return artifact
+
+
+def log_table(logger: WandbLogger, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A W&B table ``images``, to join and filter runs by; arrays become pictures.
+
+    Args:
+        rows: of equal keys; uint8 ``(H, W, C)`` arrays, numbers, words, None.
+    """
+    import wandb
+
+    cells = [
+        [wandb.Image(v) if isinstance(v, np.ndarray) else v for v in row.values()] for row in rows
+    ]
+    logger.log_table("images", columns=list(rows[0]), data=cells)
 
 
 def _wandb_mode() -> str:
@@ -207,6 +245,7 @@ class Snapshots(Checkpoint):
         write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", picture)
         curves = {"discriminator": "loss/d", "generator": "loss/g"}
         draw_losses(self._directory / "losses.png", self._metrics.rows, curves, "minibatch")
+        write_training(self._directory)
         if self._wandb:
             step = int(module.discriminator_steps)
             self._wandb.log_image("samples", [picture], step=step, caption=[f"epoch {epoch}"])

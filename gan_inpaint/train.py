@@ -19,10 +19,17 @@ def main(settings: TrainSettings, directory: Path) -> None:
 
     from gan_inpaint.adversarial import METRICS, AdversarialTraining
     from gan_inpaint.data import read_all, training_batches
+    from gan_inpaint.environment import described
     from gan_inpaint.memory import keep_freed_memory
     from gan_inpaint.precision import LIGHTNING, resolved
     from gan_inpaint.prior import save_prior
-    from gan_inpaint.tracking import MetricsFile, Snapshots, progress_bar, wandb_logger
+    from gan_inpaint.tracking import (
+        MetricsFile,
+        Snapshots,
+        log_prior,
+        progress_bar,
+        wandb_logger,
+    )
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
@@ -74,7 +81,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
             name=settings.name,
             group=None,
             job_type="train",
-            config=asdict(settings),
+            config=asdict(settings) | {"environment": described()},
         ) as wandb,
         progress_bar("training", epochs * len(batches), ("loss/d", "loss/g")) as bar,
     ):
@@ -92,9 +99,11 @@ def main(settings: TrainSettings, directory: Path) -> None:
             default_root_dir=directory,
         )
         trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+        prior = directory / "prior.safetensors"
+        save_prior(prior, module.average.module, module.discriminator, module.metadata())
+        if wandb:
+            log_prior(wandb, prior, module.metadata())
 
-    prior = directory / "prior.safetensors"
-    save_prior(prior, module.average.module, module.discriminator, module.metadata())
     speed = [row["images_per_second"] for row in metrics.rows]
     if speed:
         print(f"trained at {sum(speed) / len(speed):.0f} images/s")
@@ -102,6 +111,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
     for written, what in (
         ("samples", "sample grids, one each snapshot: choose an epoch by them"),
         ("losses.png", "loss curves, raw and smoothed"),
+        ("index.html", "both on one page"),
         ("checkpoints", "to resume from"),
         ("prior.safetensors", "the generator and discriminator for reconstruct"),
     ):

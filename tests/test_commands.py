@@ -16,8 +16,8 @@ from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
 from PIL import Image
 from safetensors.torch import load_file
 
-from gan_inpaint import report
 from gan_inpaint.errors import InputError
+from gan_inpaint.findings import lead
 from gan_inpaint.pictures import read_picture
 from gan_inpaint.prior import load_prior
 from gan_inpaint.sources import Digits
@@ -377,6 +377,21 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     assert json.loads((broken / "summary.json").read_text()) == other
 
 
+def test_the_search_can_be_watched(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={prior}", "data=generated", "data.count=3", "logger=none", "steps=12"]
+    arguments += ["candidates=8", "restarts=2", "patience=null", "tolerance=0"]
+    for name, more in (("plain", []), ("seen", ["animate=true"])):
+        assert run("reconstruct", *arguments, *more, f"hydra.run.dir={name}").code == 0
+    assert not (tmp_path / "plain" / "search.gif").exists()
+    with Image.open(tmp_path / "seen" / "search.gif") as animation:
+        assert animation.n_frames == 13, "the start, then every update"
+    one, other = (
+        (tmp_path / name / "images" / "00000.png").read_bytes() for name in ("plain", "seen")
+    )
+    assert one == other, "looking changes nothing"
+
+
 def test_a_lam_without_effect_is_said(run: Run, tmp_path: Path) -> None:
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     arguments = [f"prior={prior}", "data=generated", "limit=2", *FAST]
@@ -536,7 +551,7 @@ def test_the_worst_images_are_on_the_grid(run: Run, tmp_path: Path) -> None:
     assert run("reconstruct", *arguments, "candidates=0", "hydra.run.dir=job").code == 0
     rows = table(tmp_path / "job" / "results.csv")
     shown = record.Record(tmp_path / "job", True, "poisson", None, {})
-    numbers, worst = shown._shown()
+    numbers, worst = shown.gallery.chosen()
     assert numbers[:24] == list(range(24))
     rest = sorted(rows[24:], key=lambda row: float(row["psnr_hole"]))
     assert numbers[24:] == [int(row["image"]) for row in rest[:8]]
@@ -664,7 +679,7 @@ def test_a_sweep_over_all_three_is_compared(run: Run, tmp_path: Path) -> None:
         assert float(row["psnr_hole"]) == pytest.approx(np.mean(mine))
     assert Image.open(sweep / "comparison.png").size[0] > 500
     page = (sweep / "index.html").read_text()
-    assert page.count("<tr") == 9
+    assert page.count('<tr class="done"') == 8
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert str(sweep.name) in ran.out
     assert "index.html" in ran.out
@@ -696,14 +711,18 @@ def test_jobs_with_other_masks_are_not_compared_by_numbers(run: Run, tmp_path: P
 
 def test_the_verdict_follows_the_noise(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    ours = {i: {"psnr_hole": str(10 + x)} for i, x in enumerate(rng.normal(0, 1, 50))}
-    ahead = {i: {"psnr_hole": str(float(row["psnr_hole"]) - 1)} for i, row in ours.items()}
-    noisy = {i: {"psnr_hole": str(10 + x)} for i, x in enumerate(rng.normal(0, 1, 50))}
-    assert "leads it by 1.00 ± 0.00 dB" in report._lead("it", ours, ahead)
-    assert "more than the noise" in report._lead("it", ours, ahead)
-    assert "trails it by 1.00" in report._lead("it", ahead, ours)
-    assert "within the noise" in report._lead("it", ours, noisy)
-    assert report._lead("it", ours, ours) == ""
+    ours = {i: 10 + float(x) for i, x in enumerate(rng.normal(0, 1, 50))}
+    behind = {i: value - 1 for i, value in ours.items()}
+    noisy = {i: 10 + float(x) for i, x in enumerate(rng.normal(0, 1, 50))}
+    assert "leads it by 1.00 ± 0.00 dB" in str(lead("it", ours, behind))
+    assert "more than the noise" in str(lead("it", ours, behind))
+    assert "trails it by 1.00" in str(lead("it", behind, ours))
+    assert "within the noise" in str(lead("it", ours, noisy))
+    assert lead("it", ours, ours) is None
+    found = lead("it", {0: 3.0, 1: 2.0, 2: 1.0, 3: 9.0}, {0: 2.0, 1: 5.0, 2: 2.0})
+    assert found is not None
+    assert found.lost == {1: 3.0, 2: 1.0}, "the farthest behind comes first"
+    assert found.images == 3
 
 
 def test_a_damaged_summary_is_a_failed_row(run: Run, tmp_path: Path) -> None:
@@ -741,8 +760,8 @@ def test_names_cannot_become_markup(run: Run, tmp_path: Path) -> None:
     arguments = ["-m", f"prior='{tiny}'", "data=generated", "data.count=2", "lam=0,1"]
     assert run("reconstruct", *arguments, *FAST).code == 0
     page = (only(tmp_path / "multirun", "*") / "index.html").read_text()
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
 
 
 # ---------------------------------------------------------------- from the shell

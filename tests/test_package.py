@@ -18,16 +18,18 @@ PACKAGE = ROOT / "gan_inpaint"
 # imports go downwards only: a module may use those in the lines above its own
 LAYERS = """
 errors
-settings files randomness losses networks precision memory lbfgs
+settings environment files randomness losses networks precision memory lbfgs
 config
 pictures blending figures augmentation archives frechet
 masks drawn baselines weights constraints restarts rows similarity
 prior
-data adversarial latent
+data adversarial latent frames
 sources hub starts
 targets photographs
 search
-inpainting paper
+inpainting paper jobs page gallery
+findings
+dashboard
 report
 selection diagnosis
 record tracking command
@@ -108,7 +110,7 @@ def test_the_wheel_carries_conf_and_runs_from_any_directory(tmp_path: Path) -> N
         archive.extractall(tmp_path / "site")
     conf = {p.relative_to(ROOT).as_posix() for p in (ROOT / "conf").rglob("*.yaml")}
     assert {f"gan_inpaint/{name}" for name in conf} <= names
-    assert {"gan_inpaint/priors/digits.safetensors", "gan_inpaint/page.html.jinja"} <= names
+    assert {"gan_inpaint/priors/digits.safetensors", "gan_inpaint/pages/sweep.html.jinja"} <= names
     assert not [name for name in names if name.startswith(("tests", "conf"))]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

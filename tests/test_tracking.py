@@ -1,5 +1,6 @@
 """Offline W&B runs, read back with W&B's own tool; metrics.csv; progress."""
 
+import importlib.util
 import io
 import json
 import math
@@ -11,11 +12,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+import yaml
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
 from PIL import Image
 from rich.console import Console
 
 from gan_inpaint import tracking
+from gan_inpaint.config import CONF
+
+DOCS = Path(__file__).parents[1] / "docs"
 
 Run = Callable[..., Ran]
 
@@ -32,6 +38,12 @@ def records(directory: Path) -> dict[str, list[dict]]:
         record = json.loads(line)
         found.setdefault(record["type"], []).append(record[record["type"]])
     return found
+
+
+def table_of(directory: Path, key: str) -> dict:
+    """A table that was logged."""
+    file = only(directory, f"wandb/offline-run-*/files/media/table/{key}*.table.json")
+    return json.loads(file.read_text())
 
 
 def summary(found: dict[str, list[dict]]) -> dict:
@@ -64,6 +76,13 @@ def test_one_finished_run_a_job_grouped_by_sweep(run: Run, tmp_path: Path) -> No
         logged = [item["item"] for item in found["history"]]
         losses = [item for item in logged if "objective" in item]
         assert [item["trainer/global_step"] for item in losses] == [10, 20]
+        looks = [item for item in logged if "search._type" in item]
+        assert [item["trainer/global_step"] for item in looks] == [10, 20]
+        assert config["environment"]["torch"] == torch.__version__
+        rows = table_of(sweep / job, "images")
+        assert rows["columns"][:3] == ["image", "name", "corrupted"]
+        assert {"unblended", "blended", "true", "psnr_hole"} <= set(rows["columns"])
+        assert len(rows["data"]) == 2
         assert {"contextual", "perceptual", "gradient_norm"} <= set(losses[0])
         picture = next(i for i in logged if "reconstructions._type" in i)
         size = (picture["reconstructions.width"], picture["reconstructions.height"])
@@ -101,6 +120,73 @@ def test_a_training_logs_losses_and_samples(run: Run, tmp_path: Path) -> None:
     assert [item["trainer/global_step"] for item in losses] == [2, 4, 6]
     assert {"loss/g", "prob/real", "prob/fake", "images_per_second"} <= set(losses[0])
     assert sum("samples._type" in item for item in logged) == 2
+
+
+def test_select_is_a_run_too(run: Run, tmp_path: Path) -> None:
+    pictures = write_pictures(tmp_path / "pictures", 40)
+    arguments = [*TINY, "data=folder", f"data.path={pictures}", "model.channels=1", "logger=none"]
+    arguments += ["batch_size=4", "trainer.max_epochs=2", "checkpoint.every_n_epochs=1"]
+    assert run("train", *arguments).code == 0
+    trained = only(tmp_path / "outputs" / "train" / "folder", "*")
+    ran = run("select", f"run={trained}", "samples=2", "images=2", "steps=2", "candidates=4")
+    assert ran.code == 0, ran.err
+    found = records(trained)
+    assert found["run"][0]["job_type"] == "select"
+    assert table_of(trained, "epochs")["columns"][0] == "epoch"
+    assert "Epochs compared" in (trained / "index.html").read_text()
+
+
+class Fake:
+    """A W&B run as far as artifacts go."""
+
+    def __init__(self, offline: bool):
+        self.offline = offline
+        self.used: list = []
+        self.logged: list = []
+        self.use_artifact, self.log_artifact = self.used.append, self.logged.append
+
+
+def test_the_line_from_training_to_reconstruction_is_drawn_online(tmp_path: Path) -> None:
+    """Both name the prior after its content, wherever it lies."""
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    copy = tmp_path / "elsewhere.safetensors"
+    copy.write_bytes(prior.read_bytes())
+    training, search, offline = (Fake(offline) for offline in (False, False, True))
+    tracking.log_prior(SimpleNamespace(experiment=training), prior, {"nz": "8"})  # type: ignore
+    tracking.use_prior(SimpleNamespace(experiment=search), copy, {"nz": "8"})  # type: ignore
+    tracking.use_prior(SimpleNamespace(experiment=offline), copy, {"nz": "8"})  # type: ignore
+    assert training.logged[0].name == search.used[0].name
+    assert training.logged[0].type == "prior"
+    assert training.logged[0].metadata == {"nz": "8"}
+    assert not offline.used
+
+
+# ---------------------------------------------------------------- docs/wandb
+
+
+def test_the_sweep_of_the_documentation_calls_the_command_with_keys_that_it_has() -> None:
+    sweep = yaml.safe_load((DOCS / "wandb" / "sweep.yaml").read_text())
+    defaults = yaml.safe_load((CONF / "reconstruct.yaml").read_text())
+    assert set(sweep["parameters"]) == {"lam", "lr", "norm"} <= set(defaults)
+    assert sweep["command"][1:4] == ["python", "-m", "gan_inpaint.reconstruct"]
+    assert "${args_no_hyphens}" in sweep["command"]
+    assert sweep["metric"]["name"] == "psnr_hole"
+    given = [word for word in sweep["command"][4:] if not word.startswith("$")]
+    for values in sweep["parameters"].values():
+        assert values["values"]
+    assert all(word.partition("=")[0].partition(".")[0] in {*defaults, "data"} for word in given)
+
+
+def test_the_workspace_of_the_documentation_is_built_without_an_account() -> None:
+    pytest.importorskip("wandb_workspaces")
+    path = DOCS / "wandb" / "workspace.py"
+    spec = importlib.util.spec_from_file_location("workspace", path)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    made = module.workspace("someone", "gan_inpaint")
+    assert [section.name for section in made.sections] == ["Settings", "Losses", "Pictures"]
+    panels = [type(panel).__name__ for section in made.sections for panel in section.panels]
+    assert {"ParallelCoordinatesPlot", "LinePlot", "MediaBrowser"} <= set(panels)
 
 
 @pytest.mark.parametrize("reply", [False, RuntimeError("no server")])

@@ -1,0 +1,186 @@
+"""The page of a sweep: what won, by how much, on which images it lost; all jobs side by side."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gan_inpaint import baselines, page, paper
+from gan_inpaint.findings import Lead, differences, findings, leads
+from gan_inpaint.jobs import Job, ranked, varied
+from gan_inpaint.pictures import MISSING
+
+_NAMED = 3  # images that are named where the best job loses
+
+
+def write(
+    sweep: Path, jobs: list[Job], columns: Sequence[str], table: Sequence[Mapping[str, str]]
+) -> None:
+    """``index.html`` of a sweep.
+
+    Args:
+        columns: of its table of jobs: keys of their summaries; those that none has are left out.
+        table: the lines of the paper's table, if the sweep was for that.
+    """
+    columns = [c for c in columns if any(job.summary.get(c) is not None for job in jobs)]
+    done = [job for job in jobs if job.done]
+    best_first = ranked(done)
+    page.write(
+        sweep / "index.html",
+        "sweep",
+        _payload(jobs, done, best_first),
+        title=f"Comparison of {sweep.name}",
+        about=_about(sweep, jobs),
+        findings=findings(jobs),
+        leads=[_lead(found) for found in leads(jobs)],
+        best=best_first[0].label if done else "",
+        paper=table,
+        protocol=paper.PROTOCOL,
+        columns=columns,
+        jobs=[
+            {
+                "job": job.number,
+                "label": job.label,
+                "status": job.summary["status"],
+                "cells": [page.short(job.summary.get(column)) for column in columns],
+            }
+            for job in jobs
+        ],
+        bars=_bars(best_first[0]) if done else [],
+        interactive=bool(done),
+        truth=any((job.directory / "truth").is_dir() for job in done),
+    )
+
+
+def _lead(found: Lead) -> dict[str, str]:
+    named = list(found.lost.items())[:_NAMED]
+    worst = ", ".join(f"{image} (by {behind:.1f} dB)" for image, behind in named)
+    return {
+        "against": found.other,
+        "lead, dB": f"{found.mean:+.2f}",
+        "± s.e.": f"{found.error:.2f}",
+        "which is": found.verdict,
+        "it loses on": f"{len(found.lost)} of {found.images}",
+        "most on image": worst,
+    }
+
+
+def _about(sweep: Path, jobs: Sequence[Job]) -> list[tuple[str, str]]:
+    """What was run, on what: the facts that all figures of the page hang on."""
+    found = []
+    told = sweep / "multirun.yaml"
+    if told.is_file():
+        from omegaconf import OmegaConf
+
+        words = OmegaConf.load(told).hydra.overrides.task
+        found.append(
+            ("command", "python -m gan_inpaint.reconstruct -m " + " ".join(map(str, words)))
+        )
+    for key in ("prior", "data", "mask", "seed", "images", "restarts"):
+        values = {str(job.summary[key]) for job in jobs if job.summary.get(key) is not None}
+        if values:
+            found.append((key, ", ".join(sorted(values))))
+    known = (job.summary["environment"] for job in jobs if job.summary.get("environment"))
+    ran: dict[str, Any] = next(known, {})
+    versions = [f"{k} {ran[k]}" for k in ("gan_inpaint", "git", "python", "torch") if ran.get(k)]
+    machine = [str(ran[k]) for k in ("gpu", "processor") if ran.get(k)]
+    if versions:
+        found += [("versions", ", ".join(versions)), ("machine", ", ".join(machine))]
+    return found
+
+
+def _bars(best: Job) -> list[dict[str, Any]]:
+    """Mean hole PSNR of the best job and of what was measured beside it, for drawn bars."""
+    columns = {"psnr_hole": "this search", "psnr_hole_average": "mean of its restarts"}
+    columns |= {f"psnr_hole_{name}": name for name in baselines.NAMES}
+    values = {words: best.summary.get(column) for column, words in columns.items()}
+    there = {words: value for words, value in values.items() if value is not None}
+    if not {*there} - {"this search", "mean of its restarts"}:
+        return []
+    top = max(there.values())
+    return [
+        {"name": words, "value": value, "share": 100 * max(value, 0) / top}
+        for words, value in there.items()
+    ]
+
+
+def _payload(jobs: list[Job], done: list[Job], best_first: list[Job]) -> dict[str, Any]:
+    """What the page's script works on: figures, curves, pictures."""
+    values = varied(jobs)
+    size, images = 0, []
+    if done:
+        size = page.side(done[0].directory / "images")
+        images = _page_images(done, best_first)
+    tasks = list(dict.fromkeys(job.task for job in done))
+    firsts = [next(job for job in done if job.task == task) for task in tasks]
+    given = ["truth" if (job.directory / "truth").is_dir() else "images" for job in firsts]
+    return {
+        "keys": list(values),
+        "missing": list(MISSING),
+        "size": size,
+        "images": [
+            {"number": i, "name": done[0].results.get(i, {}).get("name", "")} for i in images
+        ],
+        "targets": [
+            _sprite(job, (truth, "known"), images, size)
+            for job, truth in zip(firsts, given, strict=True)
+        ],
+        "curves": [_curve(job) for job in done],
+        "unit": "step",
+        "loss": "objective",
+        "jobs": [
+            {
+                "job": job.number,
+                "label": job.label,
+                "values": {k: v[job.number] for k, v in values.items() if job.number in v},
+                "psnr": job.summary.get("psnr_hole"),
+                "error": _standard_error(job),
+                "psnrs": {i: psnr for i, psnr in job.psnrs.items() if i in images},
+                "restarts": _restarts(job, images),
+                "target": tasks.index(job.task),
+                "sprite": _sprite(job, ("images", "generated"), images, size),
+            }
+            for job in done
+        ],
+    }
+
+
+def _sprite(job: Job, folders: Sequence[str], images: Sequence[int], size: int) -> str:
+    return page.sprite([[job.picture(f, image) for image in images] for f in folders], size)
+
+
+def _curve(job: Job) -> dict[str, Any]:
+    points = [(float(r["step"]), float(r["objective"])) for r in job.history if r["objective"]]
+    return {"label": job.label, "job": job.number, "points": page.thinned(points)}
+
+
+def _page_images(done: list[Job], best_first: list[Job]) -> list[int]:
+    """The images to show: the first ones, the worst, and those on which the best job loses."""
+    best = best_first[0]
+    numbers = sorted(int(p.stem) for p in (best.directory / "images").glob("?????.png"))
+    room = page.images_shown(len(done))
+    worst = sorted(best.psnrs, key=lambda image: best.psnrs[image])[: room // 4]
+    lost: list[int] = []
+    for other in best_first[1:4]:
+        apart = differences(best.psnrs, other.psnrs)
+        lost += [i for i in sorted(apart, key=lambda image: apart[image])[:1] if apart[i] < 0]
+    chosen = dict.fromkeys([*worst, *lost])
+    first = [number for number in numbers if number not in chosen][: max(room - len(chosen), 0)]
+    return sorted([*first, *chosen])
+
+
+def _standard_error(job: Job) -> float | None:
+    finite = np.array([value for value in job.psnrs.values() if math.isfinite(value)])
+    return float(finite.std(ddof=1) / len(finite) ** 0.5) if len(finite) > 1 else None
+
+
+def _restarts(job: Job, images: Sequence[int]) -> dict[int, list[list[float | None]]]:
+    """Image -> objective and hole PSNR of each restart, the best objective first."""
+    found: dict[int, list[list[float | None]]] = {image: [] for image in images}
+    for row in job.restarts:
+        if int(row["image"]) in found:
+            psnr = float(row["psnr_hole"]) if row.get("psnr_hole") else None
+            found[int(row["image"])].append([float(row["objective"]), psnr])
+    return {image: sorted(rows, key=lambda row: row[0] or 0.0) for image, rows in found.items()}

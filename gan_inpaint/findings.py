@@ -1,0 +1,130 @@
+"""What the jobs of a sweep show, in plain sentences that say no more than the images bear out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gan_inpaint.jobs import Job, ranked
+
+
+@dataclass
+class Lead:
+    """By how much the best job is ahead of something else, image by image.
+
+    Attributes:
+        other: what it is compared with, in words.
+        mean, error: of the difference in hole PSNR over the images, in dB; error is the standard
+            error.
+        images: how many are measured for both.
+        lost: those on which the best job is behind, the farthest first, and by how many dB.
+    """
+
+    other: str
+    mean: float
+    error: float
+    images: int
+    lost: dict[int, float]
+
+    @property
+    def verdict(self) -> str:
+        """Whether the lead exceeds what images drawn anew would change."""
+        return "more than the noise" if abs(self.mean) > 2 * self.error else "within the noise"
+
+    def __str__(self) -> str:
+        return (
+            f"It {'leads' if self.mean > 0 else 'trails'} {self.other} by {abs(self.mean):.2f} ±"
+            f" {self.error:.2f} dB (mean and standard error over {self.images} images):"
+            f" {self.verdict}."
+        )
+
+
+def findings(jobs: Sequence[Job]) -> list[str]:
+    """The best job, whether its lead over the next exceeds the noise, what had no effect."""
+    failed = sum(job.summary["status"] == "failed" for job in jobs)
+    sentences = [f"{failed} of {len(jobs)} jobs failed; the table says why."] if failed else []
+    measured = ranked(job for job in jobs if job.summary.get("psnr_hole") is not None)
+    if measured:
+        best, *others = measured
+        highest = best.summary["psnr_hole"]
+        sentences.append(f"Highest mean hole PSNR: {highest:.2f} dB, of {best.label}.")
+        same = [job for job in others if job.task == best.task]
+        if len(same) < len(others):
+            count = len(others) - len(same)
+            sentences.append(f"{count} jobs had other images or masks: no fair comparison.")
+        if same and (next_best := lead(same[0].label, best.psnrs, same[0].psnrs)):
+            sentences.append(str(next_best))
+    return sentences + _without_effect(jobs)
+
+
+def leads(jobs: Sequence[Job]) -> list[Lead]:
+    """The best job beside all others with the same task, its own average, and the baselines."""
+    measured = ranked(job for job in jobs if job.summary.get("psnr_hole") is not None)
+    if not measured:
+        return []
+    best, *others = measured
+    found = [lead(j.label, best.psnrs, j.psnrs) for j in others if j.task == best.task]
+    within = {"psnr_hole_average": "the average over its own restarts (estimate=mean)"}
+    within |= {f"psnr_hole_{name}": words for name, words in _IN_WORDS.items()}
+    for column, words in within.items():
+        rows = best.results.items()
+        theirs = {image: float(row[column]) for image, row in rows if row.get(column)}
+        found.append(lead(words, best.psnrs, theirs))
+    return [one for one in found if one]
+
+
+_IN_WORDS = {
+    "mean": "the mean training image (baseline mean)",
+    "nearest": "the nearest training image (baseline nearest)",
+    "biharmonic": "biharmonic filling (baseline biharmonic)",
+    "telea": "Telea's method (baseline telea)",
+    "ns": "the Navier-Stokes method (baseline ns)",
+}
+
+
+def differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> dict[int, float]:
+    """Image -> by how many dB ours is ahead, where both are measured and finite."""
+    apart = {image: ours[image] - theirs[image] for image in ours if image in theirs}
+    return {image: value for image, value in apart.items() if math.isfinite(value)}
+
+
+def lead(other: str, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Lead | None:
+    """The comparison of two jobs; None if they are the same, or too little is measured.
+
+    Args:
+        other: the second one, in words.
+        ours, theirs: image -> hole PSNR in dB.
+
+    Example:
+        >>> print(lead("norm=l1", {0: 20.0, 1: 18.0, 2: 19.0}, {0: 18.0, 1: 17.0, 2: 17.5}))
+        It leads norm=l1 by 1.50 ± 0.29 dB (mean and standard error over 3 images): more than the noise.
+    """  # noqa: E501
+    apart = differences(ours, theirs)
+    values = np.array(list(apart.values()))
+    if len(values) < 2 or not values.any():
+        return None
+    behind = sorted((image for image in apart if apart[image] < 0), key=lambda image: apart[image])
+    return Lead(
+        other,
+        float(values.mean()),
+        float(values.std(ddof=1) / math.sqrt(len(values))),
+        len(values),
+        {image: -apart[image] for image in behind},
+    )
+
+
+def _without_effect(jobs: Sequence[Job]) -> list[str]:
+    """The jobs whose perceptual term is too small a part of the gradient to matter."""
+    shares = [
+        (job.summary["lam"], job.summary.get("perceptual_share"))
+        for job in jobs
+        if job.done and job.summary.get("lam")
+    ]
+    idle = sorted({lam for lam, share in shares if share is not None and share < 1e-3})
+    if not idle:
+        return []
+    values = ", ".join(f"{lam:g}" for lam in idle)
+    return [
+        f"lam had no effect at {values}: the perceptual term was under 0.1 % of the gradient there."
+    ]

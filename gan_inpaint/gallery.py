@@ -1,0 +1,102 @@
+"""The pictures of a reconstruction job, read back from its directory: grids and tables of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gan_inpaint import baselines
+from gan_inpaint.figures import labelled
+from gan_inpaint.pictures import grid, to_float, to_uint8, with_hole
+
+_ROWS = 32  # of a grid; more would make a picture that nobody can open
+_WORST = 8  # of them for the worst images: failures are not hidden
+
+
+class Gallery:
+    """The pictures that a job has written.
+
+    Args:
+        directory: of the job.
+        rows: of its results, those that have pictures, in order.
+    """
+
+    def __init__(self, directory: Path, rows: Sequence[Mapping[str, Any]]):
+        self._directory = directory
+        self._rows = {row["image"]: row for row in rows}
+        self._truth = (directory / "truth").is_dir()
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """``(N, C, H, W)`` in [-1, 1]: the results, and the true pictures."""
+        numbers = list(self._rows)
+        return self._column("images/{}", numbers), self._column("truth/{}", numbers)
+
+    def grid(self) -> np.ndarray:
+        """A row an image: corrupted, reconstructed, its other completions, the baselines and, where
+        there is one, true. The first 32 images; of more the first 24 and the 8 worst."""
+        numbers, worst = self.chosen()
+        paths = self._paths(numbers[0])
+        shown = [self._column(path, numbers) for path in paths.values()]
+        known = self._column("known/{}", numbers) > 0
+        cells = [column.expand(-1, 3, -1, -1) for column in shown]
+        labels = []
+        for number in numbers:
+            psnr = self._rows[number].get("psnr_hole")
+            words = f"{number}" if psnr is None else f"{number} {psnr:.1f} dB"
+            labels.append(f"worst: {words}" if number in worst else words)
+        return labelled(grid([with_hole(shown[0], known), *cells]), labels, ["corrupted", *paths])
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row an image of the grid: its name, its pictures, uint8 ``(H, W, C)``, its figures."""
+        numbers, _ = self.chosen()
+        paths = {"reconstructed": "images/{}"}
+        if self._file("images/{}_raw", numbers[0]).is_file():
+            paths = {"unblended": "images/{}_raw", "blended": "images/{}"}
+        if self._truth:
+            paths["true"] = "truth/{}"
+        figures = sorted({key for row in self._rows.values() for key in row} - {"image", "name"})
+        table = []
+        for number in numbers:
+            row = self._rows[number]
+            pictures = {column: self._read(path, number) for column, path in paths.items()}
+            known = self._read("known/{}", number)[None] > 0
+            corrupted = with_hole(next(iter(pictures.values()))[None], known)[0]
+            cells: dict[str, Any] = {"image": number, "name": row["name"]}
+            for column, picture in {"corrupted": corrupted, **pictures}.items():
+                cells[column] = to_uint8(picture).transpose(1, 2, 0)
+            table.append(cells | {column: row.get(column) for column in figures})
+        return table
+
+    def chosen(self) -> tuple[list[int], set[int]]:
+        """Numbers of the images that are shown, and which of them are there for being the worst."""
+        numbers = list(self._rows)
+        if len(numbers) <= _ROWS:
+            return numbers, set()
+        first, rest = numbers[: _ROWS - _WORST], numbers[_ROWS - _WORST :]
+        measured = [number for number in rest if "psnr_hole" in self._rows[number]]
+        worst = sorted(measured, key=lambda number: self._rows[number]["psnr_hole"])[:_WORST]
+        return (first + worst, set(worst)) if worst else (numbers[:_ROWS], set())
+
+    def _paths(self, number: int) -> dict[str, str]:
+        """Heading -> where a column's pictures are, of those that an image has."""
+        paths = {"reconstructed": "images/{}"}
+        paths |= {f"other {rank}": f"alternatives/{{}}_{rank}" for rank in range(1, 100)}
+        paths |= {name: f"baselines/{{}}_{name}" for name in baselines.NAMES}
+        paths["true"] = "truth/{}"
+        return {word: path for word, path in paths.items() if self._file(path, number).is_file()}
+
+    def _column(self, path: str, numbers: Sequence[int]) -> Tensor:
+        return torch.stack([self._read(path, number) for number in numbers])
+
+    def _file(self, path: str, number: int) -> Path:
+        return self._directory / f"{path.format(f'{number:05d}')}.png"
+
+    def _read(self, path: str, number: int) -> Tensor:
+        """``(C, H, W)`` in [-1, 1]."""
+        with Image.open(self._file(path, number)) as picture:
+            pixels = np.asarray(picture)
+        return to_float(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))

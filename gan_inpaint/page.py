@@ -1,0 +1,144 @@
+"""Pages that a person judges a sweep or a training by: one self-contained HTML file each."""
+
+import base64
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gan_inpaint.environment import described
+from gan_inpaint.figures import smooth
+from gan_inpaint.files import read_csv, write_text
+
+_PAGES = Path(__file__).parent / "pages"
+_POINTS = 400  # of a curve: a screen has hardly more
+_CELLS = 1200  # pictures a page holds, over all jobs: about 20 MB at 64x64
+_IMAGES = (4, 12)  # at least and at most so many of a job's images
+
+
+def images_shown(jobs: int) -> int:
+    """How many images of each job a page has room for."""
+    least, most = _IMAGES
+    return max(least, min(most, _CELLS // max(jobs, 1)))
+
+
+def write(path: Path, template: str, payload: Mapping[str, Any], **words: Any) -> None:
+    """Render a page; everything in it is escaped.
+
+    Args:
+        template: name of its template in ``pages``.
+        payload: plain values for its script.
+        words: for the template.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    loader = jinja2.FileSystemLoader(_PAGES)
+    environment = jinja2.Environment(loader=loader, autoescape=True)
+    # inside a script no text may look like its end
+    data = json.dumps(_finite(payload), separators=(",", ":")).replace("<", "\\u003c")
+    page = environment.get_template(f"{template}.html.jinja").render(
+        payload=Markup(data),
+        style=Markup((_PAGES / "style.css").read_text(encoding="utf-8")),
+        script=Markup((_PAGES / "page.js").read_text(encoding="utf-8")),
+        **words,
+    )
+    write_text(path, page)
+
+
+def sprite(rows: Sequence[Sequence[Path]], size: int) -> str:
+    """Pictures of one size as one PNG, a data URI; what is not there stays black."""
+    sheet = Image.new("RGB", (size * len(rows[0]), size * len(rows)))
+    for y, row in enumerate(rows):
+        for x, path in enumerate(row):
+            if path.is_file():
+                with Image.open(path) as picture:
+                    sheet.paste(picture.convert("RGB"), (x * size, y * size))
+    out = io.BytesIO()
+    sheet.save(out, "PNG")
+    return embedded(out.getvalue())
+
+
+def embedded(png: bytes) -> str:
+    """A PNG file as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def thinned(points: Sequence[tuple[float, float]]) -> list[list[float]]:
+    """At most 400 points of a curve, its ends among them; those that are no numbers are dropped."""
+    kept = [[float(x), float(y)] for x, y in points if math.isfinite(y)]
+    if len(kept) <= _POINTS:
+        return kept
+    return [kept[i] for i in np.linspace(0, len(kept) - 1, _POINTS).round().astype(int)]
+
+
+def write_training(run: Path) -> None:
+    """``index.html`` of a training run, from its files: losses, samples, ``select.csv``."""
+    from omegaconf import OmegaConf
+
+    rows = read_csv(run / "metrics.csv")
+    told = run / ".hydra" / "overrides.yaml"
+    overrides = map(str, OmegaConf.load(told)) if told.is_file() else ()
+    ran = described()
+    about = [("command", " ".join(["python -m gan_inpaint.train", *overrides]))]
+    about += [(key, str(ran[key])) for key in ("gan_inpaint", "git", "torch") if ran[key]]
+    curves = []
+    for colour, (label, column) in enumerate((("D", "loss/d"), ("G", "loss/g"))):
+        points = [(float(row["step"]), float(row[column])) for row in rows if row.get(column)]
+        if points:
+            steps, values = np.array(points).T
+            raw = {"label": label, "colour": colour, "raw": True, "points": thinned(points)}
+            level = smooth(values)
+            mean = {"label": f"{label}, smoothed", "colour": colour}
+            curves += [raw, mean | {"points": thinned(list(zip(steps, level, strict=True)))}]
+    files = sorted((run / "samples").glob("epoch_*.png"))
+    samples = [
+        {"epoch": int(file.stem.removeprefix("epoch_")), "picture": embedded(file.read_bytes())}
+        for file in files
+    ]
+    compared = run / "select.csv"
+    write(
+        run / "index.html",
+        "training",
+        {"curves": curves, "unit": "minibatch", "loss": "loss", "samples": samples},
+        title=f"Training {run.parent.name}/{run.name}",
+        about=about,
+        samples=[found["epoch"] for found in samples],
+        epochs=read_csv(compared) if compared.is_file() else [],
+    )
+
+
+def side(folder: Path) -> int:
+    """Side in pixels of the pictures in a folder."""
+    with Image.open(next(folder.glob("?????.png"))) as picture:
+        return picture.width
+
+
+def short(value: Any) -> str:
+    """Four digits are enough to read.
+
+    Example:
+        >>> short(0.123456), short("1e-05"), short(64), short(None)
+        ('0.1235', '1e-05', '64', '')
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return "" if value is None else str(value)
+    return str(int(number)) if number.is_integer() and abs(number) < 1e6 else f"{number:.4g}"
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
