@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from gan_inpaint.figures import labelled
@@ -71,7 +71,11 @@ class Frames(pl.Callback):
 
     def save(self, path: Path) -> None:
         """An animation (GIF) of the frames that were kept, with a rest at the end."""
-        frames = [Image.fromarray(frame) for frame in self.kept]
+        width = max(frame.shape[1] for frame in self.kept)  # the step's digits differ in width
+        frames = [
+            ImageOps.pad(Image.fromarray(f), (width, f.shape[0]), color="white", centering=(1, 0))
+            for f in self.kept
+        ]
         durations = [max(40, 4000 // len(frames))] * (len(frames) - 1) + [_LAST]
         with atomic(path) as temporary:
             frames[0].save(

@@ -2,13 +2,12 @@
 
 import json
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from gan_inpaint.baselines import Baselines
     from gan_inpaint.data import Source
     from gan_inpaint.prior import Prior
-    from gan_inpaint.record import Batch, Record
-    from gan_inpaint.search import Result
+    from gan_inpaint.record import Record
 
 
 def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
@@ -48,20 +46,24 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     if settings.resume:
         settings = resumed(settings.resume, "reconstruct", ReconstructSettings)
 
+    from gan_inpaint.batches import missing_in_words, read_batch, restore
     from gan_inpaint.data import choose
-    from gan_inpaint.diagnosis import explained, self_test
+    from gan_inpaint.diagnosis import explained
     from gan_inpaint.environment import described
-    from gan_inpaint.figures import draw_losses
-    from gan_inpaint.files import write_json, write_png
     from gan_inpaint.frames import Frames
-    from gan_inpaint.latent import METRICS
     from gan_inpaint.memory import keep_freed_memory
     from gan_inpaint.prior import find_prior, load_prior
     from gan_inpaint.record import Record
+    from gan_inpaint.report import print_summary
     from gan_inpaint.search import search
-    from gan_inpaint.similarity import measured
     from gan_inpaint.starts import Starts
-    from gan_inpaint.tracking import log_table, progress_bar, use_prior, wandb_logger
+    from gan_inpaint.tracking import (
+        log_look,
+        log_results,
+        progress_bar,
+        use_prior,
+        wandb_logger,
+    )
 
     keep_freed_memory()
     mask_name = chosen(directory, "mask")
@@ -79,6 +81,8 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
 
     record = Record(
         directory,
+        len(indices),
+        prior.nz,
         source.truth,
         settings.blend,
         baselines(settings, source, data, prior) if settings.baselines else None,
@@ -121,19 +125,16 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             batch = read_batch(source, indices, numbers, mask, settings.seed, record)
             if batch is None:
                 continue
-            frames = []
+            watching = []
             if known is None:
                 known = batch.known
                 print(f"mask: {mask_name}, {missing_in_words(known)}")
-                show = (
-                    (lambda step, frame: wandb.log_image("search", [frame], step=step))
-                    if wandb
-                    else None
-                )
-                frames = [Frames(batch.images, known, show, settings.animate)]
+                show = partial(log_look, wandb) if wandb else None
+                watching = [Frames(batch.images, known, show, settings.animate)]
             bar.start(
                 done * settings.images_at_once * settings.steps, len(numbers) * settings.steps
             )
+            bar.note = f"{record.searched}/{len(indices)} images"
             started = time.perf_counter()
             result = search(
                 prior,
@@ -143,37 +144,21 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
                 starts,
                 # several parts would draw their curves over each other
                 loggers=[wandb] if wandb and len(parts) == 1 else [],
-                callbacks=[bar, *frames],
-                updates_per_step=1 if frames and settings.animate else 10,
+                callbacks=[bar, *watching],
+                updates_per_step=1 if watching and settings.animate else 10,
             )
-            if frames and settings.animate:
-                frames[0].save(directory / "search.gif")
             record.add(batch, result, time.perf_counter() - started, prior)
             restore(directory, source, indices, mask, batch, result, settings.blend)
+            for frames in watching if settings.animate else ():
+                frames.save(directory / "search.gif")
             record.save()
         if not record.searched:
             raise InputError(f"no picture could be done; the first: {record.problems[0]}")
-        summary = record.save("done")
-        if settings.diagnose and known is not None:
-            summary |= self_test(known, prior, settings)
-        if settings.metrics and source.truth and record.searched > 1:
-            found, notes = measured(settings.metrics, *record.gallery.pairs())
-            summary |= found
-            print(*notes, sep="\n", end="\n" if notes else "")
-        write_json(directory / "summary.json", summary)
-        write_png(directory / "grid.png", record.gallery.grid())
-        curves = {"objective": "objective", "contextual": "contextual"}
-        draw_losses(directory / "losses.png", record.history, curves, "step", smoothed=False)
+        summary = finish(directory, settings, record, prior, known)
         if wandb:
-            for row in record.history if len(parts) != 1 else ():
-                wandb.log_metrics({key: row[key] for key in METRICS}, step=int(row["step"]))
-            wandb.experiment.summary.update(summary)
-            wandb.log_image("reconstructions", [record.gallery.grid()])
-            log_table(wandb, record.gallery.table())
+            log_results(wandb, record, summary, curves=len(parts) != 1)
 
-    shown = [key for key in ("objective", "psnr_hole", "psnr_hole_mean") if key in summary]
-    words = ", ".join(f"{key} {summary[key]:.4g}" for key in shown)
-    print(f"{summary['images']} images in {summary['seconds']:.1f} s: mean {words}")
+    print_summary(summary)
     for sentence in explained(summary):
         print(sentence)
     job = Path(os.path.relpath(directory))
@@ -182,6 +167,38 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     print(f"{job / 'images'}  the pictures")
     if (directory / "restored").is_dir():
         print(f"{job / 'restored'}  your photographs, filled at their own size")
+
+
+def finish(
+    directory: Path,
+    settings: ReconstructSettings,
+    record: "Record",
+    prior: "Prior",
+    known: "Tensor | None",
+) -> dict[str, Any]:
+    """What is measured and drawn when all images are done; returns the summary.
+
+    Args:
+        known: masks for the self-test; None if a resume found nothing left to do.
+    """
+    from gan_inpaint.diagnosis import self_test
+    from gan_inpaint.figures import draw_losses
+    from gan_inpaint.files import write_json, write_png
+    from gan_inpaint.similarity import measured
+
+    summary = record.save("done")
+    if settings.diagnose and known is not None:
+        summary |= self_test(known, prior, settings)
+    if settings.metrics and record.truth and record.searched > 1:
+        found, notes = measured(settings.metrics, *record.gallery.pairs())
+        summary |= found
+        for note in notes:
+            print(note)
+    write_json(directory / "summary.json", summary)
+    write_png(directory / "grid.png", record.gallery.grid())
+    curves = {"objective": "objective", "contextual": "contextual"}
+    draw_losses(directory / "losses.png", record.history, curves, "step", smoothed=False)
+    return summary
 
 
 def baselines(
@@ -203,84 +220,6 @@ def baselines(
     for reason in made.left_out:
         print(f"baseline left out: {reason}")
     return made
-
-
-def read_batch(
-    source: "Source",
-    indices: Sequence[int],
-    numbers: Sequence[int],
-    mask: Callable,
-    seed: int,
-    record: "Record",
-) -> "Batch | None":
-    """Read pictures and draw their masks; what cannot be had is named and becomes a failed row.
-
-    Args:
-        indices: of the job's pictures in ``source``.
-        numbers: of those wanted, in the job.
-    """
-    import torch
-
-    from gan_inpaint.drawn import DrawnMask
-    from gan_inpaint.masks import check
-    from gan_inpaint.photographs import look
-    from gan_inpaint.pictures import to_float
-    from gan_inpaint.randomness import numpy_rng
-    from gan_inpaint.record import Batch
-    from gan_inpaint.sources import Pictures
-
-    read, names, images, known = [], [], [], []
-    for number in numbers:
-        index = indices[number]
-        name = source.names[index]
-        try:
-            if isinstance(mask, DrawnMask) and isinstance(source, Pictures):
-                pixels, drawn = look(source, index, mask)
-            else:
-                pixels = source[index]
-                drawn = mask(pixels.shape[-1], numpy_rng("mask", seed, name), name)
-            check(drawn, f"the mask of {name}")
-        except InputError as problem:
-            record.add_unread(number, name, str(problem))
-            continue
-        read.append(number)
-        names.append(name)
-        images.append(to_float(pixels))
-        known.append(drawn)
-    return Batch(read, names, torch.stack(images), torch.stack(known)) if read else None
-
-
-def missing_in_words(known: "Tensor") -> str:
-    """How much of pictures is missing: a mask of the wrong polarity is seen at once."""
-    shares = 100 * (~known).float().mean(dim=(1, 2, 3))
-    least, most = f"{shares.min():.0f}", f"{shares.max():.0f}"
-    return f"{least if least == most else f'{least} to {most}'} % of the pixels missing"
-
-
-def restore(
-    directory: Path,
-    source: "Source",
-    indices: Sequence[int],
-    mask: Callable,
-    batch: "Batch",
-    result: "Result",
-    blend: str,
-) -> None:
-    """Write a user's own photographs, filled at their own size, to ``restored``."""
-    from gan_inpaint.photographs import distinct, restored, write_photograph
-    from gan_inpaint.sources import Folder
-
-    if not isinstance(source, Folder):
-        return
-    names = distinct(source.names)
-    for number, known, generated in zip(batch.numbers, batch.known, result.generated, strict=True):
-        index = indices[number]
-        try:
-            photograph = restored(source, index, mask, known, generated, blend)
-        except InputError as problem:  # its file has changed since it was read
-            print(f"not restored: {problem}", file=sys.stderr)
-            continue
-        write_photograph(directory / "restored", names[index], photograph)
 
 
 def _sweep_name() -> str | None:

@@ -60,6 +60,8 @@ class Record:
 
     Args:
         directory: of the job.
+        count: of its images.
+        nz: length of a latent code.
         truth: whether the pictures are undamaged, so that results can be measured.
         blend: ``none`` or ``poisson``: how the results were filled.
         baselines: other ways to fill the hole, measured beside ours, if wanted.
@@ -69,17 +71,21 @@ class Record:
     def __init__(
         self,
         directory: Path,
+        count: int,
+        nz: int,
         truth: bool,
         blend: str,
         baselines: Baselines | None,
         about: Mapping[str, Any],
     ):
-        self._directory, self._truth, self._blend = directory, truth, blend
+        self._directory, self.truth, self._blend = directory, truth, blend
         self._baselines = baselines
         self._about = dict(about)
         self._rows: list[dict[str, Any]] = []
         self._restarts: list[dict[str, Any]] = []
-        self._codes: dict[int, Tensor] = {}
+        self._searched: set[int] = set()
+        # one block for all: a small tensor left by every batch would hold its neighbours' memory
+        self._codes = torch.full((count, nz), torch.nan)
         self._seconds = 0.0
         self._saved_at = time.monotonic()
         self.history: list[dict[str, float]] = []
@@ -92,18 +98,18 @@ class Record:
         if "seconds" not in summary:  # it failed before there was anything to keep
             return
         for key, value in self._about.items():  # two jobs must not share a table
-            if key != "environment" and summary[key] != value:
+            if key != "environment" and summary.get(key) != value:
                 raise InputError(
-                    f"{self._directory}: the job was for {key} {summary[key]}, now it is {value};"
-                    f" give the same {key}= as then, or start a new job"
+                    f"{self._directory}: the job was for {key} {summary.get(key)}, now it is"
+                    f" {value}; give the same {key}= as then, or start a new job"
                 )
         self._seconds = summary["seconds"]
         self._rows = [_typed(row) for row in read_csv(self._directory / "results.csv")]
         self._restarts = [_typed(row) for row in read_csv(self._directory / "restarts.csv")]
         self.history = [_typed(row) for row in read_csv(self._directory / "metrics.csv")]
         codes = load((self._directory / "latents.safetensors").read_bytes())["z"]
-        searched = {row["image"] for row in self._restarts}
-        self._codes = {number: codes[number] for number in sorted(searched)}
+        self._searched = {row["image"] for row in self._restarts}
+        self._codes[: len(codes)] = codes
 
     @property
     def done(self) -> set[int]:
@@ -113,7 +119,7 @@ class Record:
     @property
     def searched(self) -> int:
         """How many images were searched for so far."""
-        return len(self._codes)
+        return len(self._searched)
 
     def add_unread(self, number: int, name: str, problem: str) -> None:
         """A picture that could not be read, or has no mask: a line and a row that say so."""
@@ -151,7 +157,7 @@ class Record:
         if every.shape[1] > 1:
             squares = (result.spread.square() * hole).sum(dim=(1, 2, 3)) / hole.sum(dim=(1, 2, 3))
             columns["spread"] = squares.sqrt().tolist()
-        if self._truth:
+        if self.truth:
             error = result.images - batch.images
             columns["psnr_hole"] = psnr(error, hole).tolist()
             columns["psnr"] = psnr(error, torch.ones_like(hole)).tolist()
@@ -170,6 +176,7 @@ class Record:
         self._rows += _rows(columns)
         for number, code in zip(batch.numbers, result.z, strict=True):
             self._codes[number] = code
+        self._searched |= set(batch.numbers)
         self._write_pictures(batch, result, raw, others)
 
     def _add_restarts(self, batch: Batch, result: Result, every: Tensor, hole: Tensor) -> None:
@@ -181,7 +188,7 @@ class Record:
             "stopped_by": [STOPPED_BY[reason] for reason in rows.stopped_by],
             "objective": rows.objective.tolist(),
         }
-        if self._truth:
+        if self.truth:
             error = (every - batch.images[:, None]).flatten(0, 1)
             columns["psnr_hole"] = psnr(error, hole.repeat_interleave(restarts, dim=0)).tolist()
         self._restarts += _rows(columns)
@@ -191,7 +198,7 @@ class Record:
     ) -> None:
         pictures = {"images/{}": result.images, "known/{}": batch.known * 2.0 - 1}
         pictures["generated/{}"] = result.generated
-        if self._truth:
+        if self.truth:
             pictures["truth/{}"] = batch.images
         if self._blend != "none":
             pictures["images/{}_raw"] = raw
@@ -211,7 +218,7 @@ class Record:
 
         While the status is ``running`` nothing happens within ten seconds of the last time.
         """
-        if not self._codes or (
+        if not self._searched or (
             status == "running" and time.monotonic() - self._saved_at < _SAVE_AFTER
         ):
             return {}
@@ -221,12 +228,8 @@ class Record:
         write_csv(self._directory / "results.csv", self._rows, (*report.RESULT_COLUMNS, *extra))
         write_csv(self._directory / "restarts.csv", self._restarts, report.RESTART_COLUMNS)
         write_csv(self._directory / "metrics.csv", self.history, ("step", *METRICS))
-        first = next(iter(self._codes.values()))
-        missing = torch.full_like(first, torch.nan)
-        last = max(row["image"] for row in self._rows)
-        z = torch.stack([self._codes.get(number, missing) for number in range(last + 1)])
         with atomic(self._directory / "latents.safetensors") as temporary:
-            temporary.write_bytes(save({"z": z}))
+            temporary.write_bytes(save({"z": self._codes}))
         image_steps = sum(row["steps"] for row in self._restarts)
         shares = [row["perceptual_share"] for row in self.history]
         known = [10 ** (-row["psnr_known"] / 20) for row in self._rows if "psnr_known" in row]
@@ -234,7 +237,7 @@ class Record:
             "status": status,
             "error": None,
             **self._about,
-            "images": len(self._codes),
+            "images": self.searched,
             "stopped_by": dict(Counter(row["stopped_by"] for row in self._rows)),
             **report.means(self._rows),
             "known_error": float(np.nanmean(known)),
@@ -251,7 +254,7 @@ class Record:
     @property
     def gallery(self) -> Gallery:
         """The pictures of the images that were searched for."""
-        return Gallery(self._directory, [row for row in self._rows if row["image"] in self._codes])
+        return Gallery(self._directory, [r for r in self._rows if r["image"] in self._searched])
 
 
 def _rows(columns: Mapping[str, list]) -> list[dict[str, Any]]:

@@ -99,6 +99,15 @@ def show(sweep: Path) -> int:
     return len(failed)
 
 
+def print_summary(summary: Mapping[str, Any]) -> None:
+    """A finished job on the terminal: a table of one row."""
+    columns = [c for c in ("images", *_SHOWN[1:]) if summary.get(c) is not None]
+    table = Table(*(column.removeprefix("psnr_hole_") for column in columns))
+    table.add_row(*(short(summary[column]) for column in columns))
+    console = Console()
+    Console(width=None if console.is_terminal else 200).print(table)
+
+
 def _paper_table(sweep: Path) -> list[dict[str, str]]:
     """The lines of the paper's table in words, if the sweep was for that."""
     file = sweep / "paper_table.csv"

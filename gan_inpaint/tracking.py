@@ -19,9 +19,11 @@ from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.errors import InputError
 from gan_inpaint.figures import draw_losses
 from gan_inpaint.files import atomic, read_csv, write_csv, write_png
+from gan_inpaint.latent import METRICS as LOSSES
 from gan_inpaint.page import write_training
 from gan_inpaint.pictures import grid
 from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.record import Record
 
 _SAMPLES = 64  # on the fixed-noise grid, 8 x 8
 
@@ -130,6 +132,24 @@ def _prior_artifact(path: Path, metadata: Mapping[str, str]) -> Any:
     return artifact
 
 
+def log_look(logger: WandbLogger, step: int, frame: np.ndarray) -> None:
+    """The search as it goes: W&B puts a slider over the steps."""
+    logger.log_image("search", [frame], step=step)
+
+
+def log_results(logger: WandbLogger, record: Record, summary: Mapping, curves: bool) -> None:
+    """What a reconstruction has come to.
+
+    Args:
+        curves: also its losses, if they were not logged on the way.
+    """
+    for row in record.history if curves else ():
+        logger.log_metrics({key: row[key] for key in LOSSES}, step=int(row["step"]))
+    logger.experiment.summary.update(dict(summary))
+    logger.log_image("reconstructions", [record.gallery.grid()])
+    log_table(logger, record.gallery.table())
+
+
 def log_table(logger: WandbLogger, rows: Sequence[Mapping[str, Any]]) -> None:
     """A W&B table ``images``, to join and filter runs by; arrays become pictures.
 
@@ -192,6 +212,7 @@ class Bar(pl.Callback):
         self._progress, self._losses = progress, losses
         self._task = progress.add_task(what, total=total, words="")
         self._before, self._share = 0, total
+        self.note = ""  # stands before the losses
 
     def start(self, before: int, share: int) -> None:
         """What lies before the next Trainer's work and how much that is, in units of the total."""
@@ -201,7 +222,8 @@ class Bar(pl.Callback):
         done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
         planned = (trainer.max_epochs or 1) * trainer.num_training_batches
         row = pl_module.history[-1] if pl_module.history else {}
-        words = "  ".join(f"{key} {row[key]:.3g}" for key in self._losses if key in row)
+        losses = [f"{key} {row[key]:.3g}" for key in self._losses if key in row]
+        words = "  ".join([self.note, *losses] if self.note else losses)
         completed = self._before + self._share * done / planned
         self._progress.update(self._task, completed=completed, words=words)
 

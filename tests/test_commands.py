@@ -386,6 +386,10 @@ def test_the_search_can_be_watched(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "plain" / "search.gif").exists()
     with Image.open(tmp_path / "seen" / "search.gif") as animation:
         assert animation.n_frames == 13, "the start, then every update"
+        first = np.asarray(animation.convert("RGB"))
+        animation.seek(12)
+        last = np.asarray(animation.convert("RGB"))
+        assert np.array_equal(first[0, -90:], last[0, -90:]), "pictures stay in their places"
     one, other = (
         (tmp_path / name / "images" / "00000.png").read_bytes() for name in ("plain", "seen")
     )
@@ -550,7 +554,7 @@ def test_the_worst_images_are_on_the_grid(run: Run, tmp_path: Path) -> None:
     arguments = [f"prior={prior}", "data=generated", "data.count=60", "logger=none", "steps=1"]
     assert run("reconstruct", *arguments, "candidates=0", "hydra.run.dir=job").code == 0
     rows = table(tmp_path / "job" / "results.csv")
-    shown = record.Record(tmp_path / "job", True, "poisson", None, {})
+    shown = record.Record(tmp_path / "job", 60, 8, True, "poisson", None, {})
     numbers, worst = shown.gallery.chosen()
     assert numbers[:24] == list(range(24))
     rest = sorted(rows[24:], key=lambda row: float(row["psnr_hole"]))

@@ -32,7 +32,8 @@ findings
 dashboard
 report
 selection diagnosis
-record tracking command
+record
+tracking batches command
 train reconstruct select compare
 """
 PURE = {
