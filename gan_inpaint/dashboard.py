@@ -50,7 +50,7 @@ def write(
         ],
         bars=_bars(best_first[0]) if done else [],
         interactive=bool(done),
-        truth=any((job.directory / "truth").is_dir() for job in done),
+        truth=any(job.truth for job in done),
     )
 
 
@@ -111,11 +111,11 @@ def _payload(jobs: list[Job], done: list[Job], best_first: list[Job]) -> dict[st
     values = varied(jobs)
     size, images = 0, []
     if done:
-        size = page.side(done[0].directory / "images")
+        size = page.side(done[0].directories[0] / "images")
         images = _page_images(done, best_first)
     tasks = list(dict.fromkeys(job.task for job in done))
     firsts = [next(job for job in done if job.task == task) for task in tasks]
-    given = ["truth" if (job.directory / "truth").is_dir() else "images" for job in firsts]
+    given = ["truth" if job.truth else "images" for job in firsts]
     return {
         "keys": list(values),
         "missing": list(MISSING),
@@ -159,7 +159,6 @@ def _curve(job: Job) -> dict[str, Any]:
 def _page_images(done: list[Job], best_first: list[Job]) -> list[int]:
     """The images to show: the first ones, the worst, and those on which the best job loses."""
     best = best_first[0]
-    numbers = sorted(int(p.stem) for p in (best.directory / "images").glob("?????.png"))
     room = page.images_shown(len(done))
     worst = sorted(best.psnrs, key=lambda image: best.psnrs[image])[: room // 4]
     lost: list[int] = []
@@ -167,7 +166,7 @@ def _page_images(done: list[Job], best_first: list[Job]) -> list[int]:
         apart = differences(best.psnrs, other.psnrs)
         lost += [i for i in sorted(apart, key=lambda image: apart[image])[:1] if apart[i] < 0]
     chosen = dict.fromkeys([*worst, *lost])
-    first = [number for number in numbers if number not in chosen][: max(room - len(chosen), 0)]
+    first = [number for number in best.images if number not in chosen][: max(room - len(chosen), 0)]
     return sorted([*first, *chosen])
 
 

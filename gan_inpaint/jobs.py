@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from gan_inpaint.columns import means
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import read_csv
 
@@ -17,15 +18,17 @@ _COMPARED = 8  # pictures by which two jobs are told to have had the same task
 
 @dataclass
 class Job:
-    """One job: its directory, its summary.json, and the rest when it is asked for.
+    """One job: its directories, its summary, and the rest when it is asked for.
 
     Attributes:
-        number: in the sweep.
+        number: in the sweep; of shards, the first one's.
+        directories: one, or that of each shard, in their order.
+        summary: its summary.json, or what those of its shards come to.
         label: what it has that not all jobs of the sweep have, in the words of the command line.
     """
 
     number: int
-    directory: Path
+    directories: list[Path]
     summary: Mapping[str, Any]
     label: str = field(default="", compare=False)
 
@@ -35,8 +38,9 @@ class Job:
 
     @cached_property
     def results(self) -> dict[int, dict[str, str]]:
-        """Image -> its row of results.csv."""
-        return {int(row["image"]): row for row in self._table("results.csv")}
+        """Image -> its row of results.csv, in order."""
+        rows = {int(row["image"]): row for row in self._table("results.csv")}
+        return dict(sorted(rows.items()))
 
     @cached_property
     def psnrs(self) -> dict[int, float]:
@@ -51,52 +55,113 @@ class Job:
 
     @cached_property
     def history(self) -> list[dict[str, str]]:
-        """The rows of metrics.csv."""
-        return self._table("metrics.csv")
+        """The rows of metrics.csv; of shards, the first one's."""
+        return _read(self.directories[0] / "metrics.csv")
 
     def _table(self, name: str) -> list[dict[str, str]]:
-        file = self.directory / name
-        return read_csv(file) if file.is_file() else []
+        return [row for directory in self.directories for row in _read(directory / name)]
 
     @cached_property
     def overrides(self) -> list[str]:
         """What its command line said, ``key=value``."""
-        from omegaconf import OmegaConf
+        return [o for o in _overrides(self.directories[0]) if not _of_shard(o)]
 
-        file = self.directory / ".hydra" / "overrides.yaml"
-        return [str(override) for override in OmegaConf.load(file)] if file.is_file() else []
+    @cached_property
+    def images(self) -> list[int]:
+        """Numbers of the images that it has pictures of."""
+        found = (d.glob("images/?????.png") for d in self.directories)
+        return sorted(int(path.stem) for paths in found for path in paths)
 
     @cached_property
     def task(self) -> str:
         """A digest of the masks and true images it had to fill: equal ones can be compared."""
         digest = hashlib.sha256()
         for folder in ("known", "truth"):
-            for file in sorted((self.directory / folder).glob("?????.png"))[:_COMPARED]:
-                digest.update(file.read_bytes())
+            for image in self.images[:_COMPARED]:
+                if (file := self.picture(folder, image)).is_file():
+                    digest.update(file.read_bytes())
         return digest.hexdigest()
+
+    @property
+    def truth(self) -> bool:
+        """Whether the true images are there."""
+        return (self.directories[0] / "truth").is_dir()
 
     def picture(self, folder: str, image: int) -> Path:
         """``folder/00000.png`` of an image."""
-        return self.directory / folder / f"{image:05d}.png"
+        return self.directories[image % len(self.directories)] / folder / f"{image:05d}.png"
 
 
 def read_jobs(sweep: Path) -> list[Job]:
-    """The jobs of a sweep that have left a summary, in order, and named by what sets them apart."""
+    """The jobs of a sweep that have left a summary, in order, and named by what sets them apart.
+
+    Shards of one set, whose other keys agree, are one job.
+    """
     numbered = [p.parent for p in sweep.glob("*/summary.json") if p.parent.name.isdigit()]
     if not numbered:
         raise InputError(f"sweep={sweep}: no finished job in it; name the directory of a sweep")
-    jobs = []
+    summaries: dict[Path, dict[str, Any]] = {}
+    groups: dict[tuple[str, ...], list[Path]] = {}
     for directory in sorted(numbered, key=lambda directory: int(directory.name)):
         try:
             summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
         except ValueError:
             summary = {"status": "failed", "error": "its summary.json is damaged"}
-        jobs.append(Job(int(directory.name), directory, summary))
+        summaries[directory] = summary
+        told = _overrides(directory)
+        split = any(override.startswith("shards=") for override in told)
+        alike = sorted(override for override in told if not _of_shard(override))
+        groups.setdefault((*alike, "" if split else str(directory)), []).append(directory)
+    jobs = []
+    for directories in groups.values():
+        directories.sort(key=lambda directory: summaries[directory].get("shard", 0))
+        number = min(int(directory.name) for directory in directories)
+        parts = [summaries[directory] for directory in directories]
+        job = Job(number, directories, parts[0])
+        if parts[0].get("shards", 1) > 1:
+            job.summary = _merged(parts, job)
+        jobs.append(job)
     common = set(jobs[0].overrides).intersection(*(job.overrides for job in jobs))
     for job in jobs:
         own = [override for override in job.overrides if override not in common]
         job.label = " ".join(own) or f"job {job.number}"
     return jobs
+
+
+def _merged(parts: Sequence[Mapping[str, Any]], job: Job) -> dict[str, Any]:
+    """The summary that one job over all images would have left."""
+    wanted = parts[0]["shards"]
+    bad = [part for part in parts if part["status"] != "done"]
+    summary = {**parts[0], **means(job.results.values())}
+    if bad:
+        summary |= {"status": bad[0]["status"], "error": bad[0].get("error")}
+    elif len(parts) < wanted:
+        missing = f"{wanted - len(parts)} of {wanted} shards are missing"
+        summary |= {"status": "running", "error": missing}
+    for key in ("images", "seconds", "image_steps"):
+        summary[key] = sum(part.get(key) or 0 for part in parts)
+    for key in ("perceptual_share", "known_error"):  # means over images that the table has not
+        given = [(part[key], part["images"]) for part in parts if part.get(key) is not None]
+        if given:
+            summary[key] = sum(value * n for value, n in given) / sum(n for _, n in given)
+    if summary["seconds"]:
+        summary["image_steps_per_second"] = summary["image_steps"] / summary["seconds"]
+    return summary
+
+
+def _overrides(directory: Path) -> list[str]:
+    from omegaconf import OmegaConf
+
+    file = directory / ".hydra" / "overrides.yaml"
+    return [str(override) for override in OmegaConf.load(file)] if file.is_file() else []
+
+
+def _of_shard(override: str) -> bool:
+    return override.partition("=")[0] in ("shard", "shards")
+
+
+def _read(file: Path) -> list[dict[str, str]]:
+    return read_csv(file) if file.is_file() else []
 
 
 def ranked(jobs: Iterable[Job]) -> list[Job]:

@@ -77,7 +77,8 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     mask = built("mask", settings.mask)
     indices = choose(len(source), settings.limit, settings.sample, settings.seed)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
-    print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}")
+    share = f", every {settings.shards}th of them here" if settings.shards > 1 else ""
+    print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}{share}")
 
     record = Record(
         directory,
@@ -95,13 +96,16 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             "mask": mask_name,
             "seed": settings.seed,
             "restarts": settings.restarts,
+            "shard": settings.shard,
+            "shards": settings.shards,
             "recipe": chosen(directory, "recipe"),
             "environment": described(),
         },
     )
-    left = [number for number in range(len(indices)) if number not in record.done]
-    if len(left) < len(indices):
-        print(f"resuming: {len(indices) - len(left)} pictures are done")
+    mine = range(settings.shard, len(indices), settings.shards)
+    left = [number for number in mine if number not in record.done]
+    if len(left) < len(mine):
+        print(f"resuming: {len(mine) - len(left)} pictures are done")
     parts = [
         left[first : first + settings.images_at_once]
         for first in range(0, len(left), settings.images_at_once)
@@ -134,7 +138,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             bar.start(
                 done * settings.images_at_once * settings.steps, len(numbers) * settings.steps
             )
-            bar.note = f"{record.searched}/{len(indices)} images"
+            bar.note = f"{record.searched}/{len(mine)} images"
             started = time.perf_counter()
             result = search(
                 prior,

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-from gan_inpaint import report
+from gan_inpaint import columns
 from gan_inpaint.baselines import Baselines
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic, read_csv, write_csv, write_json, write_png
@@ -140,7 +140,7 @@ class Record:
         others = self._baselines(batch.images, batch.known) if self._baselines else {}
         every = completions(result.rows, len(batch.numbers), prior)
         self._add_restarts(batch, result, every, hole)
-        columns: dict[str, list] = {
+        table: dict[str, list] = {
             "image": batch.numbers,
             "name": batch.names,
             "restart": result.restart.tolist(),
@@ -153,27 +153,27 @@ class Record:
             "binding": result.binding.tolist(),
         }
         if prior.discriminator is not None:
-            columns["perceptual"] = result.perceptual.tolist()
+            table["perceptual"] = result.perceptual.tolist()
         if every.shape[1] > 1:
             squares = (result.spread.square() * hole).sum(dim=(1, 2, 3)) / hole.sum(dim=(1, 2, 3))
-            columns["spread"] = squares.sqrt().tolist()
+            table["spread"] = squares.sqrt().tolist()
         if self.truth:
             error = result.images - batch.images
-            columns["psnr_hole"] = psnr(error, hole).tolist()
-            columns["psnr"] = psnr(error, torch.ones_like(hole)).tolist()
+            table["psnr_hole"] = psnr(error, hole).tolist()
+            table["psnr"] = psnr(error, torch.ones_like(hole)).tolist()
             # on [0, 1], as it is published: SSIM changes with an offset
             unit = (result.images + 1) / 2, (batch.images + 1) / 2
             similarity = ssim(*unit, data_range=1.0, reduction="none")
-            columns["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
+            table["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
             if every.shape[1] > 1:
                 mean = average(every, final_restarts(result.rows, len(batch.numbers)))
                 mean = filled(batch.images, batch.known, mean, self._blend)
-                columns["psnr_hole_average"] = psnr(mean - batch.images, hole).tolist()
+                table["psnr_hole_average"] = psnr(mean - batch.images, hole).tolist()
             if self._blend != "none":
-                columns["psnr_hole_raw"] = psnr(raw - batch.images, hole).tolist()
+                table["psnr_hole_raw"] = psnr(raw - batch.images, hole).tolist()
             for name, picture in others.items():
-                columns[f"psnr_hole_{name}"] = psnr(picture - batch.images, hole).tolist()
-        self._rows += _rows(columns)
+                table[f"psnr_hole_{name}"] = psnr(picture - batch.images, hole).tolist()
+        self._rows += _rows(table)
         for number, code in zip(batch.numbers, result.z, strict=True):
             self._codes[number] = code
         self._searched |= set(batch.numbers)
@@ -181,7 +181,7 @@ class Record:
 
     def _add_restarts(self, batch: Batch, result: Result, every: Tensor, hole: Tensor) -> None:
         rows, (count, restarts) = result.rows, every.shape[:2]
-        columns: dict[str, list] = {
+        table: dict[str, list] = {
             "image": [n for n in batch.numbers for _ in range(restarts)],
             "restart": list(range(restarts)) * count,
             "steps": rows.steps.tolist(),
@@ -190,8 +190,8 @@ class Record:
         }
         if self.truth:
             error = (every - batch.images[:, None]).flatten(0, 1)
-            columns["psnr_hole"] = psnr(error, hole.repeat_interleave(restarts, dim=0)).tolist()
-        self._restarts += _rows(columns)
+            table["psnr_hole"] = psnr(error, hole.repeat_interleave(restarts, dim=0)).tolist()
+        self._restarts += _rows(table)
 
     def _write_pictures(
         self, batch: Batch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
@@ -224,9 +224,9 @@ class Record:
             return {}
         self._rows.sort(key=lambda row: row["image"])  # unread ones came before their batch
         self._restarts.sort(key=lambda row: (row["image"], row["restart"]))
-        extra = [c for c in report.EXTRA_COLUMNS if any(c in row for row in self._rows)]
-        write_csv(self._directory / "results.csv", self._rows, (*report.RESULT_COLUMNS, *extra))
-        write_csv(self._directory / "restarts.csv", self._restarts, report.RESTART_COLUMNS)
+        extra = [c for c in columns.EXTRA if any(c in row for row in self._rows)]
+        write_csv(self._directory / "results.csv", self._rows, (*columns.RESULTS, *extra))
+        write_csv(self._directory / "restarts.csv", self._restarts, columns.RESTARTS)
         write_csv(self._directory / "metrics.csv", self.history, ("step", *METRICS))
         with atomic(self._directory / "latents.safetensors") as temporary:
             temporary.write_bytes(save({"z": self._codes}))
@@ -239,7 +239,7 @@ class Record:
             **self._about,
             "images": self.searched,
             "stopped_by": dict(Counter(row["stopped_by"] for row in self._rows)),
-            **report.means(self._rows),
+            **columns.means(self._rows),
             "known_error": float(np.nanmean(known)),
             "perceptual_share": sum(shares) / len(shares),
             "seconds": self._seconds,
@@ -257,8 +257,8 @@ class Record:
         return Gallery(self._directory, [r for r in self._rows if r["image"] in self._searched])
 
 
-def _rows(columns: Mapping[str, list]) -> list[dict[str, Any]]:
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+def _rows(table: Mapping[str, list]) -> list[dict[str, Any]]:
+    return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
 
 
 def _typed(row: Mapping[str, str]) -> dict[str, Any]:

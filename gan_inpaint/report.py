@@ -1,7 +1,6 @@
 """What is left when the work is done: tables, and the comparison of a sweep's jobs."""
 
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,79 +8,41 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from gan_inpaint import baselines, dashboard, paper
+from gan_inpaint import baselines, columns, dashboard, paper
 from gan_inpaint.figures import figure
 from gan_inpaint.files import read_csv, write_csv
 from gan_inpaint.jobs import Job, ranked, read_jobs
 from gan_inpaint.page import short
 from gan_inpaint.pictures import MISSING
 
-RESULT_COLUMNS = (
-    "image",
-    "name",
-    "restart",
-    "steps",
-    "stopped_by",
-    "objective",
-    "contextual",
-    "perceptual",
-    "psnr_hole",
-    "psnr",
-    "ssim",
-)
-RESTART_COLUMNS = ("image", "restart", "steps", "stopped_by", "objective", "psnr_hole")
-_KEYS = ("lam", "lr", "norm", "prior", "data", "mask")
-_MEANS = ("steps", *RESULT_COLUMNS[5:])
-EXTRA_COLUMNS = (
-    "psnr_known",
-    "z_norm",
-    "binding",
-    "spread",  # with restarts, as the next
-    "psnr_hole_average",
-    "psnr_hole_raw",  # with blending
-    *(f"psnr_hole_{name}" for name in baselines.NAMES),
-)
-_COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
-COMPARISON_COLUMNS = ("job", "status", "error", *_KEYS, *_MEANS, *EXTRA_COLUMNS, *_COST)
 _RIVALS = tuple(f"psnr_hole_{name}" for name in ("average", *baselines.NAMES))
 _SHOWN = ("status", "seconds", "objective", "contextual", "psnr_hole", *_RIVALS)  # on a terminal
 _FIGURE_IMAGES, _FIGURE_JOBS = 8, 16  # rows and columns of comparison.png
-
-
-def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Mean of each measured column over the images that have a finite value there."""
-    rows = list(rows)
-    found = {}
-    for column in (*_MEANS, *EXTRA_COLUMNS):
-        values = [row[column] for row in rows if math.isfinite(row.get(column, math.nan))]
-        if values:
-            found[column] = float(np.mean(values))
-    return found
 
 
 def compare(sweep: Path) -> None:
     """Write comparison.csv, comparison.png and index.html over the jobs of a sweep so far."""
     jobs = read_jobs(sweep)
     table = [{**job.summary, "job": job.number} for job in jobs]
-    table = [{column: row.get(column) for column in COMPARISON_COLUMNS} for row in table]
-    write_csv(sweep / "comparison.csv", table, COMPARISON_COLUMNS)
+    table = [{column: row.get(column) for column in columns.COMPARISON} for row in table]
+    write_csv(sweep / "comparison.csv", table, columns.COMPARISON)
     done = [job for job in jobs if job.done]
     if done and all(job.summary.get("recipe") == paper.RECIPE for job in done):
         lines = [paper.row(job.summary, list(job.results.values())) for job in done]
         write_csv(sweep / "paper_table.csv", lines, paper.COLUMNS)
     if done:
         _draw_comparison(sweep / "comparison.png", done)
-    dashboard.write(sweep, jobs, COMPARISON_COLUMNS[1:], _paper_table(sweep))
+    dashboard.write(sweep, jobs, columns.COMPARISON[1:], _paper_table(sweep))
 
 
 def show(sweep: Path) -> int:
     """Print the comparison and where its page is; returns how many jobs failed."""
     jobs = read_jobs(sweep)
-    columns = [c for c in _SHOWN if any(job.summary.get(c) is not None for job in jobs)]
-    headings = [column.removeprefix("psnr_hole_") for column in columns]
+    shown = [c for c in _SHOWN if any(job.summary.get(c) is not None for job in jobs)]
+    headings = [column.removeprefix("psnr_hole_") for column in shown]
     table = Table("job", "setting", *headings, caption="psnr_hole and right of it: dB in the hole")
     for job in jobs:
-        table.add_row(str(job.number), job.label, *(short(job.summary.get(c)) for c in columns))
+        table.add_row(str(job.number), job.label, *(short(job.summary.get(c)) for c in shown))
     console = Console()
     # piped, rich would cut the table at 80 columns
     wide = Console(width=None if console.is_terminal else 200)
@@ -101,9 +62,9 @@ def show(sweep: Path) -> int:
 
 def print_summary(summary: Mapping[str, Any]) -> None:
     """A finished job on the terminal: a table of one row."""
-    columns = [c for c in ("images", *_SHOWN[1:]) if summary.get(c) is not None]
-    table = Table(*(column.removeprefix("psnr_hole_") for column in columns))
-    table.add_row(*(short(summary[column]) for column in columns))
+    shown = [c for c in ("images", *_SHOWN[1:]) if summary.get(c) is not None]
+    table = Table(*(column.removeprefix("psnr_hole_") for column in shown))
+    table.add_row(*(short(summary[column]) for column in shown))
     console = Console()
     Console(width=None if console.is_terminal else 200).print(table)
 
@@ -130,20 +91,19 @@ def _draw_comparison(path: Path, jobs: list[Job]) -> None:
         best = {job.number for job in ranked(jobs)[:_FIGURE_JOBS]}
         jobs = [job for job in jobs if job.number in best]
     first = jobs[0]
-    images = sorted(int(p.stem) for p in (first.directory / "images").glob("?????.png"))
-    images = images[:_FIGURE_IMAGES]
-    columns: list[tuple[str, Job, str]] = [
+    images = first.images[:_FIGURE_IMAGES]
+    panels: list[tuple[str, Job, str]] = [
         (job.label.replace(" ", "\n"), job, "images") for job in jobs
     ]
     if len({job.task for job in jobs}) == 1:
-        columns.insert(0, ("corrupted", first, "known"))
-        if (first.directory / "truth").is_dir():
-            columns.append(("true", first, "truth"))
-    size = (1.3 * len(columns), 1.45 * len(images) + 0.6)
+        panels.insert(0, ("corrupted", first, "known"))
+        if first.truth:
+            panels.append(("true", first, "truth"))
+    size = (1.3 * len(panels), 1.45 * len(images) + 0.6)
     with figure(path, figsize=size) as drawing:
-        cells = drawing.subplots(len(images), len(columns), squeeze=False)
+        cells = drawing.subplots(len(images), len(panels), squeeze=False)
         for row, image in enumerate(images):
-            for axes, (heading, job, folder) in zip(cells[row], columns, strict=True):
+            for axes, (heading, job, folder) in zip(cells[row], panels, strict=True):
                 axes.set_axis_off()
                 if job.picture(folder, image).is_file():
                     shown = np.array(Image.open(job.picture(folder, image)).convert("RGB"))

@@ -109,6 +109,8 @@ class ReconstructSettings(SearchSettings):
     split: str | None
     limit: int | None
     sample: str
+    shard: int
+    shards: int
     mask: dict[str, Any]
     baselines: bool
     metrics: list[str]
@@ -119,7 +121,11 @@ class ReconstructSettings(SearchSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(self, 1, "limit")
+        _at_least(self, 1, "limit", "shards")
+        if not 0 <= self.shard < self.shards:
+            raise InputError(
+                f"shard={self.shard}: must be at least 0 and under shards={self.shards}"
+            )
         _one_of(self, "sample", "first", "random")
         for metric in self.metrics:
             if metric not in ("frechet", "lpips", "fid"):

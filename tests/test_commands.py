@@ -614,6 +614,8 @@ def test_the_table_of_the_paper_has_its_figures_beside_ours(run: Run, tmp_path: 
         (["mask=file", "mask.path=missing.png"], "missing.png.*no such"),
         (["steps=0"], "steps=0"),
         (["limit=0"], "limit=0"),
+        (["shard=1"], "shard=1: .* under shards=1"),
+        (["shards=0"], "shards=0"),
         (["steps=1.5"], "steps=1.5"),
         (["logger=tensorboard"], "logger=tensorboard.*wandb, none"),
     ],
@@ -687,6 +689,35 @@ def test_a_sweep_over_all_three_is_compared(run: Run, tmp_path: Path) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert str(sweep.name) in ran.out
     assert "index.html" in ran.out
+
+
+def test_shards_are_compared_as_the_one_job_that_they_are(run: Run, tmp_path: Path) -> None:
+    tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={tiny}", "data=generated", "data.count=7", "restarts=2", *FAST]
+    assert run("reconstruct", "-m", "norm=l1,l2", *arguments, "hydra.sweep.dir=one").code == 0
+    split = ["norm=l1,l2", "shard=0,1,2", "shards=3", *arguments, "hydra.sweep.dir=split"]
+    ran = run("reconstruct", "-m", *split)
+    assert ran.code == 0, ran.err
+    one, other = (table(tmp_path / name / "comparison.csv") for name in ("one", "split"))
+    assert len(one) == len(other) == 2
+    cost = {"job", "seconds", "image_steps_per_second"}
+    for whole, merged in zip(one, other, strict=True):
+        assert set(whole) == set(merged)
+        for column in set(whole) - cost:
+            if re.match(r"-?[0-9.]", whole[column]):
+                assert float(merged[column]) == pytest.approx(float(whole[column]), rel=1e-3), column
+            else:
+                assert merged[column] == whole[column], column
+    results = table(tmp_path / "split" / "1" / "results.csv")
+    assert [row["image"] for row in results] == ["1", "4"], "numbers in the whole set"
+    page = (tmp_path / "split" / "index.html").read_text()
+    assert page.count('<tr class="done"') == 2
+    # a shard that is not there yet is said
+    (tmp_path / "split" / "2" / "summary.json").unlink()
+    assert run("compare", "sweep=split").code == 0
+    rows = table(tmp_path / "split" / "comparison.csv")
+    assert [row["status"] for row in rows] == ["running", "done"]
+    assert rows[0]["error"] == "1 of 3 shards are missing"
 
 
 def test_a_failed_job_is_a_row_and_the_others_go_on(run: Run, tmp_path: Path) -> None:

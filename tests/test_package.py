@@ -22,7 +22,7 @@ settings environment files randomness losses networks precision memory lbfgs
 config
 pictures blending figures augmentation archives frechet
 masks drawn baselines weights constraints restarts rows similarity
-prior
+prior columns
 data adversarial latent frames
 sources hub starts
 targets photographs

@@ -1,0 +1,53 @@
+"""The columns of a reconstruction's tables, and means over their rows."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gan_inpaint import baselines
+
+RESULTS = (
+    "image",
+    "name",
+    "restart",
+    "steps",
+    "stopped_by",
+    "objective",
+    "contextual",
+    "perceptual",
+    "psnr_hole",
+    "psnr",
+    "ssim",
+)
+RESTARTS = ("image", "restart", "steps", "stopped_by", "objective", "psnr_hole")
+EXTRA = (
+    "psnr_known",
+    "z_norm",
+    "binding",
+    "spread",  # with restarts, as the next
+    "psnr_hole_average",
+    "psnr_hole_raw",  # with blending
+    *(f"psnr_hole_{name}" for name in baselines.NAMES),
+)
+MEANS = ("steps", *RESULTS[5:], *EXTRA)
+_KEYS = ("lam", "lr", "norm", "prior", "data", "mask")
+_COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
+COMPARISON = ("job", "status", "error", *_KEYS, *MEANS, *_COST)
+
+
+def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean of each measured column over the images that have a finite value there.
+
+    Args:
+        rows: of results.csv; numbers, or as they are read from the file.
+    """
+    rows = list(rows)
+    found = {}
+    for column in MEANS:
+        given = (float(row[column]) for row in rows if row.get(column) not in (None, ""))
+        values = [value for value in given if math.isfinite(value)]
+        if values:
+            found[column] = float(np.mean(values))
+    return found
