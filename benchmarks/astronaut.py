@@ -1,6 +1,6 @@
 """The worked example of a damaged photograph: scikit-image's astronaut, eyes and mouth masked.
 
-    python benchmarks/astronaut.py                     # writes astronaut.png and mask.png here
+    python benchmarks/astronaut.py       # writes astronaut.png and astronaut_mask.png here
     python benchmarks/astronaut.py --restored JOB/restored/astronaut.png --figure PATH
 
 The portrait is in the public domain (NASA). Needs the extra `baselines`.
@@ -30,7 +30,7 @@ def main() -> None:
         draw.ellipse(hole, fill=255)
     if not options.figure:
         photograph.save("astronaut.png")
-        mask.save("mask.png")
+        mask.save("astronaut_mask.png")
         return
     damaged = photograph.copy()
     damaged.paste(MISSING, mask=mask)

@@ -78,7 +78,6 @@ def restore(
         index = indices[number]
         try:
             photograph = restored(source, index, mask, known, generated, blend)
-        except InputError as problem:  # its file has changed since it was read
-            print(f"not restored: {problem}", file=sys.stderr)
-            continue
-        write_photograph(directory / "restored", names[index], photograph)
+            write_photograph(directory / "restored", names[index], photograph)
+        except (InputError, OSError, ValueError) as problem:  # one odd file must not lose the job
+            print(f"not restored: {source.names[index]}: {problem}", file=sys.stderr)

@@ -23,6 +23,7 @@ RESULTS = (
 )
 RESTARTS = ("image", "restart", "steps", "stopped_by", "objective", "psnr_hole")
 EXTRA = (
+    "error",  # of a picture or mask that could not be read
     "psnr_known",
     "z_norm",
     "binding",
@@ -31,7 +32,7 @@ EXTRA = (
     "psnr_hole_raw",  # with blending
     *(f"psnr_hole_{name}" for name in baselines.NAMES),
 )
-MEANS = ("steps", *RESULTS[5:], *EXTRA)
+MEANS = ("steps", *RESULTS[5:], *EXTRA[1:])
 _KEYS = ("lam", "lr", "norm", "prior", "data", "mask")
 _COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
 COMPARISON = ("job", "status", "error", *_KEYS, *MEANS, *_COST)

@@ -29,6 +29,8 @@ def validated(cfg: DictConfig, schema: type[S], group: str = "") -> S:
         return cast(S, OmegaConf.to_object(merged))
     except ValidationError as problem:
         reason = str(problem).splitlines()[0]
+        if "is not a ListConfig" in reason:
+            reason = "must be a list in brackets"
         key = f"{group}.{problem.full_key}" if group else problem.full_key
         raise InputError(f"{key}={problem.value}: {reason}") from None
     except OmegaConfBaseException as problem:

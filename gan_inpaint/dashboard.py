@@ -33,8 +33,9 @@ def write(
         _payload(jobs, done, best_first),
         title=f"Comparison of {sweep.name}",
         about=_about(sweep, jobs),
-        findings=findings(jobs),
-        leads=[_lead(found) for found in leads(jobs)],
+        # the paper's table is over four masks: none of them is the best
+        findings=[] if table else findings(jobs),
+        leads=[_lead(job, found) for job, found in leads(jobs)],
         best=best_first[0].label if done else "",
         paper=table,
         protocol=paper.PROTOCOL,
@@ -48,16 +49,17 @@ def write(
             }
             for job in jobs
         ],
-        bars=_bars(best_first[0]) if done else [],
+        bars=_bars(best_first[0]) if done and not table else [],
         interactive=bool(done),
         truth=any(job.truth for job in done),
     )
 
 
-def _lead(found: Lead) -> dict[str, str]:
+def _lead(best: Job, found: Lead) -> dict[str, str]:
     named = list(found.lost.items())[:_NAMED]
     worst = ", ".join(f"{image} (by {behind:.1f} dB)" for image, behind in named)
     return {
+        "best": best.label,
         "against": found.other,
         "lead, dB": f"{found.mean:+.2f}",
         "± s.e.": f"{found.error:.2f}",
@@ -111,7 +113,7 @@ def _payload(jobs: list[Job], done: list[Job], best_first: list[Job]) -> dict[st
     values = varied(jobs)
     size, images = 0, []
     if done:
-        size = page.side(done[0].directories[0] / "images")
+        size = max(page.side(job.directories[0] / "images") for job in done)
         images = _page_images(done, best_first)
     tasks = list(dict.fromkeys(job.task for job in done))
     firsts = [next(job for job in done if job.task == task) for task in tasks]

@@ -54,8 +54,7 @@ class DrawnMask:
         file = self._file(name)
         hole = self._read(file)
         height, width = hole.shape
-        coarser = max(frame[0] / width, 1.0)  # pixels of the picture that one of the mask covers
-        if abs(height * frame[0] / width - frame[1]) <= coarser:
+        if self._covers(hole, frame):
             left, top, right, bottom = box
             return touched(hole, frame)[top:bottom, left:right]
         if height == width:
@@ -65,13 +64,31 @@ class DrawnMask:
             f"{frame[1]}: draw it over the whole picture, at any size of the same proportions"
         )
 
+    def outside(self, name: str, frame: tuple[int, int], box: tuple[int, int, int, int]) -> float:
+        """The share of a picture's missing pixels that do not lie in a box; see ``hole``."""
+        hole = self._read(self._file(name))
+        if not self._covers(hole, frame):
+            return 0.0
+        whole = touched(hole, frame)
+        inside = whole[box[1] : box[3], box[0] : box[2]].sum()
+        return float(1 - inside / whole.sum()) if whole.any() else 0.0
+
+    @staticmethod
+    def _covers(hole: np.ndarray, frame: tuple[int, int]) -> bool:
+        """Whether a mask has a picture's proportions, to a pixel of the coarser of both."""
+        height, width = hole.shape
+        return abs(height * frame[0] / width - frame[1]) <= max(frame[0] / width, 1.0)
+
     def _file(self, name: str) -> Path:
         if not self._path.is_dir():
             return self._path
-        stem = self._path / Path(name).with_suffix("")
-        for suffix in _SUFFIXES:
-            if (file := stem.with_name(stem.name + suffix)).is_file():
-                return file
+        # an absolute name, from a list, must not lead out of the folder of masks
+        inside = [part for part in Path(name).parts if part not in (Path(name).anchor, "..")]
+        stem = self._path.joinpath(*inside).with_suffix("")
+        for candidate in (stem, self._path / stem.name):
+            for suffix in _SUFFIXES:
+                if (file := candidate.with_name(candidate.name + suffix)).is_file():
+                    return file
         raise InputError(f"{self._path}: holds no mask for the picture {name}; add {stem.name}.png")
 
     def _read_file(self, file: Path) -> np.ndarray:

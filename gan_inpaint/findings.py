@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from gan_inpaint.jobs import Job, ranked
 
@@ -30,7 +31,10 @@ class Lead:
     @property
     def verdict(self) -> str:
         """Whether the lead exceeds what images drawn anew would change."""
-        return "more than the noise" if abs(self.mean) > 2 * self.error else "within the noise"
+        if not self.mean and not self.error:
+            return "no difference"
+        reach = stdtrit(self.images - 1, 0.975) * self.error  # Student's t: a 95 % interval
+        return "more than the noise" if abs(self.mean) > reach else "within the noise"
 
     def __str__(self) -> str:
         return (
@@ -44,34 +48,42 @@ def findings(jobs: Sequence[Job]) -> list[str]:
     """The best job, whether its lead over the next exceeds the noise, what had no effect."""
     failed = sum(job.summary["status"] == "failed" for job in jobs)
     sentences = [f"{failed} of {len(jobs)} jobs failed; the table says why."] if failed else []
-    measured = ranked(job for job in jobs if job.summary.get("psnr_hole") is not None)
-    if measured:
-        best, *others = measured
-        highest = best.summary["psnr_hole"]
-        sentences.append(f"Highest mean hole PSNR: {highest:.2f} dB, of {best.label}.")
-        same = [job for job in others if job.task == best.task]
-        if len(same) < len(others):
-            count = len(others) - len(same)
-            sentences.append(f"{count} jobs had other images or masks: no fair comparison.")
-        if same and (next_best := lead(same[0].label, best.psnrs, same[0].psnrs)):
+    groups = _by_task(jobs)
+    if len(groups) > 1:
+        sentences.append(
+            f"The jobs had {len(groups)} different sets of images and masks: between those there is"
+            " no fair comparison."
+        )
+    for best, *others in groups:
+        if len(groups) == 1 or others:
+            highest = best.summary["psnr_hole"]
+            sentences.append(f"Highest mean hole PSNR: {highest:.2f} dB, of {best.label}.")
+        if others and (next_best := lead(others[0].label, best.psnrs, others[0].psnrs)):
             sentences.append(str(next_best))
     return sentences + _without_effect(jobs)
 
 
-def leads(jobs: Sequence[Job]) -> list[Lead]:
-    """The best job beside all others with the same task, its own average, and the baselines."""
-    measured = ranked(job for job in jobs if job.summary.get("psnr_hole") is not None)
-    if not measured:
-        return []
-    best, *others = measured
-    found = [lead(j.label, best.psnrs, j.psnrs) for j in others if j.task == best.task]
+def _by_task(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The measured jobs, those with the same images and masks together, the best first."""
+    groups: dict[str, list[Job]] = {}
+    for job in ranked(job for job in jobs if job.summary.get("psnr_hole") is not None):
+        groups.setdefault(job.task, []).append(job)
+    return list(groups.values())
+
+
+def leads(jobs: Sequence[Job]) -> list[tuple[Job, Lead]]:
+    """The best job of each task beside the others, beside its own average and the baselines."""
     within = {"psnr_hole_average": "the average over its own restarts (estimate=mean)"}
     within |= {f"psnr_hole_{name}": words for name, words in _IN_WORDS.items()}
-    for column, words in within.items():
-        rows = best.results.items()
-        theirs = {image: float(row[column]) for image, row in rows if row.get(column)}
-        found.append(lead(words, best.psnrs, theirs))
-    return [one for one in found if one]
+    found = []
+    for best, *others in _by_task(jobs):
+        beside = [lead(job.label, best.psnrs, job.psnrs) for job in others]
+        for column, words in within.items():
+            rows = best.results.items()
+            theirs = {image: float(row[column]) for image, row in rows if row.get(column)}
+            beside.append(lead(words, best.psnrs, theirs))
+        found += [(best, one) for one in beside if one]
+    return found
 
 
 _IN_WORDS = {
@@ -90,7 +102,7 @@ def differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> dict[
 
 
 def lead(other: str, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Lead | None:
-    """The comparison of two jobs; None if they are the same, or too little is measured.
+    """The comparison of two jobs; None if too little is measured.
 
     Args:
         other: the second one, in words.
@@ -102,7 +114,7 @@ def lead(other: str, ours: Mapping[int, float], theirs: Mapping[int, float]) -> 
     """  # noqa: E501
     apart = differences(ours, theirs)
     values = np.array(list(apart.values()))
-    if len(values) < 2 or not values.any():
+    if len(values) < 2:
         return None
     behind = sorted((image for image in apart if apart[image] < 0), key=lambda image: apart[image])
     return Lead(

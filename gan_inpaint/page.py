@@ -52,13 +52,14 @@ def write(path: Path, template: str, payload: Mapping[str, Any], **words: Any) -
 
 
 def sprite(rows: Sequence[Sequence[Path]], size: int) -> str:
-    """Pictures of one size as one PNG, a data URI; what is not there stays black."""
+    """Pictures as one PNG, a data URI, each brought to a size; what is not there stays black."""
     sheet = Image.new("RGB", (size * len(rows[0]), size * len(rows)))
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
             if path.is_file():
                 with Image.open(path) as picture:
-                    sheet.paste(picture.convert("RGB"), (x * size, y * size))
+                    cell = picture.convert("RGB").resize((size, size), Image.Resampling.NEAREST)
+                    sheet.paste(cell, (x * size, y * size))
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return embedded(out.getvalue())

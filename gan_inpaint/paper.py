@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from gan_inpaint import baselines
 
@@ -51,7 +52,8 @@ def row(job: Mapping[str, Any], results: Sequence[Mapping[str, str]]) -> dict[st
         values = np.array([float(r[column]) for r in results if r.get(column)])
         if len(values) > 1:
             found[name] = float(values.mean())
-            found[f"{name}_ci95"] = float(1.96 * values.std(ddof=1) / len(values) ** 0.5)
+            quantile = stdtrit(len(values) - 1, 0.975)  # Student's t
+            found[f"{name}_ci95"] = float(quantile * values.std(ddof=1) / len(values) ** 0.5)
     return found
 
 

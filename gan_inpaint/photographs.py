@@ -17,7 +17,9 @@ from gan_inpaint.files import atomic
 from gan_inpaint.pictures import Box, plain, to_float, to_uint8
 from gan_inpaint.sources import Pictures
 
-_PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}  # modes that a PNG holds
+_PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # modes that Pillow writes as PNG
+_EXACT = 60_000  # missing pixels up to which blending solves for each; more take minutes and memory
+_RELAXED = 20  # sweeps that smooth what was solved for on a coarser grid
 
 
 def look(source: Pictures, index: int, mask: DrawnMask) -> tuple[np.ndarray, Tensor]:
@@ -30,7 +32,13 @@ def look(source: Pictures, index: int, mask: DrawnMask) -> tuple[np.ndarray, Ten
         uint8 ``(C, size, size)`` and bool ``(1, size, size)``, 1 = known.
     """
     photograph, box = source.photograph(index)
-    hole = mask.hole(source.names[index], photograph.size, box)
+    name = source.names[index]
+    hole = mask.hole(name, photograph.size, box)
+    if outside := mask.outside(name, photograph.size, box):
+        print(
+            f"{name}: {outside:.0%} of its hole lies outside the square that is looked at and stays"
+            " as it is; another data.box may hold it"
+        )
     if not source.truth and hole.any() and not hole.all():
         photograph = _painted_over(plain(photograph, background="white"), box, hole)
     pixels = source.fitted(index, photograph, box)
@@ -78,9 +86,44 @@ def restored(
     if blend == "poisson":
         square = plain(photograph, background="white").crop(box)
         image = to_float(np.asarray(square).transpose(2, 0, 1))
-        blended = poisson(filling[None].numpy(), image[None].numpy(), ~hole[None])
-        filling = torch.from_numpy(blended[0])
+        filling = torch.from_numpy(blended(filling.numpy(), image.numpy(), ~hole))
+    if "transparency" in photograph.info:  # the hole may need a transparent colour
+        photograph = photograph.convert("RGBA")
     return _pasted(photograph, filling, box, hole)
+
+
+def blended(generated: np.ndarray, image: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """``poisson`` for one image of any size.
+
+    What blending adds to the generated picture is smooth: for many missing pixels it is solved for
+    on a coarser grid, enlarged, and relaxed at full resolution.
+
+    Args:
+        generated, image: ``(C, H, W)`` in [-1, 1].
+        known: ``(H, W)`` bool, at least one true.
+    """
+    missing = int((~known).sum())
+    if missing <= _EXACT:
+        return poisson(generated[None], image[None], known[None])[0]
+    factor = int(np.ceil((missing / _EXACT) ** 0.5))
+    apart = torch.from_numpy(np.where(known, image - generated, 0.0).astype(np.float32))[None]
+    seen = torch.from_numpy(known.astype(np.float32))[None, None]
+    counted = F.avg_pool2d(seen, factor, ceil_mode=True)
+    coarse = F.avg_pool2d(apart, factor, ceil_mode=True) / counted.clamp(min=1e-6)
+    solved = poisson(
+        np.zeros(coarse.shape, np.float32), coarse.numpy() / 2, counted[:, 0].numpy() > 0
+    )
+    smooth = F.interpolate(
+        2 * torch.from_numpy(solved), known.shape, mode="bilinear", align_corners=False
+    )
+    added = torch.where(seen > 0, apart, smooth)
+    for _ in range(_RELAXED):
+        padded = F.pad(added, (1, 1, 1, 1), mode="replicate")
+        around = padded[..., 1:-1, 2:] + padded[..., 1:-1, :-2]
+        around += padded[..., 2:, 1:-1] + padded[..., :-2, 1:-1]
+        added = torch.where(seen > 0, apart, around / 4)
+    filled = (generated + added[0].numpy()).clip(-1, 1)
+    return np.where(known, image, filled)
 
 
 def _pasted(photograph: Image.Image, filling: Tensor, box: Box, hole: np.ndarray) -> Image.Image:
@@ -105,26 +148,35 @@ def _pasted(photograph: Image.Image, filling: Tensor, box: Box, hole: np.ndarray
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Names without their suffixes; where two would become the same, both keep theirs.
+    """Names to write under: without suffixes, below one folder, no two the same.
+
+    Where two would become the same they keep their suffixes, or else get their number.
 
     Example:
-        >>> distinct(["a.jpg", "b.jpg", "b.png"])
-        ['a', 'b.jpg', 'b.png']
+        >>> distinct(["a.jpg", "b.jpg", "b.png", "../up/c.png"])
+        ['a', 'b.jpg', 'b.png', 'up/c']
     """
-    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
-    count = Counter(stems)
-    return [s if count[s] == 1 else name for s, name in zip(stems, names, strict=True)]
+    inside = [
+        PurePosixPath(*(part for part in PurePosixPath(name).parts if part not in ("/", "..")))
+        for name in names
+    ]
+    stems = [str(path.with_suffix("")) for path in inside]
+    count, taken, found = Counter(stems), set[str](), []
+    for number, (stem, path) in enumerate(zip(stems, inside, strict=True)):
+        name = stem if count[stem] == 1 else str(path)
+        name = f"{name}_{number}" if name in taken else name
+        taken.add(name)
+        found.append(name)
+    return found
 
 
 def write_photograph(folder: Path, name: str, photograph: Image.Image) -> None:
     """Write it without loss, as PNG, or as TIFF if PNG lacks its mode.
 
     Args:
-        name: without suffix; parts that would lead out of the folder are dropped.
+        name: without suffix, of ``distinct``.
     """
-    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..")]
-    suffix = ".png" if photograph.mode in _PNG else ".tif"
-    path = folder.joinpath(*parts[:-1], parts[-1] + suffix)
+    path = folder / f"{name}{'.png' if photograph.mode in _PNG else '.tif'}"
     profile = photograph.info.get("icc_profile")
     with atomic(path) as temporary:
         photograph.save(temporary, **({"icc_profile": profile} if profile else {}))

@@ -71,6 +71,8 @@ def open_picture(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as picture:
                 picture.load()
+                if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
+                    raise ValueError("some pixels are not a number")
                 return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError:
         raise InputError(f"{name}: not a picture that Pillow can read; remove it") from None

@@ -76,6 +76,8 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     source = data(split=settings.split)
     mask = built("mask", settings.mask)
     indices = choose(len(source), settings.limit, settings.sample, settings.seed)
+    if not indices:
+        raise InputError(f"split={settings.split}: the data hold no picture there; try split=all")
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
     share = f", every {settings.shards}th of them here" if settings.shards > 1 else ""
     print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}{share}")
@@ -163,6 +165,8 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             log_results(wandb, record, summary, curves=len(parts) != 1)
 
     print_summary(summary)
+    if skipped := len(mine) - summary["images"]:
+        print(f"{skipped} of {len(mine)} pictures were skipped: see error in results.csv")
     for sentence in explained(summary):
         print(sentence)
     job = Path(os.path.relpath(directory))
@@ -193,7 +197,9 @@ def finish(
     summary = record.save("done")
     if settings.diagnose and known is not None:
         summary |= self_test(known, prior, settings)
-    if settings.metrics and record.truth and record.searched > 1:
+    if settings.metrics and not (record.truth and record.searched > 1):
+        print("metrics are left out: they need the true pictures, and two of them")
+    elif settings.metrics:
         found, notes = measured(settings.metrics, *record.gallery.pairs())
         summary |= found
         for note in notes:

@@ -31,7 +31,7 @@ from gan_inpaint.search import Result, completions, filled
 
 _LINES = 10  # of problems on the terminal
 _SAVE_AFTER = 10.0  # seconds
-_WORDS = ("name", "stopped_by")  # columns that hold no numbers
+_WORDS = ("name", "stopped_by", "error")  # columns that hold no numbers
 
 
 @dataclass
@@ -127,8 +127,9 @@ class Record:
         if len(self.problems) <= _LINES:
             print(f"skipped: {problem}", file=sys.stderr)
         elif len(self.problems) == _LINES + 1:
-            print("skipped: more, see stopped_by=failed in results.csv", file=sys.stderr)
-        self._rows.append({"image": number, "name": name, "stopped_by": "failed"})
+            print("skipped: more, see error in results.csv", file=sys.stderr)
+        row = {"image": number, "name": name, "stopped_by": "failed", "error": problem}
+        self._rows.append(row)
 
     def add(self, batch: Batch, result: Result, seconds: float, prior: Prior) -> None:
         """Measure a batch and write its pictures."""

@@ -145,7 +145,8 @@ def log_results(logger: WandbLogger, record: Record, summary: Mapping, curves: b
     """
     for row in record.history if curves else ():
         logger.log_metrics({key: row[key] for key in LOSSES}, step=int(row["step"]))
-    logger.experiment.summary.update(dict(summary))
+    # the config has it already
+    logger.experiment.summary.update({k: v for k, v in summary.items() if k != "environment"})
     logger.log_image("reconstructions", [record.gallery.grid()])
     log_table(logger, record.gallery.table())
 

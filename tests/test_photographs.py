@@ -7,13 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
+from gan_inpaint import photographs
 from gan_inpaint.drawn import DrawnMask
-from gan_inpaint.photographs import look, restored, write_photograph
+from gan_inpaint.photographs import distinct, look, restored, write_photograph
 from gan_inpaint.pictures import plain
 from gan_inpaint.sources import Folder
 
 WIDTH, HEIGHT = 48, 40  # its square is (4, 0, 44, 40)
-MODES = ("1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F", "YCbCr")
+MODES = ("1", "I", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F", "YCbCr")
 
 
 def photograph(mode: str) -> Image.Image:
@@ -22,6 +23,8 @@ def photograph(mode: str) -> Image.Image:
     picture = Image.fromarray(rgb)
     if mode == "I;16":
         return Image.fromarray((x * 1200).astype(np.uint16))
+    if mode == "I":
+        return Image.fromarray((x * 1200).astype(np.int32))
     if mode == "F":
         return Image.fromarray((x / WIDTH).astype(np.float32))
     if mode in ("RGBA", "LA"):
@@ -50,7 +53,7 @@ def test_the_photograph_keeps_size_mode_and_known_pixels(
     tmp_path: Path, mode: str, blend: str
 ) -> None:
     original = photograph(mode)
-    suffix = "png" if mode not in ("CMYK", "F", "YCbCr") else "tif"
+    suffix = "png" if mode not in ("CMYK", "F", "I", "YCbCr") else "tif"
     original.save(tmp_path / f"photo.{suffix}")
     hole = drawing(tmp_path / "mask.png")
     mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
@@ -128,7 +131,57 @@ def test_a_seam_is_gone_with_blending(tmp_path: Path) -> None:
 
 
 def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
-    write_photograph(tmp_path / "restored", "../../etc/evil", photograph("L"))
-    write_photograph(tmp_path / "restored", "/abs/evil", photograph("L"))
+    for name in distinct(["../../etc/evil.png", "/abs/evil.png"]):
+        write_photograph(tmp_path / "restored", name, photograph("L"))
     written = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.png"))
     assert written == ["restored/abs/evil.png", "restored/etc/evil.png"]
+
+
+def test_blending_many_pixels_on_a_coarser_grid_is_near_the_exact_solution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    y, x = np.mgrid[0:96, 0:96] / 96
+    truth = np.stack([x * y, np.sin(3 * x) * 0.5, 0.3 * y], axis=0).astype(np.float32)
+    generated = truth + np.stack([0.2 * x, 0.1 + 0 * y, -0.2 * y]).astype(np.float32)
+    known = np.ones((96, 96), bool)
+    known[20:70, 30:80] = False
+    exact = photographs.blended(generated, truth, known)
+    monkeypatch.setattr(photographs, "_EXACT", 300)
+    coarse = photographs.blended(generated, truth, known)
+    assert np.array_equal(coarse[:, known], truth[:, known])
+    assert np.abs(coarse - exact).max() < 0.02
+    assert np.abs(generated - truth)[:, ~known].max() > 0.1
+
+
+def test_a_transparent_palette_is_opaque_where_it_was_filled(tmp_path: Path) -> None:
+    picture = photograph("P")
+    picture.save(tmp_path / "photo.png", transparency=bytes([0] * 128))
+    hole = drawing(tmp_path / "mask.png")
+    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    source = folder(tmp_path / "photo.png")
+    _, known = look(source, 0, mask)
+    result = restored(source, 0, mask, known, torch.full((3, 16, 16), 0.7), "none")
+    assert result.mode == "RGBA"
+    pixels = np.asarray(result)
+    before = np.asarray(Image.open(tmp_path / "photo.png").convert("RGBA"))
+    assert (pixels[hole][:, 3] == 255).all()
+    assert np.array_equal(pixels[~hole], before[~hole])
+
+
+def test_what_lies_outside_the_box_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photograph("RGB").save(tmp_path / "photo.png")
+    drawing(tmp_path / "mask.png")
+    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    look(folder(tmp_path / "photo.png"), 0, mask)
+    assert capsys.readouterr().out == ""
+    look(folder(tmp_path / "photo.png", box=[8, 0, 22, 40]), 0, mask)
+    assert "65% of its hole lies outside" in capsys.readouterr().out
+
+
+def test_no_two_names_are_the_same() -> None:
+    names = ["a.jpg", "a.png", "a.png.jpg", "../x/b.png", "x/b.png", "/x/b.png"]
+    found = distinct(names)
+    assert len(set(found)) == len(names)
+    assert not any(".." in name or name.startswith("/") for name in found)

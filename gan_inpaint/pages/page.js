@@ -124,6 +124,7 @@ function curves(box, said, series, xTitle, yTitle) {
     const d = s.points.map((p, n) => `${n ? "L" : "M"}${x.at(p[0]).toFixed(1)} ${y.at(p[1]).toFixed(1)}`).join("");
     const path = element("path", { class: s.raw ? "curve raw" : "curve", d, stroke: colour(s, i) });
     if (s.job !== undefined) path.dataset.job = s.job;
+    if (s.points.length === 1) svg.append(element("circle", { cx: x.at(s.points[0][0]), cy: y.at(s.points[0][1]), r: 4, fill: colour(s, i) }));
     svg.append(path);
     return path;
   });
