@@ -1,5 +1,6 @@
 """``python -m gan_inpaint.reconstruct``: fill holes by searching a prior's latent space."""
 
+import gc
 import json
 import os
 import time
@@ -114,6 +115,9 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     ]
     starts = Starts(prior, settings)
     known = None
+    # a Trainer refers to itself: what its batch held would stay until a full collection, which is
+    # quick if it need not look at what is there for the whole job
+    gc.freeze()
     with (
         wandb_logger(
             settings.logger,
@@ -158,6 +162,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             for frames in watching if settings.animate else ():
                 frames.save(directory / "search.gif")
             record.save()
+            gc.collect()
         if not record.searched:
             raise InputError(f"no picture could be done; the first: {record.problems[0]}")
         summary = finish(directory, settings, record, prior, known)
