@@ -60,7 +60,8 @@ class Frames(pl.Callback):
         """``(N, C, H, W)``: the best so far of each image; at first, where its search starts."""
         objective = module.best.objective.view(self._count, -1)
         best = objective.argmin(dim=1)  # the nearest start while nothing is found yet
-        z = module.best.z.view(*objective.shape, -1)[torch.arange(self._count), best]
+        z = module.best.z.view(*objective.shape, -1)
+        z = z[torch.arange(self._count, device=z.device), best]
         generated = module.exact_generator(z[:_IMAGES]).cpu()
         return torch.where(self._known, self._images, generated)
 

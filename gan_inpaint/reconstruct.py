@@ -106,6 +106,11 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
         },
     )
     mine = range(settings.shard, len(indices), settings.shards)
+    if not mine:
+        raise InputError(
+            f"shard={settings.shard}: none of the {len(indices)} pictures falls to it; set fewer"
+            " shards"
+        )
     left = [number for number in mine if number not in record.done]
     if len(left) < len(mine):
         print(f"resuming: {len(mine) - len(left)} pictures are done")
@@ -117,6 +122,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     known = None
     # a Trainer refers to itself: what its batch held would stay until a full collection, which is
     # quick if it need not look at what is there for the whole job
+    gc.collect()
     gc.freeze()
     with (
         wandb_logger(
