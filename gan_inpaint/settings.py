@@ -123,9 +123,7 @@ class ReconstructSettings(SearchSettings):
         super().__post_init__()
         _at_least(self, 1, "limit", "shards")
         if not 0 <= self.shard < self.shards:
-            raise InputError(
-                f"shard={self.shard}: must be at least 0 and under shards={self.shards}"
-            )
+            raise InputError(f"shard={self.shard}: must be from 0 to under shards={self.shards}")
         _one_of(self, "sample", "first", "random")
         for metric in self.metrics:
             if metric not in ("frechet", "lpips", "fid"):

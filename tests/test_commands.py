@@ -614,7 +614,7 @@ def test_the_table_of_the_paper_has_its_figures_beside_ours(run: Run, tmp_path: 
         (["mask=file", "mask.path=missing.png"], "missing.png.*no such"),
         (["steps=0"], "steps=0"),
         (["limit=0"], "limit=0"),
-        (["shard=1"], "shard=1: .* under shards=1"),
+        (["shard=1"], "shard=1: .*under shards=1"),
         (["shards=0"], "shards=0"),
         (["shards=9", "shard=8"], "shard=8: none of the 2 pictures"),
         (["steps=1.5"], "steps=1.5"),
