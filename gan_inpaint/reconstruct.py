@@ -83,6 +83,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     share = f", every {settings.shards}th of them here" if settings.shards > 1 else ""
     print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}{share}")
 
+    environment = described()
     record = Record(
         directory,
         len(indices),
@@ -102,7 +103,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             "shard": settings.shard,
             "shards": settings.shards,
             "recipe": chosen(directory, "recipe"),
-            "environment": described(),
+            "environment": environment,
         },
     )
     mine = range(settings.shard, len(indices), settings.shards)
@@ -131,7 +132,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             name=f"lam={settings.lam:g} lr={settings.lr:g} {settings.norm}",
             group=_sweep_name(),
             job_type="reconstruct",
-            config=asdict(settings) | {"environment": described()},
+            config=asdict(settings) | {"environment": environment},
         ) as wandb,
         progress_bar("searching", len(left) * settings.steps, ("objective",)) as bar,
     ):
