@@ -1,5 +1,6 @@
 """Adversarial training of a DCGAN on an alternating schedule, as a LightningModule."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, cast
@@ -10,13 +11,14 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from gan_inpaint import health
 from gan_inpaint.augmentation import diffaugment, mirrored
 from gan_inpaint.losses import discriminator_loss, generator_loss, gradient_penalty
 from gan_inpaint.networks import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.randomness import draw_latent, torch_rng
-from gan_inpaint.weights import described
+from gan_inpaint.weights import described, images_seen
 
-METRICS = ("loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second")
+METRICS = ("loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second", "diversity")
 
 
 class AdversarialTraining(pl.LightningModule):
@@ -26,7 +28,8 @@ class AdversarialTraining(pl.LightningModule):
     ``schedule["generator"]`` G steps on fresh latent codes. 1 and 1 is the plain DCGAN, 30 and 10
     the 2017 project. (At 1 and 1, as in PyTorch's tutorial, a G step takes the images that D was
     just shown.) Its position, like every latent code, is a function of the two step counters,
-    which are saved as buffers: a resumed run continues the very same sequence.
+    which are saved as buffers: a resumed run continues the very same sequence. Several processes
+    share each minibatch and draw the codes that one alone would draw.
 
     Sources: Goodfellow et al., NeurIPS 2014 (the game); Radford et al., ICLR 2016 (the networks);
     the losses' and augmentations' own are named where they are defined.
@@ -93,6 +96,8 @@ class AdversarialTraining(pl.LightningModule):
         self._latent = (batch_size, nz, latent)
         self._seed, self._compile = seed, compile
         self.history: list[dict[str, float]] = []
+        self.images_seen = 0
+        self._row: dict[str, Any] | None = None  # what a checkpoint held of a row
 
     def _average(self, averaged: Any, current: Any, count: Any) -> None:
         decay = min(self._ema_decay, (1 + self._g_steps) / (10 + self._g_steps))
@@ -131,7 +136,27 @@ class AdversarialTraining(pl.LightningModule):
     def on_fit_start(self) -> None:
         # plain integers: reading a buffer on a GPU would wait for it at every step
         self._d_steps, self._g_steps = int(self.discriminator_steps), int(self.generator_steps)
+        self._rank, self._ranks = self.global_rank, self.trainer.world_size
         self._start_row()
+        if self._row is not None:
+            self._d_sums, self._g_sum = (
+                self._row[key].to(self.device) for key in ("d_sums", "g_sum")
+            )
+            self._d_count, self._g_count = self._row["d_count"], self._row["g_count"]
+            self._row = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["images_seen"] = self.images_seen
+        checkpoint["row"] = {
+            "d_sums": self._d_sums,
+            "g_sum": self._g_sum,
+            "d_count": self._d_count,
+            "g_count": self._g_count,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.images_seen = images_seen(checkpoint)
+        self._row = checkpoint.get("row")
 
     def training_step(self, batch: Tensor, batch_idx: int) -> None:
         """One D step on ``batch``, uint8 ``(B, C, H, W)``, then the G steps that are due."""
@@ -141,7 +166,7 @@ class AdversarialTraining(pl.LightningModule):
         # at 1 and 1 a G step takes the images that D was just shown, which saves making others
         shared = self._schedule["discriminator"] == self._schedule["generator"] == 1
         with torch.set_grad_enabled(shared):
-            fake = self.generator(self._draw("d", self._d_steps)[: len(real)])
+            fake = self.generator(self._draw("d", self._d_steps))
         self._train_discriminator(real, fake.detach())
         if self._d_steps % self._schedule["discriminator"] == 0:
             for _ in range(self._schedule["generator"]):
@@ -167,7 +192,8 @@ class AdversarialTraining(pl.LightningModule):
         means = (loss, real_logit.sigmoid().mean(), fake_logit.sigmoid().mean())
         self._d_sums += torch.stack(means).detach().float()
         self._d_count += 1
-        self._images += len(real)
+        self._images += len(real) * self._ranks
+        self.images_seen += len(real) * self._ranks
 
     def _train_generator(self, fake: Tensor | None = None) -> None:
         _, optimizer = cast(list[LightningOptimizer], self.optimizers())
@@ -191,10 +217,14 @@ class AdversarialTraining(pl.LightningModule):
         return self.discriminator(diffaugment(images, self._augment["differentiable"], rng))
 
     def _draw(self, use: str, step: int) -> Tensor:
-        return draw_latent(*self._latent, self._rng(use, step))
+        """This process's share of the codes for a step."""
+        rng = torch_rng(use, self._seed, step, device=self.device)
+        return draw_latent(*self._latent, rng)[self._rank :: self._ranks]
 
     def _rng(self, use: str, step: int) -> torch.Generator:
-        return torch_rng(use, self._seed, step, device=self.device)
+        """For what is drawn image by image: each process has its own images."""
+        others = (self._rank,) if self._rank else ()
+        return torch_rng(use, self._seed, step, *others, device=self.device)
 
     def _start_row(self) -> None:
         self._d_sums = torch.zeros(3, device=self.device)
@@ -205,6 +235,8 @@ class AdversarialTraining(pl.LightningModule):
     def _log_row(self) -> None:
         """Means since the last row. A stretch with no G step (30/10) leaves ``loss/g`` out."""
         loss_d, prob_real, prob_fake = (self._d_sums / self._d_count).tolist()
+        if not math.isfinite(loss_d):
+            health.check_finite(self, self._d_steps)
         seconds = time.perf_counter() - self._row_started
         row = {"loss/d": loss_d}
         if self._loss == "bce":  # a critic's score is no probability
@@ -227,4 +259,4 @@ class AdversarialTraining(pl.LightningModule):
 
     def metadata(self) -> dict[str, str]:
         """What a prior exported now says of itself."""
-        return described(self.hparams, self.current_epoch, int(self.discriminator_steps))
+        return described(self.hparams, self.current_epoch, self.images_seen)

@@ -1,16 +1,18 @@
 """How a Hydra config becomes a command: validation, one-sentence errors, exit codes.
 
-0 done; 2 a mistake in the input, one sentence on stderr; 1 a defect, with its traceback. A job of a
-sweep that fails is recorded and the others go on.
+0 done; 2 a mistake in the input or the machine's limits, one sentence on stderr; 1 a defect, with
+its traceback; 130 and 143 stopped by SIGINT and SIGTERM. A job of a sweep that fails is recorded
+and the others go on.
 """
 
 import difflib
+import errno
 import os
 import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -18,6 +20,7 @@ from typing import Any, TypeVar, get_type_hints
 os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # before Hydra: or it prints and exits by itself
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from hydra.experimental.callback import Callback
@@ -28,6 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gan_inpaint.config import CONF, validated
 from gan_inpaint.errors import InputError
+from gan_inpaint.interruption import Interrupted, listening
 
 S = TypeVar("S")
 
@@ -56,15 +60,31 @@ def command(
                 if failed:
                     failed(directory, cfg, mistake or f"{type(problem).__name__}: {problem}")
                 # raising would end a sweep: say it, remember it, let the other jobs go on
-                sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-                _report(problem, mistake, f"job {HydraConfig.get().job.num}: " if sweep else "")
+                where = f"job {HydraConfig.get().job.num}: " if _sweeping() else ""
+                _report(problem, mistake, where)
+            except Interrupted as stop:
+                if failed:
+                    failed(directory, cfg, f"stopped by {stop}")
+                print(
+                    f"stopped by {stop}; go on with: python -m gan_inpaint.{name}"
+                    f" resume={os.path.relpath(directory)}",
+                    file=sys.stderr,
+                )
+                if _sweeping():  # Hydra will not come to the end of it
+                    from gan_inpaint import report
+
+                    report.compare(Path(HydraConfig.get().sweep.dir))
+                raise
 
         def main() -> None:
             _exit_codes[:] = [0]
             try:
-                task()
+                with listening():
+                    task()
             except Exception as problem:
                 _report(problem, _mistake(problem, name))
+            except Interrupted as stop:
+                _exit_codes.append(stop.code)
             code = 1 if 1 in _exit_codes else max(_exit_codes)
             if code:
                 sys.exit(code)
@@ -106,21 +126,38 @@ def run_settings(run: Path, name: str, schema: type[S]) -> S:
         name: of the command that it is a run of.
         schema: of that command's root keys.
     """
-    told = [run / ".hydra" / "overrides.yaml", *sorted(run.glob(".hydra/resumed_*/overrides.yaml"))]
+    started = run / ".hydra" / "overrides.yaml"
+    told = _overrides(started)
+    if told is None:
+        raise InputError(f"{started}: not the settings of a run of {name}; start a new one")
+    for file in sorted(run.glob(".hydra/resumed_*/overrides.yaml")):
+        told += _overrides(file) or []  # a resume that was killed before it began
     latest: dict[str, str] = {}
-    for file in told:
-        if not file.is_file():
-            raise InputError(f"{run}: not a run of {name}, it has no .hydra/overrides.yaml")
-        for override in OmegaConf.load(file):
-            latest[str(override).partition("=")[0]] = str(override)
+    for override in told:
+        key = override.partition("=")[0]
+        if "_target_" in override or "${" in override or key.lstrip("+~").startswith("hydra"):
+            raise InputError(
+                f"{run}: {override} in its settings could run any program; start a new run with it"
+            )
+        latest[key] = override
     if name == "train" and HydraConfig.get().job.name != "train":
         latest.setdefault("name", "name=train")  # its default asks for the job's own choices
     return validated(hydra.compose(name, list(latest.values())), schema)
 
 
+def _overrides(file: Path) -> list[str] | None:
+    """What a command was given, from the file that Hydra keeps; None if it is not whole."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(file))
+    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException):
+        return None
+    whole = isinstance(content, list) and all(isinstance(item, str) for item in content)
+    return content if whole else None  # type: ignore[return-value]
+
+
 def resumed(run: str, name: str, schema: type[S]) -> S:
     """``run_settings`` for a command that goes on with one of its own runs."""
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
+    if _sweeping():
         raise InputError("resume continues one run in its own directory: leave out -m")
     return run_settings(Path(run), name, schema)
 
@@ -129,6 +166,10 @@ def chosen(directory: Path, group: str) -> str | None:
     """Which file of a config group a run was started with, if any."""
     choices = OmegaConf.load(directory / ".hydra" / "hydra.yaml").hydra.runtime.choices
     return choices.get(group)
+
+
+def _sweeping() -> bool:
+    return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def _report(problem: Exception, mistake: str | None, where: str = "") -> None:
@@ -145,14 +186,12 @@ def _mistake(problem: BaseException, name: str) -> str | None:
     Args:
         name: of the command, whose keys a misspelt one is compared with.
     """
-    cause: BaseException | None = problem
-    while cause is not None:  # Hydra and OmegaConf wrap what a target or a resolver raises
+    for cause in _causes(problem):
         if isinstance(cause, InputError):
             return str(cause)
-        wrapper = isinstance(cause, OmegaConfBaseException)
-        cause = cause.__cause__ or (cause.__context__ if wrapper else None)
-    if isinstance(problem, OSError) and problem.filename:
-        return f"{problem.filename}: {problem.strerror}; check the path, its rights and the disk"
+    for cause in _causes(problem):
+        if isinstance(cause, OSError) and cause.filename and cause.errno in _OF_THE_SYSTEM:
+            return f"{cause.filename}: {cause.strerror}; {_OF_THE_SYSTEM[cause.errno]}"
     composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
     if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
         return None
@@ -169,6 +208,33 @@ def _mistake(problem: BaseException, name: str) -> str | None:
     return f"{unknown[1]}: there is no such key{hint} (--help lists them)"
 
 
+def _causes(problem: BaseException) -> Iterator[BaseException]:
+    """An error and what it wraps: Hydra and OmegaConf wrap what a target or a resolver raises."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        yield cause
+        wrapper = isinstance(cause, OmegaConfBaseException)
+        cause = cause.__cause__ or (cause.__context__ if wrapper else None)
+
+
+_RIGHTS = "check who may write there, or work in another directory"
+_SPACE = "make room, or work in another directory"
+_OF_THE_SYSTEM = {
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: _SPACE,
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a part of it is a file",
+    errno.EISDIR: "check the path: it is a folder",
+    errno.EEXIST: "check the path: there is a file of that name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "check the disk",
+}
+
+
 class CompareJobs(Callback):
     """Rewrites a sweep's comparison as its jobs end, and prints it after the last one.
 
@@ -180,7 +246,7 @@ class CompareJobs(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         started = time.monotonic()
-        if HydraConfig.get().mode == RunMode.MULTIRUN and started >= self._next:
+        if _sweeping() and started >= self._next:
             from gan_inpaint import report
 
             report.compare(Path(config.hydra.sweep.dir))
@@ -229,7 +295,7 @@ def _run_dir(name: str, resume: str | None, new: str) -> str:
     return resume
 
 
-_LEFT_BY = {"train": ("checkpoints/last.ckpt",), "reconstruct": ("reconstruct.log",)}
+_LEFT_BY = {"train": ("train.log",), "reconstruct": ("reconstruct.log",)}
 
 
 def _hydra_dir(resume: str | None, now: str) -> str:

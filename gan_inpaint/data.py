@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import atomic, write_json
+from gan_inpaint.files import atomic, remove_temporaries, write_json
 from gan_inpaint.randomness import numpy_rng
 
 
@@ -67,6 +67,7 @@ def read_all(source: Source) -> tuple[np.ndarray, list[str]]:
     except (OSError, ValueError, KeyError, TypeError):
         whole = False
     if not whole:  # not there yet, or damaged
+        remove_temporaries(folder, older_than=86400)
         shape, problems = _decode(source, pixels)
         known = {"shape": shape, "problems": problems}
         write_json(facts, known)
@@ -113,11 +114,21 @@ class ShuffledBatches(Sampler):
 
     A resumed run therefore sees what an uninterrupted one would have seen. The last, smaller batch
     is left out: BatchNorm's statistics would be noisy on it.
+
+    Args:
+        count: of the pictures.
+        batch_size: of them in a batch.
+        seed: see above.
+        rank, ranks: this process takes every ``ranks``-th picture of each batch, from that one on.
+
+    Attributes:
+        taken: batches taken in this epoch; the next one starts there.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int):
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1):
         self._count, self._batch_size, self._seed = count, batch_size, seed
-        self._epoch = 0
+        self._share = slice(rank, None, ranks)
+        self._epoch = self.taken = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -128,11 +139,30 @@ class ShuffledBatches(Sampler):
 
     def __iter__(self) -> Iterator[np.ndarray]:
         order = numpy_rng("order", self._seed, self._epoch).permutation(self._count)
-        yield from order[: len(self) * self._batch_size].reshape(len(self), self._batch_size)
+        batches = order[: len(self) * self._batch_size].reshape(len(self), self._batch_size)
+        for index in range(self.taken % len(self), len(self)):
+            self.taken = index + 1
+            yield batches[index, self._share]
 
 
-def training_batches(pixels: np.ndarray, batch_size: int, seed: int) -> DataLoader:
-    """Batches of uint8 ``(B, C, H, W)``; conversion to float is left to the device."""
+class _Batches(DataLoader):
+    """Remembers its place in an epoch: Lightning saves and restores it with its checkpoints."""
+
+    def state_dict(self) -> dict[str, int]:
+        return {"taken": self.sampler.taken}  # type: ignore[attr-defined]
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.sampler.taken = state["taken"]  # type: ignore[attr-defined]
+
+
+def training_batches(
+    pixels: np.ndarray, batch_size: int, seed: int, rank: int = 0, ranks: int = 1
+) -> DataLoader:
+    """Batches of uint8 ``(B, C, H, W)``; conversion to float is left to the device.
+
+    Args:
+        rank, ranks: of several processes that share each batch.
+    """
     if len(pixels) < 2:
         raise InputError("there is only one training picture: BatchNorm needs at least two")
     if len(pixels) < batch_size:
@@ -140,8 +170,10 @@ def training_batches(pixels: np.ndarray, batch_size: int, seed: int) -> DataLoad
             f"batch_size={batch_size}: there are only {len(pixels)} training pictures;"
             f" set batch_size={len(pixels)} or less"
         )
-    sampler = ShuffledBatches(len(pixels), batch_size, seed)
-    return DataLoader(
+    if batch_size % ranks:
+        raise InputError(f"batch_size={batch_size}: must be a multiple of the {ranks} devices")
+    sampler = ShuffledBatches(len(pixels), batch_size, seed, rank, ranks)
+    return _Batches(
         _Pixels(pixels),
         batch_size=None,
         sampler=sampler,

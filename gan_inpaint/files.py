@@ -3,7 +3,9 @@
 import csv
 import json
 import math
-import os
+import re
+import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +14,40 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.part(\..*)?")
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes ``path``'s name, else it goes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix stays last: matplotlib and Pillow choose the format by it
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    """Yield a temporary path beside ``path``; on success it takes ``path``'s name, else it goes.
+
+    Raises:
+        OSError: it cannot be written; its ``filename`` is ``path``.
+    """
+    # no part of the name: it may be as long as the system allows. The suffix stays last:
+    # matplotlib and Pillow choose the format by it
+    temporary = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+    except OSError as problem:
+        if problem.errno is not None and problem.filename in (None, str(temporary)):
+            raise OSError(problem.errno, problem.strerror, str(path)) from problem
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path, older_than: float = 0.0) -> None:
+    """What killed processes left unfinished in a folder and below it.
+
+    Args:
+        older_than: seconds since it was last written to; others may be at work on younger ones.
+    """
+    for path in folder.rglob(".*.part*"):
+        if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime >= older_than:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

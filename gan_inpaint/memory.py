@@ -1,4 +1,4 @@
-"""How this process gets its memory from the system."""
+"""How this process gets its memory from the system, and whether it got it."""
 
 import ctypes
 import sys
@@ -22,3 +22,11 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     return bool(mallopt(_MMAP_THRESHOLD, 2**25) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def ran_out(problem: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's, NumPy's, or torch's on any device."""
+    if isinstance(problem, MemoryError):
+        return True
+    words = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
+    return isinstance(problem, RuntimeError) and any(word in str(problem) for word in words)

@@ -1,8 +1,7 @@
-"""What a run shows while it goes on: progress, metrics.csv, W&B, snapshots of the training."""
+"""What a run shows while it goes on: progress, metrics.csv, W&B."""
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,22 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger, WandbLogger
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.errors import InputError
-from gan_inpaint.figures import draw_losses
-from gan_inpaint.files import atomic, read_csv, write_csv, write_png
+from gan_inpaint.files import read_csv, write_csv
 from gan_inpaint.latent import METRICS as LOSSES
-from gan_inpaint.page import write_training
-from gan_inpaint.pictures import grid
-from gan_inpaint.randomness import draw_latent, torch_rng
 from gan_inpaint.record import Record
-
-_SAMPLES = 64  # on the fixed-noise grid, 8 x 8
 
 
 class MetricsFile(Logger):
@@ -60,7 +51,10 @@ class MetricsFile(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         kept = {key: metrics[key] for key in self._columns[1:] if key in metrics}
-        self.rows.append({"step": step, **kept})
+        if self.rows and self.rows[-1]["step"] == step:
+            self.rows[-1] |= kept
+        elif kept:
+            self.rows.append({"step": step, **kept})
 
     def forget_after(self, step: int) -> None:
         """Drop what was logged later than the checkpoint that is being resumed."""
@@ -227,48 +221,3 @@ class Bar(pl.Callback):
         words = "  ".join([self.note, *losses] if self.note else losses)
         completed = self._before + self._share * done / planned
         self._progress.update(self._task, completed=completed, words=words)
-
-
-class Snapshots(Checkpoint):
-    """What a person chooses an epoch by: checkpoints, sample grids, loss curves, metrics.
-
-    ``checkpoints/last.ckpt`` and ``metrics.csv`` after every epoch; ``checkpoints/epoch_005.ckpt``,
-    ``samples/epoch_005.png`` and ``losses.png`` after every ``every_n_epochs`` complete ones.
-    Lightning's ModelCheckpoint counts epochs from 0 in its names.
-    """
-
-    def __init__(
-        self, directory: Path, every_n_epochs: int, metrics: MetricsFile, wandb: WandbLogger | None
-    ):
-        self._directory, self._every, self._metrics = directory, every_n_epochs, metrics
-        self._wandb = wandb
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
-        self._metrics.forget_after(int(pl_module.discriminator_steps))
-        hparams = pl_module.hparams
-        rng = torch_rng("fixed", hparams["seed"])
-        self._fixed_z = draw_latent(_SAMPLES, hparams["nz"], hparams["latent"], rng)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
-        epoch = trainer.current_epoch + 1
-        due = epoch % self._every == 0
-        self._metrics.save()
-        if due or epoch == trainer.max_epochs:
-            self._show(epoch, pl_module)
-        checkpoints = self._directory / "checkpoints"
-        with atomic(checkpoints / "last.ckpt") as temporary:
-            trainer.save_checkpoint(temporary)
-        if due:
-            with atomic(checkpoints / f"epoch_{epoch:03d}.ckpt") as temporary:
-                shutil.copyfile(checkpoints / "last.ckpt", temporary)
-
-    def _show(self, epoch: int, module: AdversarialTraining) -> None:
-        samples = module.sample(self._fixed_z)
-        picture = grid(list(samples.unflatten(0, (8, -1)).unbind(1)))
-        write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", picture)
-        curves = {"discriminator": "loss/d", "generator": "loss/g"}
-        draw_losses(self._directory / "losses.png", self._metrics.rows, curves, "minibatch")
-        write_training(self._directory)
-        if self._wandb:
-            step = int(module.discriminator_steps)
-            self._wandb.log_image("samples", [picture], step=step, caption=[f"epoch {epoch}"])

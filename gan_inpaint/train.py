@@ -2,13 +2,23 @@
 
 import logging
 import os
+import signal
+import sys
 import warnings
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gan_inpaint.command import built, command, resumed
 from gan_inpaint.errors import InputError
 from gan_inpaint.settings import TrainSettings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from pytorch_lightning.loggers import WandbLogger
+
+    from gan_inpaint.data import Source
 
 
 @command("train", TrainSettings)
@@ -17,34 +27,88 @@ def main(settings: TrainSettings, directory: Path) -> None:
     if settings.resume:
         settings = resumed(settings.resume, "train", TrainSettings)
 
-    from gan_inpaint.adversarial import METRICS, AdversarialTraining
-    from gan_inpaint.data import read_all, training_batches
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from gan_inpaint.data import read_all
     from gan_inpaint.environment import described
-    from gan_inpaint.memory import keep_freed_memory
-    from gan_inpaint.precision import LIGHTNING, resolved
-    from gan_inpaint.prior import save_prior
-    from gan_inpaint.tracking import (
-        MetricsFile,
-        Snapshots,
-        log_prior,
-        progress_bar,
-        wandb_logger,
-    )
+    from gan_inpaint.files import remove_temporaries
+    from gan_inpaint.memory import keep_freed_memory, ran_out
+    from gan_inpaint.tracking import wandb_logger
 
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
+    first = rank_zero_only.rank == 0  # type: ignore[attr-defined] # of several processes, the one that speaks and writes
+    say = rank_zero_only(print)
 
     keep_freed_memory()
+    if first:
+        remove_temporaries(directory)
     model = settings.model
     source = built("data", settings.data)(size=model.size, channels=model.channels, split="train")
     pixels, problems = read_all(source)
     for problem in problems[:20]:
-        print(f"skipped: {problem}")
+        say(f"skipped: {problem}")
     if problems:
-        print(f"skipped {len(problems)} of {len(source)} pictures that cannot be read")
-    batches = training_batches(pixels, settings.batch_size, settings.seed)
+        say(f"skipped {len(problems)} of {len(source)} pictures that cannot be read")
+    say(
+        f"data: {len(pixels)} pictures of {source.dataset} as"
+        f" {model.channels}x{model.size}x{model.size}"
+    )
+    with wandb_logger(
+        settings.logger if first else "none",
+        directory,
+        name=settings.name,
+        group=None,
+        job_type="train",
+        config=asdict(settings) | {"environment": described()},
+    ) as wandb:
+        while True:
+            try:
+                speed = train(settings, directory, source, pixels, wandb)
+                break
+            except Exception as problem:
+                if not ran_out(problem):
+                    raise
+                settings = with_half_the_batch(settings, problem)
+
+    if speed:
+        say(f"trained at {speed:.0f} images/s")
+    run = Path(os.path.relpath(directory))
+    for written, what in (
+        ("samples", "sample grids, one each snapshot: choose an epoch by them"),
+        ("losses.png", "loss curves, raw and smoothed"),
+        ("index.html", "both on one page"),
+        ("checkpoints", "to resume from"),
+        ("prior.safetensors", "the generator and discriminator for reconstruct"),
+    ):
+        say(f"{run / written}  {what}")
+
+
+def train(
+    settings: TrainSettings,
+    directory: Path,
+    source: "Source",
+    pixels: "np.ndarray",
+    wandb: "WandbLogger | None",
+) -> float | None:
+    """Train from the run's newest checkpoint on, or from the start; returns images a second.
+
+    Args:
+        pixels: of ``source``, uint8 ``(N, C, H, W)``.
+    """
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from gan_inpaint import health, interruption
+    from gan_inpaint.adversarial import METRICS, AdversarialTraining
+    from gan_inpaint.data import training_batches
+    from gan_inpaint.pictures import to_float
+    from gan_inpaint.precision import LIGHTNING, resolved
+    from gan_inpaint.prior import save_prior
+    from gan_inpaint.snapshots import Snapshots
+    from gan_inpaint.tracking import MetricsFile, log_prior, progress_bar
+
     module = AdversarialTraining(
-        **asdict(model),
+        **asdict(settings.model),
         schedule=asdict(settings.schedule),
         loss=settings.loss,
         optimizer=asdict(settings.optimizer),
@@ -58,64 +122,82 @@ def main(settings: TrainSettings, directory: Path) -> None:
         compile=settings.compile,
     )
     epochs = settings.trainer["max_epochs"]
-    checkpoint = directory / "checkpoints" / "last.ckpt" if settings.resume else None
+    checkpoint = newest_checkpoint(directory)
     if checkpoint:
         check_resumable(checkpoint, module, epochs)
+    precision = resolved(settings.precision)
+    metrics = MetricsFile(directory / "metrics.csv", (*METRICS, "epoch"))
+    variety = health.variety(to_float(pixels[:1024]))
+    trainer = built(
+        "trainer",
+        settings.trainer,
+        precision=LIGHTNING[precision],
+        logger=[metrics, wandb] if wandb else [metrics],
+        callbacks=[
+            Snapshots(directory, settings.checkpoint.every_n_epochs, metrics, wandb, variety)
+        ],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=directory,
+    )
+    ranks = trainer.world_size
+    batches = training_batches(
+        pixels, settings.batch_size, settings.seed, trainer.global_rank, ranks
+    )
     if epochs * len(batches) < settings.schedule.discriminator:
         raise InputError(
             f"schedule.discriminator={settings.schedule.discriminator}: there are only"
             f" {epochs * len(batches)} minibatches, so the generator would never be trained"
         )
-    precision = resolved(settings.precision)
-    print(
-        f"data: {len(pixels)} pictures of {source.dataset} as"
-        f" {model.channels}x{model.size}x{model.size}"
+    many = f" on {ranks} devices" if ranks > 1 else ""
+    rank_zero_only(print)(
+        f"training: {epochs} epochs of {len(batches)} minibatches, precision {precision}{many}"
     )
-    print(f"training: {epochs} epochs of {len(batches)} minibatches, precision {precision}")
-
-    metrics = MetricsFile(directory / "metrics.csv", (*METRICS, "epoch"))
-    with (
-        wandb_logger(
-            settings.logger,
-            directory,
-            name=settings.name,
-            group=None,
-            job_type="train",
-            config=asdict(settings) | {"environment": described()},
-        ) as wandb,
-        progress_bar("training", epochs * len(batches), ("loss/d", "loss/g")) as bar,
-    ):
-        trainer = built(
-            "trainer",
-            settings.trainer,
-            precision=LIGHTNING[precision],
-            logger=[metrics, wandb] if wandb else [metrics],
-            callbacks=[
-                bar,
-                Snapshots(directory, settings.checkpoint.every_n_epochs, metrics, wandb),
-            ],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=directory,
-        )
-        trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+    with progress_bar("training", epochs * len(batches), ("loss/d", "loss/g")) as bar:
+        trainer.callbacks.append(bar)
+        try:
+            # several processes would have to agree on the step to stop after: they stop at once
+            with interruption.held() if ranks == 1 else nullcontext():
+                trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
+        except BaseException:
+            if trainer.strategy.launcher:  # the other processes would wait for this one
+                trainer.strategy.launcher.kill(signal.SIGTERM)
+            raise
+    if trainer.is_global_zero:
         prior = directory / "prior.safetensors"
         save_prior(prior, module.average.module, module.discriminator, module.metadata())
         if wandb:
             log_prior(wandb, prior, module.metadata())
+    speed = [row["images_per_second"] for row in metrics.rows if "images_per_second" in row]
+    return sum(speed) / len(speed) if speed else None
 
-    speed = [row["images_per_second"] for row in metrics.rows]
-    if speed:
-        print(f"trained at {sum(speed) / len(speed):.0f} images/s")
-    run = Path(os.path.relpath(directory))
-    for written, what in (
-        ("samples", "sample grids, one each snapshot: choose an epoch by them"),
-        ("losses.png", "loss curves, raw and smoothed"),
-        ("index.html", "both on one page"),
-        ("checkpoints", "to resume from"),
-        ("prior.safetensors", "the generator and discriminator for reconstruct"),
-    ):
-        print(f"{run / written}  {what}")
+
+def with_half_the_batch(settings: TrainSettings, problem: Exception) -> TrainSettings:
+    """What to try when memory ran out."""
+    import gc
+
+    import torch
+
+    half = settings.batch_size // 2
+    if half < 2:
+        raise InputError(
+            f"batch_size={settings.batch_size}: memory ran out; choose smaller networks with"
+            " model.ngf and model.ndf"
+        ) from problem
+    print(
+        f"batch_size={settings.batch_size}: memory ran out; going on with batch_size={half}",
+        file=sys.stderr,
+    )
+    problem.__traceback__ = None  # its frames hold the networks that did not fit
+    gc.collect()
+    torch.cuda.empty_cache()
+    return replace(settings, batch_size=half)
+
+
+def newest_checkpoint(directory: Path) -> Path | None:
+    """Of this run: the last one of its own, or one that Lightning wrote when SLURM told it to."""
+    found = [*directory.glob("checkpoints/last.ckpt"), *directory.glob("hpc_ckpt_*.ckpt")]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:

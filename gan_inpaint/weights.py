@@ -40,20 +40,25 @@ def read_checkpoint(path: Path) -> Weights:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         state, hparams = dict(content["state_dict"]), content["hyper_parameters"]
-        epoch, steps = content["epoch"] + 1, int(state["discriminator_steps"])
-        metadata = described(hparams, epoch, steps)
+        metadata = described(hparams, content["epoch"] + 1, images_seen(content))
     except Exception:  # a damaged zip or pickle raises whatever it likes; torch's advice is unsafe
         raise InputError(f"{path}: damaged, or no checkpoint of a training run") from None
     return Weights(_part(state, "average.module."), _part(state, "discriminator."), metadata)
 
 
-def described(hparams: Mapping[str, Any], epoch: int, discriminator_steps: int) -> dict[str, str]:
+def images_seen(checkpoint: Mapping[str, Any]) -> int:
+    """How many training pictures went into a checkpoint; old ones do not say so themselves."""
+    steps = int(checkpoint["state_dict"]["discriminator_steps"])
+    return checkpoint.get("images_seen", steps * checkpoint["hyper_parameters"]["batch_size"])
+
+
+def described(hparams: Mapping[str, Any], epoch: int, images_seen: int) -> dict[str, str]:
     """What a prior says of itself, from a module's hyperparameters and its progress."""
     kept = ["size", "channels", "nz", "ngf", "ndf", "discriminator_norm"]
     kept += ["latent", "loss", "dataset", "license"]
     metadata: dict[str, Any] = {"format": "gan_inpaint prior 1", "architecture": "dcgan"}
     metadata |= {key: hparams[key] for key in kept if key in hparams}
-    metadata |= {"epoch": epoch, "images_seen": discriminator_steps * hparams["batch_size"]}
+    metadata |= {"epoch": epoch, "images_seen": images_seen}
     return {key: str(value) for key, value in metadata.items()}
 
 

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "gan_inpaint"
 # imports go downwards only: a module may use those in the lines above its own
 LAYERS = """
 errors
-settings environment files randomness losses networks precision memory lbfgs
+settings environment files randomness losses networks precision memory lbfgs interruption health
 config
 pictures blending figures augmentation archives frechet
 masks drawn baselines weights constraints restarts rows similarity
@@ -34,6 +34,7 @@ report
 selection diagnosis
 record
 tracking batches command
+snapshots
 train reconstruct select compare
 """
 PURE = {

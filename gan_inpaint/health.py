@@ -1,0 +1,60 @@
+"""Whether there is use in going on with an adversarial training."""
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+
+from torch import Tensor, nn
+
+from gan_inpaint.errors import InputError
+
+_ALIKE = 0.05  # diversity below which samples are one and the same picture
+_EPOCHS, _MINIBATCHES = 3, 500  # for so long at least: the first pictures of a training are alike
+
+
+class Unhealthy(InputError):
+    """A training that has diverged or collapsed: other settings are needed."""
+
+
+def variety(images: Tensor) -> float:
+    """How much images differ: the standard deviation over them, mean over pixels and channels.
+
+    Args:
+        images: ``(B, C, H, W)`` in [-1, 1], at least two.
+
+    Example:
+        >>> variety(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
+        1.0
+    """
+    return images.std(dim=0, correction=0).mean().item()
+
+
+def check_finite(module: nn.Module, step: int) -> None:
+    """Raise if a weight or a statistic is not a finite number any more.
+
+    Args:
+        step: minibatches so far, for the message.
+    """
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            network = name.partition(".")[0]
+            raise Unhealthy(
+                f"the training diverged: the {network} is not finite after minibatch {step};"
+                " start again with a lower optimizer.discriminator.lr and optimizer.generator.lr"
+            )
+
+
+def check_diverse(rows: Sequence[Mapping[str, float]]) -> None:
+    """Raise if the generator makes one and the same picture for any code, epoch after epoch.
+
+    Args:
+        rows: of metrics.csv; ``diversity`` is the variety of samples over that of the training
+            pictures.
+    """
+    known = [row for row in rows if "diversity" in row]
+    alike = list(takewhile(lambda row: row["diversity"] < _ALIKE, reversed(known)))
+    if len(alike) >= _EPOCHS and alike[0]["step"] - alike[-1]["step"] >= _MINIBATCHES:
+        raise Unhealthy(
+            f"the training collapsed: for {len(alike)} epochs all samples have been nearly the same"
+            f" (diversity {alike[0]['diversity']:.2g}; 1 is that of the training pictures);"
+            " start again with a lower optimizer.discriminator.lr and optimizer.generator.lr"
+        )

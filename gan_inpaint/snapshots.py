@@ -1,0 +1,121 @@
+"""What a training leaves as it goes on: checkpoints, samples, curves; when told to stop, too."""
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
+
+from gan_inpaint import health, interruption
+from gan_inpaint.adversarial import AdversarialTraining
+from gan_inpaint.figures import draw_losses
+from gan_inpaint.files import atomic, write_png
+from gan_inpaint.page import write_training
+from gan_inpaint.pictures import grid
+from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.tracking import MetricsFile
+
+_SAMPLES = 64  # on the fixed-noise grid, 8 x 8
+
+
+class Snapshots(Checkpoint):
+    """What a person chooses an epoch by: checkpoints, sample grids, loss curves, metrics.
+
+    ``checkpoints/last.ckpt`` and ``metrics.csv`` after every epoch; ``checkpoints/epoch_005.ckpt``,
+    ``samples/epoch_005.png`` and ``losses.png`` after every ``every_n_epochs`` complete ones.
+    Lightning's ModelCheckpoint counts epochs from 0 in its names.
+
+    A training that has gone wrong (``health``) is stopped before it is saved. One that is told to
+    stop, see ``interruption``, is saved after the minibatch it is at.
+
+    Args:
+        directory: of the run.
+        every_n_epochs: see above.
+        metrics: the run's metrics.csv.
+        wandb: where samples go too, if anywhere.
+        variety: of the training pictures, ``health.variety``, which that of the samples is held
+            against.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        every_n_epochs: int,
+        metrics: MetricsFile,
+        wandb: WandbLogger | None,
+        variety: float,
+    ):
+        self._directory, self._every, self._metrics = directory, every_n_epochs, metrics
+        self._wandb, self._variety = wandb, variety
+        self._last = directory / "checkpoints" / "last.ckpt"
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
+        self._metrics.forget_after(int(pl_module.discriminator_steps))
+        hparams = pl_module.hparams
+        rng = torch_rng("fixed", hparams["seed"])
+        self._fixed_z = draw_latent(_SAMPLES, hparams["nz"], hparams["latent"], rng)
+        interruption.listen()  # again: Lightning has put its own handler in front
+        self._hold_requeue()
+
+    def _hold_requeue(self) -> None:
+        """Lightning saves in the midst of a step when SLURM tells it to: let it end the step."""
+        self._requeue, self._requeue_asked = signal.getsignal(signal.SIGUSR1), False
+        if callable(self._requeue):
+            signal.signal(signal.SIGUSR1, lambda *_: setattr(self, "_requeue_asked", True))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
+        if self._requeue_asked:
+            self._requeue_asked = False
+            self._metrics.save()
+            self._requeue(signal.SIGUSR1, None)  # type: ignore[operator,misc]
+        if interruption.asked():
+            self._metrics.save()
+            self._save(trainer)
+            self._draw()
+            interruption.check()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
+        epoch = trainer.current_epoch + 1
+        due = epoch % self._every == 0
+        if trainer.is_global_zero:
+            samples = pl_module.sample(self._fixed_z)
+            self._examine(epoch, samples, pl_module)
+            self._metrics.save()
+            if due or epoch == trainer.max_epochs:
+                self._show(epoch, samples, pl_module)
+        self._save(trainer)
+        if due and trainer.is_global_zero:
+            with atomic(self._last.with_name(f"epoch_{epoch:03d}.ckpt")) as temporary:
+                shutil.copyfile(self._last, temporary)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if not trainer.is_global_zero:  # it has its part in a checkpoint, the first one writes it
+            trainer.save_checkpoint(self._last)
+            return
+        with atomic(self._last) as temporary:
+            trainer.save_checkpoint(temporary)
+
+    def _examine(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
+        """Say of the samples how varied they are, and stop if there is no use in going on."""
+        step = int(module.discriminator_steps)
+        health.check_finite(module, step)
+        diversity = health.variety(samples) / self._variety
+        for logger in module.loggers:
+            logger.log_metrics({"diversity": diversity, "epoch": epoch - 1}, step=step)
+        health.check_diverse(self._metrics.rows)
+
+    def _show(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
+        picture = grid(list(samples.unflatten(0, (8, -1)).unbind(1)))
+        write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", picture)
+        self._draw()
+        if self._wandb:
+            step = int(module.discriminator_steps)
+            self._wandb.log_image("samples", [picture], step=step, caption=[f"epoch {epoch}"])
+
+    def _draw(self) -> None:
+        curves = {"discriminator": "loss/d", "generator": "loss/g"}
+        draw_losses(self._directory / "losses.png", self._metrics.rows, curves, "minibatch")
+        write_training(self._directory)
