@@ -1,22 +1,109 @@
-"""Batches of a reconstruction job: pictures and masks in, restored photographs out."""
+"""Batches of a reconstruction job: pictures and masks in, results and photographs out."""
 
+import gc
 import sys
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
+from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from gan_inpaint.data import Source
 from gan_inpaint.drawn import DrawnMask
 from gan_inpaint.errors import InputError
+from gan_inpaint.frames import Frames
+from gan_inpaint.interruption import held
 from gan_inpaint.masks import check
+from gan_inpaint.memory import let_go, ran_out
 from gan_inpaint.photographs import distinct, look, restored, write_photograph
 from gan_inpaint.pictures import to_float
+from gan_inpaint.prior import Prior
 from gan_inpaint.randomness import numpy_rng
 from gan_inpaint.record import Batch, Record
-from gan_inpaint.search import Result
+from gan_inpaint.search import Result, search
+from gan_inpaint.settings import ReconstructSettings
 from gan_inpaint.sources import Folder, Pictures
+from gan_inpaint.starts import Starts
+from gan_inpaint.tracking import Bar, log_look
+
+
+@dataclass
+class Job:
+    """What is filled by what.
+
+    Attributes:
+        indices: of the job's images in ``source``.
+        mask: makes an image's mask, see ``masks``.
+        mask_name: of the mask's config.
+    """
+
+    directory: Path
+    settings: ReconstructSettings
+    prior: Prior
+    source: Source
+    indices: list[int]
+    mask: Callable[..., Tensor]
+    mask_name: str | None
+
+
+def fill(
+    job: Job, left: list[int], record: Record, bar: Bar, wandb: WandbLogger | None
+) -> Tensor | None:
+    """Search for images batch by batch; returns the first batch's masks, if there was any.
+
+    Args:
+        left: numbers of the images in the job; they go as they are done.
+        record: takes the results.
+    """
+    settings, source, indices = job.settings, job.source, job.indices
+    starts = Starts(job.prior, settings)
+    known = None
+    at_once, at_start = settings.images_at_once, len(left)
+    once = at_start <= at_once  # several batches would draw their curves over each other
+    while left:
+        batch = read_batch(source, indices, left[:at_once], job.mask, settings.seed, record)
+        left[:at_once] = batch.numbers if batch else []  # one that cannot be read is done with
+        if batch is None:
+            continue
+        watching = []
+        if known is None:
+            print(f"mask: {job.mask_name}, {missing_in_words(batch.known)}")
+            show = partial(log_look, wandb) if wandb else None
+            watching = [Frames(batch.images, batch.known, show, settings.animate)]
+        images = len(batch.numbers)
+        bar.start((at_start - len(left)) * settings.steps, images * settings.steps)
+        bar.note = f"{record.searched}/{record.searched + len(left)} images"
+        started = time.perf_counter()
+        try:
+            result = search(
+                job.prior,
+                batch.images,
+                batch.known,
+                settings,
+                starts,
+                loggers=[wandb] if wandb and once else [],
+                callbacks=[bar, *watching],
+                updates_per_step=1 if watching and settings.animate else 10,
+            )
+        except Exception as problem:
+            if not ran_out(problem):
+                raise
+            at_once = fewer_at_once(images, settings.restarts, problem)
+            continue
+        with held():  # a signal must not part what belongs together
+            record.add(batch, result, time.perf_counter() - started, job.prior)
+            restore(job.directory, source, indices, job.mask, batch, result, settings.blend)
+            for frames in watching if settings.animate else ():
+                frames.save(job.directory / "search.gif")
+            record.save()
+        known = batch.known if known is None else known
+        del left[:images]
+        gc.collect()
+    return known
 
 
 def read_batch(
@@ -52,6 +139,16 @@ def read_batch(
         images.append(to_float(pixels))
         known.append(drawn)
     return Batch(read, names, torch.stack(images), torch.stack(known)) if read else None
+
+
+def fewer_at_once(images: int, restarts: int, problem: Exception) -> int:
+    """Half as many images in a batch, after memory ran out on one."""
+    rows = f"batch_size={images * restarts}: memory ran out"
+    if images == 1:
+        raise InputError(f"{rows} on one image; set fewer restarts") from problem
+    let_go(problem)
+    print(f"{rows}; going on with batch_size={images // 2 * restarts}", file=sys.stderr)
+    return images // 2
 
 
 def missing_in_words(known: Tensor) -> str:

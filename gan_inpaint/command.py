@@ -5,14 +5,12 @@ its traceback; 130 and 143 stopped by SIGINT and SIGTERM. A job of a sweep that 
 and the others go on.
 """
 
-import difflib
-import errno
 import os
 import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -22,7 +20,7 @@ os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # before Hydra: or it prints and
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import InstantiationException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
@@ -32,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gan_inpaint.config import CONF, validated
 from gan_inpaint.errors import InputError
 from gan_inpaint.interruption import Interrupted, listening
+from gan_inpaint.mistakes import GROUPS, sentence
 
 S = TypeVar("S")
 
@@ -56,7 +55,7 @@ def command(
             try:
                 job(validated(cfg, schema), directory)
             except Exception as problem:
-                mistake = _mistake(problem, name)
+                mistake = sentence(problem, name)
                 if failed:
                     failed(directory, cfg, mistake or f"{type(problem).__name__}: {problem}")
                 # raising would end a sweep: say it, remember it, let the other jobs go on
@@ -65,11 +64,10 @@ def command(
             except Interrupted as stop:
                 if failed:
                     failed(directory, cfg, f"stopped by {stop}")
-                print(
-                    f"stopped by {stop}; go on with: python -m gan_inpaint.{name}"
-                    f" resume={os.path.relpath(directory)}",
-                    file=sys.stderr,
-                )
+                if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says it
+                    how = f"python -m gan_inpaint.{name} resume={os.path.relpath(directory)}"
+                    more = f"; go on with: {how}" if "resume" in cfg else ""
+                    print(f"stopped by {stop}{more}", file=sys.stderr)
                 if _sweeping():  # Hydra will not come to the end of it
                     from gan_inpaint import report
 
@@ -82,7 +80,7 @@ def command(
                 with listening():
                     task()
             except Exception as problem:
-                _report(problem, _mistake(problem, name))
+                _report(problem, sentence(problem, name))
             except Interrupted as stop:
                 _exit_codes.append(stop.code)
             code = 1 if 1 in _exit_codes else max(_exit_codes)
@@ -180,61 +178,6 @@ def _report(problem: Exception, mistake: str | None, where: str = "") -> None:
     _exit_codes.append(2 if mistake else 1)
 
 
-def _mistake(problem: BaseException, name: str) -> str | None:
-    """The sentence for the user if the input is to blame, else None.
-
-    Args:
-        name: of the command, whose keys a misspelt one is compared with.
-    """
-    for cause in _causes(problem):
-        if isinstance(cause, InputError):
-            return str(cause)
-    for cause in _causes(problem):
-        if isinstance(cause, OSError) and cause.filename and cause.errno in _OF_THE_SYSTEM:
-            return f"{cause.filename}: {cause.strerror}; {_OF_THE_SYSTEM[cause.errno]}"
-    composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
-    if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
-        return None
-    text = " ".join(str(problem).split())
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if not unknown:
-        return text
-    keys = [*OmegaConf.load(CONF / f"{name}.yaml"), *_GROUPS[name]]
-    written = unknown[1].split(".")[0]
-    near = difflib.get_close_matches(written, map(str, keys), 1)
-    hint = f"; did you mean {near[0]}?" if near and near[0] != written else ""
-    if unknown[1] in ("experiment", "recipe"):
-        hint = f"; write +{unknown[1]}="
-    return f"{unknown[1]}: there is no such key{hint} (--help lists them)"
-
-
-def _causes(problem: BaseException) -> Iterator[BaseException]:
-    """An error and what it wraps: Hydra and OmegaConf wrap what a target or a resolver raises."""
-    cause: BaseException | None = problem
-    while cause is not None:
-        yield cause
-        wrapper = isinstance(cause, OmegaConfBaseException)
-        cause = cause.__cause__ or (cause.__context__ if wrapper else None)
-
-
-_RIGHTS = "check who may write there, or work in another directory"
-_SPACE = "make room, or work in another directory"
-_OF_THE_SYSTEM = {
-    errno.EACCES: _RIGHTS,
-    errno.EPERM: _RIGHTS,
-    errno.EROFS: _RIGHTS,
-    errno.ENOSPC: _SPACE,
-    errno.EDQUOT: _SPACE,
-    errno.EFBIG: _SPACE,
-    errno.ENOENT: "check the path",
-    errno.ENOTDIR: "check the path: a part of it is a file",
-    errno.EISDIR: "check the path: it is a folder",
-    errno.EEXIST: "check the path: there is a file of that name",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.EIO: "check the disk",
-}
-
-
 class CompareJobs(Callback):
     """Rewrites a sweep's comparison as its jobs end, and prints it after the last one.
 
@@ -267,7 +210,7 @@ def _help_text(name: str) -> str:
     text = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
     keys = text.partition("\nhydra:")[0].replace("$", "$$")
     lines = [f"python -m gan_inpaint.{name} [KEY=VALUE ...]", "", keys.rstrip(), ""]
-    for group in _GROUPS[name]:
+    for group in GROUPS[name]:
         plus = "+" if group in ("experiment", "recipe") else ""
         for file in sorted((CONF / group).glob("*.yaml")):
             text = re.sub(r"^(_target_|_partial_|# @package).*\n", "", file.read_text(), flags=re.M)
@@ -275,14 +218,6 @@ def _help_text(name: str) -> str:
             lines += [f"{plus}{group}={file.stem}", text]
     lines += ["Sweep with -m KEY=A,B,C. Show the composed config with --cfg job.", ""]
     return "\n".join(lines)
-
-
-_GROUPS = {
-    "train": ("data", "experiment", "model", "trainer"),
-    "reconstruct": ("data", "mask", "recipe"),
-    "select": ("mask",),
-    "compare": (),
-}
 
 
 def _run_dir(name: str, resume: str | None, new: str) -> str:

@@ -1,6 +1,7 @@
 """How this process gets its memory from the system, and whether it got it."""
 
 import ctypes
+import gc
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -30,3 +31,12 @@ def ran_out(problem: BaseException) -> bool:
         return True
     words = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
     return isinstance(problem, RuntimeError) and any(word in str(problem) for word in words)
+
+
+def let_go(problem: BaseException) -> None:
+    """Free what an error's frames hold, so that a smaller attempt has room."""
+    import torch
+
+    problem.__traceback__ = None
+    gc.collect()
+    torch.cuda.empty_cache()

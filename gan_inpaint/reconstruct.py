@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -47,26 +46,19 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     if settings.resume:
         settings = resumed(settings.resume, "reconstruct", ReconstructSettings)
 
-    from gan_inpaint.batches import missing_in_words, read_batch, restore
+    from gan_inpaint.batches import Job, fill
     from gan_inpaint.data import choose
     from gan_inpaint.diagnosis import explained
     from gan_inpaint.environment import described
-    from gan_inpaint.frames import Frames
+    from gan_inpaint.files import remove_temporaries
     from gan_inpaint.memory import keep_freed_memory
     from gan_inpaint.prior import find_prior, load_prior
     from gan_inpaint.record import Record
     from gan_inpaint.report import print_summary
-    from gan_inpaint.search import search
-    from gan_inpaint.starts import Starts
-    from gan_inpaint.tracking import (
-        log_look,
-        log_results,
-        progress_bar,
-        use_prior,
-        wandb_logger,
-    )
+    from gan_inpaint.tracking import log_results, progress_bar, use_prior, wandb_logger
 
     keep_freed_memory()
+    remove_temporaries(directory)
     mask_name = chosen(directory, "mask")
     prior = load_prior(settings.prior, settings.discriminator)
     if settings.data.get("truth", True) is None:
@@ -115,12 +107,6 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     left = [number for number in mine if number not in record.done]
     if len(left) < len(mine):
         print(f"resuming: {len(mine) - len(left)} pictures are done")
-    parts = [
-        left[first : first + settings.images_at_once]
-        for first in range(0, len(left), settings.images_at_once)
-    ]
-    starts = Starts(prior, settings)
-    known = None
     # a Trainer refers to itself: what its batch held would stay until a full collection, which is
     # quick if it need not look at what is there for the whole job
     gc.collect()
@@ -138,55 +124,33 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     ):
         if wandb:
             use_prior(wandb, find_prior(settings.prior)[0], prior.metadata)
-        for done, numbers in enumerate(parts):
-            batch = read_batch(source, indices, numbers, mask, settings.seed, record)
-            if batch is None:
-                continue
-            watching = []
-            if known is None:
-                known = batch.known
-                print(f"mask: {mask_name}, {missing_in_words(known)}")
-                show = partial(log_look, wandb) if wandb else None
-                watching = [Frames(batch.images, known, show, settings.animate)]
-            bar.start(
-                done * settings.images_at_once * settings.steps, len(numbers) * settings.steps
-            )
-            bar.note = f"{record.searched}/{len(mine)} images"
-            started = time.perf_counter()
-            result = search(
-                prior,
-                batch.images,
-                batch.known,
-                settings,
-                starts,
-                # several parts would draw their curves over each other
-                loggers=[wandb] if wandb and len(parts) == 1 else [],
-                callbacks=[bar, *watching],
-                updates_per_step=1 if watching and settings.animate else 10,
-            )
-            record.add(batch, result, time.perf_counter() - started, prior)
-            restore(directory, source, indices, mask, batch, result, settings.blend)
-            for frames in watching if settings.animate else ():
-                frames.save(directory / "search.gif")
-            record.save()
-            gc.collect()
+        once = len(left) <= settings.images_at_once
+        job = Job(directory, settings, prior, source, indices, mask, mask_name)
+        try:
+            known = fill(job, left, record, bar, wandb)
+        except BaseException as problem:
+            # what is done stays done, unless it was the disk that failed
+            if record.searched and not isinstance(problem, OSError):
+                record.save("failed")
+                draw(directory, record)
+            raise
         if not record.searched:
             raise InputError(f"no picture could be done; the first: {record.problems[0]}")
         summary = finish(directory, settings, record, prior, known)
         if wandb:
-            log_results(wandb, record, summary, curves=len(parts) != 1)
+            log_results(wandb, record, summary, curves=not once)
 
     print_summary(summary)
     if skipped := len(mine) - summary["images"]:
         print(f"{skipped} of {len(mine)} pictures were skipped: see error in results.csv")
     for sentence in explained(summary):
         print(sentence)
-    job = Path(os.path.relpath(directory))
-    print(f"{job / 'grid.png'}  corrupted, reconstructed{', true' if source.truth else ''}")
-    print(f"{job / 'results.csv'}  a row an image")
-    print(f"{job / 'images'}  the pictures")
+    here = Path(os.path.relpath(directory))
+    print(f"{here / 'grid.png'}  corrupted, reconstructed{', true' if source.truth else ''}")
+    print(f"{here / 'results.csv'}  a row an image")
+    print(f"{here / 'images'}  the pictures")
     if (directory / "restored").is_dir():
-        print(f"{job / 'restored'}  your photographs, filled at their own size")
+        print(f"{here / 'restored'}  your photographs, filled at their own size")
 
 
 def finish(
@@ -202,8 +166,7 @@ def finish(
         known: masks for the self-test; None if a resume found nothing left to do.
     """
     from gan_inpaint.diagnosis import self_test
-    from gan_inpaint.figures import draw_losses
-    from gan_inpaint.files import write_json, write_png
+    from gan_inpaint.files import write_json
     from gan_inpaint.similarity import measured
 
     summary = record.save("done")
@@ -217,10 +180,18 @@ def finish(
         for note in notes:
             print(note)
     write_json(directory / "summary.json", summary)
+    draw(directory, record)
+    return summary
+
+
+def draw(directory: Path, record: "Record") -> None:
+    """The pictures of what is done."""
+    from gan_inpaint.figures import draw_losses
+    from gan_inpaint.files import write_png
+
     write_png(directory / "grid.png", record.gallery.grid())
     curves = {"objective": "objective", "contextual": "contextual"}
     draw_losses(directory / "losses.png", record.history, curves, "step", smoothed=False)
-    return summary
 
 
 def baselines(

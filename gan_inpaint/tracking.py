@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import read_csv, write_csv
+from gan_inpaint.interruption import Interrupted
 from gan_inpaint.latent import METRICS as LOSSES
 from gan_inpaint.record import Record
 
@@ -99,8 +100,9 @@ def wandb_logger(
         print(f"W&B: {run.url}")
     try:
         yield WandbLogger(experiment=run)
-    except BaseException:
-        run.finish(exit_code=1)
+    except BaseException as problem:
+        # 255 is what W&B itself gives a run that a person has stopped
+        run.finish(exit_code=255 if isinstance(problem, Interrupted) else 1)
         raise
     run.finish()
 

@@ -35,7 +35,8 @@ def main(settings: TrainSettings, directory: Path) -> None:
     from gan_inpaint.memory import keep_freed_memory, ran_out
     from gan_inpaint.tracking import wandb_logger
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for engine in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(engine).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
     first = rank_zero_only.rank == 0  # type: ignore[attr-defined] # of several processes, the one that speaks and writes
     say = rank_zero_only(print)
@@ -141,6 +142,8 @@ def train(
         default_root_dir=directory,
     )
     ranks = trainer.world_size
+    if ranks > 1 and settings.trainer.get("use_distributed_sampler", True):
+        raise InputError(f"trainer.devices={ranks}: several devices need trainer=ddp")
     batches = training_batches(
         pixels, settings.batch_size, settings.seed, trainer.global_rank, ranks
     )
@@ -174,9 +177,7 @@ def train(
 
 def with_half_the_batch(settings: TrainSettings, problem: Exception) -> TrainSettings:
     """What to try when memory ran out."""
-    import gc
-
-    import torch
+    from gan_inpaint.memory import let_go
 
     half = settings.batch_size // 2
     if half < 2:
@@ -188,9 +189,7 @@ def with_half_the_batch(settings: TrainSettings, problem: Exception) -> TrainSet
         f"batch_size={settings.batch_size}: memory ran out; going on with batch_size={half}",
         file=sys.stderr,
     )
-    problem.__traceback__ = None  # its frames hold the networks that did not fit
-    gc.collect()
-    torch.cuda.empty_cache()
+    let_go(problem)
     return replace(settings, batch_size=half)
 
 

@@ -324,8 +324,7 @@ def test_alternatives_and_the_spread_are_pictures(run: Run, tmp_path: Path) -> N
 def test_a_resumed_job_equals_an_uninterrupted_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_inpaint import record
-    from gan_inpaint import search as searching
+    from gan_inpaint import batches, record
 
     monkeypatch.setattr(record, "_SAVE_AFTER", 0.0)
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
@@ -335,7 +334,7 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     arguments += ["restarts=2", "batch_size=4", "steps=12", *(o for o in FAST if "steps" not in o)]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run("reconstruct", *arguments, f"hydra.run.dir={whole}").code == 0
-    searches, search = [], searching.search
+    searches, search = [], batches.search
 
     def interrupted(*args: object, **kwargs: object) -> object:
         searches.append(1)
@@ -343,7 +342,7 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
             raise InputError("the power failed")
         return search(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(searching, "search", interrupted)
+    monkeypatch.setattr(batches, "search", interrupted)
     assert run("reconstruct", *arguments, f"hydra.run.dir={broken}").code == 2
     summary = json.loads((broken / "summary.json").read_text())
     assert (summary["status"], summary["images"]) == ("failed", 3)
@@ -651,7 +650,7 @@ def test_a_defect_is_shown_as_one(
     def broken(*args: object, **kwargs: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("gan_inpaint.search.search", broken)
+    monkeypatch.setattr("gan_inpaint.batches.search", broken)
     tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
     ran = run("reconstruct", f"prior={tiny}", "data=generated", *FAST)
     assert ran.code == 1

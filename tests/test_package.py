@@ -28,13 +28,13 @@ sources hub starts
 targets photographs
 search
 inpainting paper jobs page gallery
-findings
+findings mistakes
 dashboard
 report
 selection diagnosis
 record
-tracking batches command
-snapshots
+tracking command
+snapshots batches
 train reconstruct select compare
 """
 PURE = {

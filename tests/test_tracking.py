@@ -99,7 +99,7 @@ def test_a_failed_job_is_finished_as_failed(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("gan_inpaint.search.search", broken)
+    monkeypatch.setattr("gan_inpaint.batches.search", broken)
     tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
     assert run("reconstruct", f"prior={tiny}", "data=generated").code == 1
     found = records(only(tmp_path / "outputs" / "reconstruct", "*"))

@@ -1,0 +1,78 @@
+"""From an error to the sentence that a user can act on."""
+
+import difflib
+import errno
+import re
+from collections.abc import Iterator
+
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gan_inpaint.config import CONF
+from gan_inpaint.errors import InputError
+from gan_inpaint.memory import ran_out
+
+GROUPS = {
+    "train": ("data", "experiment", "model", "trainer"),
+    "reconstruct": ("data", "mask", "recipe"),
+    "select": ("mask",),
+    "compare": (),
+}
+
+
+_RIGHTS = "check who may write there, or work in another directory"
+_SPACE = "make room, or work in another directory"
+_OF_THE_SYSTEM = {
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EFBIG: _SPACE,
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path: a part of it is a file",
+    errno.EISDIR: "check the path: it is a folder",
+    errno.EEXIST: "check the path: there is a file of that name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "check the disk",
+}
+
+
+def sentence(problem: BaseException, name: str) -> str | None:
+    """The sentence for the user if the input is to blame, else None.
+
+    Args:
+        name: of the command, whose keys a misspelt one is compared with.
+    """
+    for cause in _causes(problem):
+        if isinstance(cause, InputError):
+            return str(cause)
+    if ran_out(problem):
+        return "memory ran out; set a smaller batch_size"
+    for cause in _causes(problem):
+        if isinstance(cause, OSError) and cause.filename and cause.errno in _OF_THE_SYSTEM:
+            return f"{cause.filename}: {cause.strerror}; {_OF_THE_SYSTEM[cause.errno]}"
+    composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
+    if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
+        return None
+    text = " ".join(str(problem).split())
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if not unknown:
+        return text
+    keys = [*OmegaConf.load(CONF / f"{name}.yaml"), *GROUPS[name]]
+    written = unknown[1].split(".")[0]
+    near = difflib.get_close_matches(written, map(str, keys), 1)
+    hint = f"; did you mean {near[0]}?" if near and near[0] != written else ""
+    if unknown[1] in ("experiment", "recipe"):
+        hint = f"; write +{unknown[1]}="
+    return f"{unknown[1]}: there is no such key{hint} (--help lists them)"
+
+
+def _causes(problem: BaseException) -> Iterator[BaseException]:
+    """An error and what it wraps: Hydra and OmegaConf wrap what a target or a resolver raises."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        yield cause
+        wrapper = isinstance(cause, OmegaConfBaseException)
+        cause = cause.__cause__ or (cause.__context__ if wrapper else None)
