@@ -3,6 +3,7 @@
 import gc
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -51,32 +52,32 @@ class Job:
 
 
 def fill(
-    job: Job, left: list[int], record: Record, bar: Bar, wandb: WandbLogger | None
+    job: Job, batches: Sequence[list[int]], record: Record, bar: Bar, wandb: WandbLogger | None
 ) -> Tensor | None:
     """Search for images batch by batch; returns the first batch's masks, if there was any.
 
     Args:
-        left: numbers of the images in the job; they go as they are done.
+        batches: numbers of the images in the job, at most ``images_at_once`` each.
         record: takes the results.
     """
     settings, source, indices = job.settings, job.source, job.indices
     starts = Starts(job.prior, settings)
     known = None
-    at_once, at_start = settings.images_at_once, len(left)
-    once = at_start <= at_once  # several batches would draw their curves over each other
-    while left:
-        batch = read_batch(source, indices, left[:at_once], job.mask, settings.seed, record)
-        left[:at_once] = batch.numbers if batch else []  # one that cannot be read is done with
+    once = len(batches) == 1  # several batches would draw their curves over each other
+    total, done, ahead = sum(map(len, batches)), 0, deque(batches)
+    while ahead:
+        numbers = ahead.popleft()
+        batch = read_batch(source, indices, numbers, job.mask, settings.seed, record)
         if batch is None:
+            done += len(numbers)
             continue
         watching = []
         if known is None:
             print(f"mask: {job.mask_name}, {missing_in_words(batch.known)}")
             show = partial(log_look, wandb) if wandb else None
             watching = [Frames(batch.images, batch.known, show, settings.animate)]
-        images = len(batch.numbers)
-        bar.start((at_start - len(left)) * settings.steps, images * settings.steps)
-        bar.note = f"{record.searched}/{record.searched + len(left)} images"
+        bar.start(done * settings.steps, len(numbers) * settings.steps)
+        bar.note = f"{done}/{total} images"
         started = time.perf_counter()
         try:
             result = search(
@@ -92,7 +93,9 @@ def fill(
         except Exception as problem:
             if not ran_out(problem):
                 raise
-            at_once = fewer_at_once(images, settings.restarts, problem)
+            ahead.appendleft(batch.numbers)  # those that cannot be read are done with
+            done += len(numbers) - len(batch.numbers)
+            ahead = halved(ahead, settings.restarts, problem)
             continue
         with held():  # a signal must not part what belongs together
             record.add(batch, result, time.perf_counter() - started, job.prior)
@@ -101,9 +104,25 @@ def fill(
                 frames.save(job.directory / "search.gif")
             record.save()
         known = batch.known if known is None else known
-        del left[:images]
+        done += len(numbers)
         gc.collect()
     return known
+
+
+def halved(batches: Sequence[list[int]], restarts: int, problem: Exception) -> deque[list[int]]:
+    """Batches of half as many images, after memory ran out on the first of them."""
+    images = len(batches[0])
+    rows = f"batch_size={images * restarts}: memory ran out"
+    if images == 1:
+        raise InputError(f"{rows} on one image; set fewer restarts") from problem
+    let_go(problem)
+    half = (images + 1) // 2
+    print(f"{rows}; going on with batch_size={half * restarts}", file=sys.stderr)
+    return deque(
+        numbers[first : first + half]
+        for numbers in batches
+        for first in range(0, len(numbers), half)
+    )
 
 
 def read_batch(
@@ -139,16 +158,6 @@ def read_batch(
         images.append(to_float(pixels))
         known.append(drawn)
     return Batch(read, names, torch.stack(images), torch.stack(known)) if read else None
-
-
-def fewer_at_once(images: int, restarts: int, problem: Exception) -> int:
-    """Half as many images in a batch, after memory ran out on one."""
-    rows = f"batch_size={images * restarts}: memory ran out"
-    if images == 1:
-        raise InputError(f"{rows} on one image; set fewer restarts") from problem
-    let_go(problem)
-    print(f"{rows}; going on with batch_size={images // 2 * restarts}", file=sys.stderr)
-    return images // 2
 
 
 def missing_in_words(known: Tensor) -> str:

@@ -104,9 +104,14 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             f"shard={settings.shard}: none of the {len(indices)} pictures falls to it; set fewer"
             " shards"
         )
-    left = [number for number in mine if number not in record.done]
-    if len(left) < len(mine):
-        print(f"resuming: {len(mine) - len(left)} pictures are done")
+    done = record.done
+    # what is left of the very batches of an uninterrupted job
+    batches = [
+        [number for number in mine[first : first + settings.images_at_once] if number not in done]
+        for first in range(0, len(mine), settings.images_at_once)
+    ]
+    if done:
+        print(f"resuming: {len(done)} pictures are done")
     # a Trainer refers to itself: what its batch held would stay until a full collection, which is
     # quick if it need not look at what is there for the whole job
     gc.collect()
@@ -120,14 +125,13 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             job_type="reconstruct",
             config=asdict(settings) | {"environment": environment},
         ) as wandb,
-        progress_bar("searching", len(left) * settings.steps, ("objective",)) as bar,
+        progress_bar("searching", (len(mine) - len(done)) * settings.steps, ("objective",)) as bar,
     ):
         if wandb:
             use_prior(wandb, find_prior(settings.prior)[0], prior.metadata)
-        once = len(left) <= settings.images_at_once
         job = Job(directory, settings, prior, source, indices, mask, mask_name)
         try:
-            known = fill(job, left, record, bar, wandb)
+            known = fill(job, batches, record, bar, wandb)
         except BaseException as problem:
             # what is done stays done, unless it was the disk that failed
             if record.searched and not isinstance(problem, OSError):
@@ -138,7 +142,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             raise InputError(f"no picture could be done; the first: {record.problems[0]}")
         summary = finish(directory, settings, record, prior, known)
         if wandb:
-            log_results(wandb, record, summary, curves=not once)
+            log_results(wandb, record, summary, curves=len(batches) > 1)
 
     print_summary(summary)
     if skipped := len(mine) - summary["images"]:
@@ -166,22 +170,20 @@ def finish(
         known: masks for the self-test; None if a resume found nothing left to do.
     """
     from gan_inpaint.diagnosis import self_test
-    from gan_inpaint.files import write_json
     from gan_inpaint.similarity import measured
 
-    summary = record.save("done")
+    more: dict[str, Any] = {}
     if settings.diagnose and known is not None:
-        summary |= self_test(known, prior, settings)
+        more |= self_test(known, prior, settings)
     if settings.metrics and not (record.truth and record.searched > 1):
         print("metrics are left out: they need the true pictures, and two of them")
     elif settings.metrics:
         found, notes = measured(settings.metrics, *record.gallery.pairs())
-        summary |= found
+        more |= found
         for note in notes:
             print(note)
-    write_json(directory / "summary.json", summary)
     draw(directory, record)
-    return summary
+    return record.save("done", more)
 
 
 def draw(directory: Path, record: "Record") -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load, save
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
@@ -91,7 +92,14 @@ class Record:
         self.history: list[dict[str, float]] = []
         self.problems: list[str] = []
         if (directory / "summary.json").is_file():
-            self._restore()
+            try:
+                self._restore()
+            except InputError:
+                raise
+            except Exception:  # tables and tensors raise whatever they like
+                raise InputError(
+                    f"{directory}: what the job has left is damaged; start a new job"
+                ) from None
 
     def _restore(self) -> None:
         summary = json.loads((self._directory / "summary.json").read_text(encoding="utf-8"))
@@ -103,13 +111,16 @@ class Record:
                     f"{self._directory}: the job was for {key} {summary.get(key)}, now it is"
                     f" {value}; give the same {key}= as then, or start a new job"
                 )
-        self._seconds = summary["seconds"]
-        self._rows = [_typed(row) for row in read_csv(self._directory / "results.csv")]
-        self._restarts = [_typed(row) for row in read_csv(self._directory / "restarts.csv")]
-        self.history = [_typed(row) for row in read_csv(self._directory / "metrics.csv")]
-        codes = load((self._directory / "latents.safetensors").read_bytes())["z"]
-        self._searched = {row["image"] for row in self._restarts}
-        self._codes[: len(codes)] = codes
+        # the tables may be a batch ahead of the codes, if the job was killed while it wrote them
+        with safe_open(self._directory / "latents.safetensors", framework="pt") as file:
+            self._codes[:] = file.get_tensor("z")
+            state = json.loads(file.metadata()["state"])
+        self._seconds, self.history = state["seconds"], state["history"]
+        self._searched = set((~self._codes.isnan().any(dim=1)).nonzero()[:, 0].tolist())
+        rows = [_typed(row) for row in read_csv(self._directory / "results.csv")]
+        self._rows = [r for r in rows if r["image"] in self._searched or "steps" not in r]
+        restarts = [_typed(row) for row in read_csv(self._directory / "restarts.csv")]
+        self._restarts = [row for row in restarts if row["image"] in self._searched]
 
     @property
     def done(self) -> set[int]:
@@ -214,10 +225,15 @@ class Record:
                 file = self._directory / f"{path.format(f'{number:05d}')}.png"
                 write_png(file, to_uint8(image).transpose(1, 2, 0))
 
-    def save(self, status: str = "running") -> dict[str, Any]:
+    def save(
+        self, status: str = "running", more: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Write tables and summary.json; returns the summary.
 
         While the status is ``running`` nothing happens within ten seconds of the last time.
+
+        Args:
+            more: for the summary.
         """
         if not self._searched or (
             status == "running" and time.monotonic() - self._saved_at < _SAVE_AFTER
@@ -229,8 +245,10 @@ class Record:
         write_csv(self._directory / "results.csv", self._rows, (*columns.RESULTS, *extra))
         write_csv(self._directory / "restarts.csv", self._restarts, columns.RESTARTS)
         write_csv(self._directory / "metrics.csv", self.history, ("step", *METRICS))
+        # a resume goes by this file: all that is not in the tables, in one piece
+        state = {"seconds": self._seconds, "history": self.history}
         with atomic(self._directory / "latents.safetensors") as temporary:
-            temporary.write_bytes(save({"z": self._codes}))
+            temporary.write_bytes(save({"z": self._codes}, {"state": json.dumps(state)}))
         image_steps = sum(row["steps"] for row in self._restarts)
         shares = [row["perceptual_share"] for row in self.history]
         known = [10 ** (-row["psnr_known"] / 20) for row in self._rows if "psnr_known" in row]
@@ -246,6 +264,7 @@ class Record:
             "seconds": self._seconds,
             "image_steps": image_steps,
             "image_steps_per_second": image_steps / self._seconds,
+            **(more or {}),
         }
         # last: what it tells of is there
         write_json(self._directory / "summary.json", summary)

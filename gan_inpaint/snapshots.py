@@ -86,17 +86,17 @@ class Snapshots(Checkpoint):
             self._metrics.save()
             if due or epoch == trainer.max_epochs:
                 self._show(epoch, samples, pl_module)
-        self._save(trainer)
-        if due and trainer.is_global_zero:
-            with atomic(self._last.with_name(f"epoch_{epoch:03d}.ckpt")) as temporary:
-                shutil.copyfile(self._last, temporary)
+        self._save(trainer, self._last.with_name(f"epoch_{epoch:03d}.ckpt") if due else None)
 
-    def _save(self, trainer: pl.Trainer) -> None:
+    def _save(self, trainer: pl.Trainer, copy: Path | None = None) -> None:
         if not trainer.is_global_zero:  # it has its part in a checkpoint, the first one writes it
             trainer.save_checkpoint(self._last)
             return
         with atomic(self._last) as temporary:
             trainer.save_checkpoint(temporary)
+            if copy:  # first: a run that goes on from the last one does not come by here again
+                with atomic(copy) as beside:
+                    shutil.copyfile(temporary, beside)
 
     def _examine(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
         """Say of the samples how varied they are, and stop if there is no use in going on."""

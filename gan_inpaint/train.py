@@ -63,14 +63,15 @@ def main(settings: TrainSettings, directory: Path) -> None:
         job_type="train",
         config=asdict(settings) | {"environment": described()},
     ) as wandb:
+        go_on = settings.resume is not None
         while True:
             try:
-                speed = train(settings, directory, source, pixels, wandb)
+                speed = train(settings, directory, source, pixels, wandb, go_on)
                 break
             except Exception as problem:
                 if not ran_out(problem):
                     raise
-                settings = with_half_the_batch(settings, problem)
+                settings, go_on = with_half_the_batch(settings, problem), True
 
     if speed:
         say(f"trained at {speed:.0f} images/s")
@@ -91,11 +92,13 @@ def train(
     source: "Source",
     pixels: "np.ndarray",
     wandb: "WandbLogger | None",
+    go_on: bool,
 ) -> float | None:
-    """Train from the run's newest checkpoint on, or from the start; returns images a second.
+    """Train and export a prior; returns images a second.
 
     Args:
         pixels: of ``source``, uint8 ``(N, C, H, W)``.
+        go_on: from the newest checkpoint in ``directory``, if there is one; else from the start.
     """
     from pytorch_lightning.utilities import rank_zero_only
 
@@ -123,7 +126,7 @@ def train(
         compile=settings.compile,
     )
     epochs = settings.trainer["max_epochs"]
-    checkpoint = newest_checkpoint(directory)
+    checkpoint = newest_checkpoint(directory) if go_on else None
     if checkpoint:
         check_resumable(checkpoint, module, epochs)
     precision = resolved(settings.precision)

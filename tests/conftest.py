@@ -20,6 +20,18 @@ torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
 TINY = ["model.size=16", "model.nz=8", "model.ngf=4", "model.ndf=4"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--soak", action="store_true", help="many more tries: hours instead of minutes"
+    )
+
+
+@pytest.fixture(scope="session")
+def soak(request: pytest.FixtureRequest) -> bool:
+    """Whether a test should try as often as `make soak` wants."""
+    return request.config.getoption("--soak")
+
+
 def tiny_training(**changes: object) -> AdversarialTraining:
     """A 16x16 model that trains in milliseconds."""
     settings: dict = {
