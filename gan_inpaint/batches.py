@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger, WandbLogger
 from torch import Tensor
 
 from gan_inpaint.data import Source
@@ -78,44 +78,62 @@ def fill(
             watching = [Frames(batch.images, batch.known, show, settings.animate)]
         bar.start(done * settings.steps, len(numbers) * settings.steps)
         bar.note = f"{done}/{total} images"
-        started = time.perf_counter()
-        try:
-            result = search(
-                job.prior,
-                batch.images,
-                batch.known,
-                settings,
-                starts,
-                loggers=[wandb] if wandb and once else [],
-                callbacks=[bar, *watching],
-                updates_per_step=1 if watching and settings.animate else 10,
-            )
-        except Exception as problem:
-            if not ran_out(problem):
-                raise
+        loggers = [wandb] if wandb and once else []
+        if not searched(job, batch, starts, record, loggers, bar, watching):
             ahead.appendleft(batch.numbers)  # those that cannot be read are done with
             done += len(numbers) - len(batch.numbers)
-            ahead = halved(ahead, settings.restarts, problem)
+            ahead = halved(ahead, settings.restarts)
             continue
-        with held():  # a signal must not part what belongs together
-            record.add(batch, result, time.perf_counter() - started, job.prior)
-            restore(job.directory, source, indices, job.mask, batch, result, settings.blend)
-            for frames in watching if settings.animate else ():
-                frames.save(job.directory / "search.gif")
-            record.save()
         known = batch.known if known is None else known
         done += len(numbers)
         gc.collect()
     return known
 
 
-def halved(batches: Sequence[list[int]], restarts: int, problem: Exception) -> deque[list[int]]:
+def searched(
+    job: Job,
+    batch: Batch,
+    starts: Starts,
+    record: Record,
+    loggers: Sequence[Logger],
+    bar: Bar,
+    watching: Sequence[Frames],
+) -> bool:
+    """Search for one batch and write what comes of it; false if memory ran out on the way."""
+    settings = job.settings
+    started = time.perf_counter()
+    try:
+        result = search(
+            job.prior,
+            batch.images,
+            batch.known,
+            settings,
+            starts,
+            loggers=loggers,
+            callbacks=[bar, *watching],
+            updates_per_step=1 if watching and settings.animate else 10,
+        )
+        took = time.perf_counter() - started
+        restore(job.directory, job.source, job.indices, job.mask, batch, result, settings.blend)
+        for frames in watching if settings.animate else ():
+            frames.save(job.directory / "search.gif")
+        with held():  # last, and not in two by a signal: what is recorded is not done again
+            record.add(batch, result, took, job.prior)
+            record.save()
+    except Exception as problem:
+        if not ran_out(problem):
+            raise
+        return False
+    return True
+
+
+def halved(batches: Sequence[list[int]], restarts: int) -> deque[list[int]]:
     """Batches of half as many images, after memory ran out on the first of them."""
+    let_go()
     images = len(batches[0])
     rows = f"batch_size={images * restarts}: memory ran out"
     if images == 1:
-        raise InputError(f"{rows} on one image; set fewer restarts") from problem
-    let_go(problem)
+        raise InputError(f"{rows} on one image; set fewer restarts")
     half = (images + 1) // 2
     print(f"{rows}; going on with batch_size={half * restarts}", file=sys.stderr)
     return deque(

@@ -5,6 +5,7 @@ its traceback; 130 and 143 stopped by SIGINT and SIGTERM. A job of a sweep that 
 and the others go on.
 """
 
+import logging
 import os
 import re
 import sys
@@ -76,6 +77,7 @@ def command(
 
         def main() -> None:
             _exit_codes[:] = [0]
+            logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback
             try:
                 with listening():
                     task()

@@ -67,10 +67,16 @@ def read_all(source: Source) -> tuple[np.ndarray, list[str]]:
     except (OSError, ValueError, KeyError, TypeError):
         whole = False
     if not whole:  # not there yet, or damaged
-        remove_temporaries(folder, older_than=86400)
-        shape, problems = _decode(source, pixels)
-        known = {"shape": shape, "problems": problems}
-        write_json(facts, known)
+        try:
+            remove_temporaries(folder, older_than=86400)
+            shape, problems = _decode(source, pixels)
+            known = {"shape": shape, "problems": problems}
+            write_json(facts, known)
+        except OSError as problem:
+            raise InputError(
+                f"{folder}: decoded pictures cannot be kept there ({problem.strerror}); make room,"
+                " or set the environment variable GAN_INPAINT_CACHE to another folder"
+            ) from problem
     return np.memmap(pixels, np.uint8, "r", shape=tuple(known["shape"])), known["problems"]
 
 

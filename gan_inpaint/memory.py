@@ -1,10 +1,13 @@
 """How this process gets its memory from the system, and whether it got it."""
 
+import contextlib
 import ctypes
 import gc
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+# in the errors of CUDA, torch's own allocator, C++, and oneDNN, which says no more than that
+_SHORT = "out of memory", "t allocate memory", "not enough memory", "bad_alloc", "could not create"
 
 
 def keep_freed_memory() -> bool:
@@ -29,14 +32,18 @@ def ran_out(problem: BaseException) -> bool:
     """Whether an error says that memory ran out: Python's, NumPy's, or torch's on any device."""
     if isinstance(problem, MemoryError):
         return True
-    words = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc")
-    return isinstance(problem, RuntimeError) and any(word in str(problem) for word in words)
+    return isinstance(problem, RuntimeError) and any(word in str(problem) for word in _SHORT)
 
 
-def let_go(problem: BaseException) -> None:
-    """Free what an error's frames hold, so that a smaller attempt has room."""
+def let_go() -> None:
+    """Give back what a failed attempt held, so that a smaller one has room.
+
+    To be called outside of the ``except`` block: there the error still holds all its frames.
+    """
     import torch
 
-    problem.__traceback__ = None
     gc.collect()
     torch.cuda.empty_cache()
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

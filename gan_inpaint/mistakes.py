@@ -51,8 +51,9 @@ def sentence(problem: BaseException, name: str) -> str | None:
     if ran_out(problem):
         return "memory ran out; set a smaller batch_size"
     for cause in _causes(problem):
-        if isinstance(cause, OSError) and cause.filename and cause.errno in _OF_THE_SYSTEM:
-            return f"{cause.filename}: {cause.strerror}; {_OF_THE_SYSTEM[cause.errno]}"
+        if isinstance(cause, OSError) and cause.errno in _OF_THE_SYSTEM:
+            where = f"{cause.filename}: " if cause.filename else ""
+            return f"{where}{cause.strerror}; {_OF_THE_SYSTEM[cause.errno]}"
     composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
     if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
         return None

@@ -143,15 +143,12 @@ class Record:
         self._rows.append(row)
 
     def add(self, batch: Batch, result: Result, seconds: float, prior: Prior) -> None:
-        """Measure a batch and write its pictures."""
-        self._seconds += seconds
-        parts = [(self.searched, self.history), (len(batch.numbers), result.history)]
-        self.history = mean_history([part for part in parts if part[0]])
+        """Measure a batch and write its pictures; all of it or, if memory runs out, nothing."""
         hole = (~batch.known).float()
         raw = filled(batch.images, batch.known, result.generated, "none")
         others = self._baselines(batch.images, batch.known) if self._baselines else {}
         every = completions(result.rows, len(batch.numbers), prior)
-        self._add_restarts(batch, result, every, hole)
+        restarts = self._restart_rows(batch, result, every, hole)
         table: dict[str, list] = {
             "image": batch.numbers,
             "name": batch.names,
@@ -185,13 +182,19 @@ class Record:
                 table["psnr_hole_raw"] = psnr(raw - batch.images, hole).tolist()
             for name, picture in others.items():
                 table[f"psnr_hole_{name}"] = psnr(picture - batch.images, hole).tolist()
+        self._write_pictures(batch, result, raw, others)
+        parts = [(self.searched, self.history), (len(batch.numbers), result.history)]
+        self.history = mean_history([part for part in parts if part[0]])
+        self._seconds += seconds
         self._rows += _rows(table)
+        self._restarts += restarts
         for number, code in zip(batch.numbers, result.z, strict=True):
             self._codes[number] = code
         self._searched |= set(batch.numbers)
-        self._write_pictures(batch, result, raw, others)
 
-    def _add_restarts(self, batch: Batch, result: Result, every: Tensor, hole: Tensor) -> None:
+    def _restart_rows(
+        self, batch: Batch, result: Result, every: Tensor, hole: Tensor
+    ) -> list[dict[str, Any]]:
         rows, (count, restarts) = result.rows, every.shape[:2]
         table: dict[str, list] = {
             "image": [n for n in batch.numbers for _ in range(restarts)],
@@ -203,7 +206,7 @@ class Record:
         if self.truth:
             error = (every - batch.images[:, None]).flatten(0, 1)
             table["psnr_hole"] = psnr(error, hole.repeat_interleave(restarts, dim=0)).tolist()
-        self._restarts += _rows(table)
+        return _rows(table)
 
     def _write_pictures(
         self, batch: Batch, result: Result, raw: Tensor, others: Mapping[str, Tensor]

@@ -80,16 +80,28 @@ def wandb_logger(
         return
     import wandb
 
-    run = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", "gan_inpaint"),
-        dir=directory,
-        name=name,
-        group=group,
-        job_type=job_type,
-        config=config,
-        mode=mode,  # type: ignore[arg-type]
-        settings=wandb.Settings(silent=True, console="off"),
-    )
+    options = {
+        "project": os.environ.get("WANDB_PROJECT", "gan_inpaint"),
+        "dir": directory,
+        "name": name,
+        "group": group,
+        "job_type": job_type,
+        "config": config,
+        "settings": wandb.Settings(
+            silent=True,
+            console="off",
+            # a server that has gone away must not hold up the next job of a sweep for ever
+            finish_timeout=float(os.environ.get("WANDB_FINISH_TIMEOUT", 600)),
+        ),
+    }
+    try:
+        run = wandb.init(mode=mode, **options)  # type: ignore[arg-type]
+    except wandb.Error as problem:
+        if mode == "offline":
+            raise
+        print(f"W&B: no connection ({str(problem).partition(' Consider ')[0]})")
+        mode = "offline"
+        run = wandb.init(mode="offline", **options)  # type: ignore[arg-type]
     # WandbLogger defines its x axis only for runs that it starts itself
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)

@@ -32,7 +32,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
     from gan_inpaint.data import read_all
     from gan_inpaint.environment import described
     from gan_inpaint.files import remove_temporaries
-    from gan_inpaint.memory import keep_freed_memory, ran_out
+    from gan_inpaint.memory import keep_freed_memory, let_go, ran_out
     from gan_inpaint.tracking import wandb_logger
 
     for engine in ("pytorch_lightning", "lightning_fabric"):
@@ -72,6 +72,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
                 if not ran_out(problem):
                     raise
                 settings, go_on = with_half_the_batch(settings, problem), True
+            let_go()
 
     if speed:
         say(f"trained at {speed:.0f} images/s")
@@ -180,8 +181,6 @@ def train(
 
 def with_half_the_batch(settings: TrainSettings, problem: Exception) -> TrainSettings:
     """What to try when memory ran out."""
-    from gan_inpaint.memory import let_go
-
     half = settings.batch_size // 2
     if half < 2:
         raise InputError(
@@ -192,7 +191,6 @@ def with_half_the_batch(settings: TrainSettings, problem: Exception) -> TrainSet
         f"batch_size={settings.batch_size}: memory ran out; going on with batch_size={half}",
         file=sys.stderr,
     )
-    let_go(problem)
     return replace(settings, batch_size=half)
 
 

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import sys
 from importlib import import_module
 from multiprocessing.process import BaseProcess
@@ -27,15 +28,22 @@ _context.set_forkserver_preload(
 )
 
 
-def started(name: str, arguments: list[str], log: Path) -> BaseProcess:
-    """A command in the working directory, with what it says in ``log``."""
-    process = _context.Process(target=_main, args=(name, arguments, Path.cwd(), log))
+def started(name: str, arguments: list[str], log: Path, memory: int | None = None) -> BaseProcess:
+    """A command in the working directory, with what it says in ``log``.
+
+    Args:
+        memory: bytes of data that it may ask the system for.
+    """
+    process = _context.Process(target=_main, args=(name, arguments, Path.cwd(), log, memory))
     process.start()
     return process
 
 
-def _main(name: str, arguments: list[str], directory: Path, log: Path) -> None:
+def _main(name: str, arguments: list[str], directory: Path, log: Path, memory: int | None) -> None:
     os.chdir(directory)
+    os.environ["WANDB_MODE"] = "offline"
+    if memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     os.environ["GAN_INPAINT_CACHE"] = str(directory / "cache")
     torch.set_num_threads(1)
     out = log.open("w", buffering=1)
