@@ -19,7 +19,7 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 from gan_inpaint import columns
 from gan_inpaint.baselines import Baselines
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import atomic, read_csv, write_csv, write_json, write_png
+from gan_inpaint.files import atomic, read_table, write_csv, write_json, write_png
 from gan_inpaint.gallery import Gallery
 from gan_inpaint.inpainting import mean_history
 from gan_inpaint.latent import METRICS
@@ -32,6 +32,10 @@ from gan_inpaint.search import Result, completions, filled
 
 _LINES = 10  # of problems on the terminal
 _SAVE_AFTER = 10.0  # seconds
+_ASTRAY = {  # why a search failed, by whether it had found anything before it did
+    False: "its objective is not a finite number, from the first step on",
+    True: "the search went astray, the best before is kept; another lr may do better",
+}
 _WORDS = ("name", "stopped_by", "error")  # columns that hold no numbers
 
 
@@ -114,12 +118,12 @@ class Record:
         # the tables may be a batch ahead of the codes, if the job was killed while it wrote them
         with safe_open(self._directory / "latents.safetensors", framework="pt") as file:
             self._codes[:] = file.get_tensor("z")
-            state = json.loads(file.metadata()["state"])
-        self._seconds, self.history = state["seconds"], state["history"]
+            self.history = json.loads(file.metadata()["history"])
+        self._seconds = summary["seconds"]
         self._searched = set((~self._codes.isnan().any(dim=1)).nonzero()[:, 0].tolist())
-        rows = [_typed(row) for row in read_csv(self._directory / "results.csv")]
+        rows = read_table(self._directory / "results.csv", _WORDS)
         self._rows = [r for r in rows if r["image"] in self._searched or "steps" not in r]
-        restarts = [_typed(row) for row in read_csv(self._directory / "restarts.csv")]
+        restarts = read_table(self._directory / "restarts.csv", _WORDS)
         self._restarts = [row for row in restarts if row["image"] in self._searched]
 
     @property
@@ -134,13 +138,16 @@ class Record:
 
     def add_unread(self, number: int, name: str, problem: str) -> None:
         """A picture that could not be read, or has no mask: a line and a row that say so."""
-        self.problems.append(problem)
-        if len(self.problems) <= _LINES:
-            print(f"skipped: {problem}", file=sys.stderr)
-        elif len(self.problems) == _LINES + 1:
-            print("skipped: more, see error in results.csv", file=sys.stderr)
+        self._say("skipped", problem)
         row = {"image": number, "name": name, "stopped_by": "failed", "error": problem}
         self._rows.append(row)
+
+    def _say(self, what: str, problem: str) -> None:
+        self.problems.append(problem)
+        if len(self.problems) <= _LINES:
+            print(f"{what}: {problem}", file=sys.stderr)
+        elif len(self.problems) == _LINES + 1:
+            print(f"{what}: more, see error in results.csv", file=sys.stderr)
 
     def add(self, batch: Batch, result: Result, seconds: float, prior: Prior) -> None:
         """Measure a batch and write its pictures; all of it or, if memory runs out, nothing."""
@@ -161,6 +168,12 @@ class Record:
             "z_norm": (result.z.norm(dim=1) / prior.nz**0.5).tolist(),
             "binding": result.binding.tolist(),
         }
+        failed = [reason == "failed" for reason in result.stopped_by]
+        if any(failed):
+            finite = result.objective.isfinite().tolist()
+            table["error"] = [
+                _ASTRAY[good] if bad else None for bad, good in zip(failed, finite, strict=True)
+            ]
         if prior.discriminator is not None:
             table["perceptual"] = result.perceptual.tolist()
         if every.shape[1] > 1:
@@ -191,6 +204,9 @@ class Record:
         for number, code in zip(batch.numbers, result.z, strict=True):
             self._codes[number] = code
         self._searched |= set(batch.numbers)
+        for name, problem in zip(batch.names, table.get("error", ()), strict=False):
+            if problem:
+                self._say("failed", f"{name}: {problem}")
 
     def _restart_rows(
         self, batch: Batch, result: Result, every: Tensor, hole: Tensor
@@ -249,9 +265,9 @@ class Record:
         write_csv(self._directory / "restarts.csv", self._restarts, columns.RESTARTS)
         write_csv(self._directory / "metrics.csv", self.history, ("step", *METRICS))
         # a resume goes by this file: all that is not in the tables, in one piece
-        state = {"seconds": self._seconds, "history": self.history}
+        history = {"history": json.dumps(self.history)}
         with atomic(self._directory / "latents.safetensors") as temporary:
-            temporary.write_bytes(save({"z": self._codes}, {"state": json.dumps(state)}))
+            temporary.write_bytes(save({"z": self._codes}, history))
         image_steps = sum(row["steps"] for row in self._restarts)
         shares = [row["perceptual_share"] for row in self.history]
         known = [10 ** (-row["psnr_known"] / 20) for row in self._rows if "psnr_known" in row]
@@ -282,12 +298,3 @@ class Record:
 
 def _rows(table: Mapping[str, list]) -> list[dict[str, Any]]:
     return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
-
-
-def _typed(row: Mapping[str, str]) -> dict[str, Any]:
-    """A row of a table as it was before it was written; empty cells are left out."""
-    return {
-        key: value if key in _WORDS else int(value) if value.isdecimal() else float(value)
-        for key, value in row.items()
-        if value
-    }

@@ -85,11 +85,12 @@ def search(
     weight = known.float()
     if settings.weighting == "yeh":
         weight = masks.importance(known, settings.window)
+    begun = starts(images, weight)
     module = LatentReconstruction(
         prior,
         images,
         weight,
-        starts(images, weight),
+        begun,
         lam=settings.lam,
         norm=settings.norm,
         optimizer=settings.optimizer,
@@ -119,7 +120,12 @@ def search(
             enable_model_summary=False,
         )
         trainer.fit(module)
-    return _result(module.best.to("cpu"), module.history, prior, images, known, settings)
+    rows = module.best.to("cpu")
+    # it made steps, and nothing on its way was better than where it began
+    astray = (rows.steps > 0) & (rows.z == begun).all(dim=1)
+    astray &= rows.stopped_by != STOPPED_BY.index("halved")
+    rows.stopped_by[astray] = STOPPED_BY.index("failed")
+    return _result(rows, module.history, prior, images, known, settings)
 
 
 def _result(

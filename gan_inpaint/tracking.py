@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import read_csv, write_csv
+from gan_inpaint.files import read_table, write_csv
 from gan_inpaint.interruption import Interrupted
 from gan_inpaint.latent import METRICS as LOSSES
 from gan_inpaint.record import Record
@@ -32,12 +32,7 @@ class MetricsFile(Logger):
 
     def __init__(self, path: Path, columns: Sequence[str]):
         self._path, self._columns = path, ("step", *columns)
-        self.rows: list[dict[str, Any]] = []
-        if path.is_file():
-            self.rows = [
-                {k: int(v) if v.isdecimal() else float(v) for k, v in row.items() if v}
-                for row in read_csv(path)
-            ]
+        self.rows = read_table(path) if path.is_file() else []
 
     @property
     def name(self) -> str:

@@ -166,9 +166,13 @@ def train(
             # several processes would have to agree on the step to stop after: they stop at once
             with interruption.held() if ranks == 1 else nullcontext():
                 trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
-        except BaseException:
+        except BaseException as problem:
             if trainer.strategy.launcher:  # the other processes would wait for this one
                 trainer.strategy.launcher.kill(signal.SIGTERM)
+            if isinstance(problem, health.Unhealthy):
+                last = newest_checkpoint(directory)
+                kept = f"the last good checkpoint is {last}" if last else "no good checkpoint yet"
+                raise InputError(f"{problem}; {kept}") from problem
             raise
     if trainer.is_global_zero:
         prior = directory / "prior.safetensors"

@@ -107,6 +107,9 @@ def filled(network: nn.Module, state: State, path: Path) -> nn.Module:
     if differences:
         kind = type(network).__name__.lower()
         raise InputError(f"{path}: the weights do not fit the {kind}: {'; '.join(differences)}")
+    for key, value in state.items():
+        if key in expected and not bool(value.isfinite().all()):
+            raise InputError(f"{path}: {key} holds numbers that are not finite; train it again")
     network.load_state_dict(state, strict=False, assign=True)
     return network
 

@@ -174,7 +174,7 @@ def test_the_constraint_holds_and_matches_the_prior(tmp_path, constraint: str, l
     [
         ({"steps": 5, "tolerance": 0.0, "patience": None}, "budget"),
         ({"steps": 50, "tolerance": 1e9}, "tolerance"),
-        ({"steps": 500, "tolerance": 0.0, "patience": 3, "lr": 1e-12}, "plateau"),
+        ({"steps": 500, "tolerance": 0.0, "patience": 3, "lr": 1e-6}, "plateau"),
     ],
 )
 def test_every_row_says_why_it_stopped(tiny_prior: Prior, options: dict, reason: str) -> None:
