@@ -9,39 +9,55 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from gan_inpaint.errors import InputError
+from gan_inpaint.errors import InputError, printable
 
+_LARGEST = 2**28  # bytes of one file, unpacked: a picture of 89 million pixels, the most that
+# Pillow opens, has no more
+_PACKED = 200  # times that an archive may grow: pictures are packed already
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
 
 class Files(ABC):
-    """Named files: ``names[i]`` and the bytes ``read(names[i])``; reading in order is fast."""
+    """Named files: ``names[i]`` and the bytes ``read(names[i])``; reading in order is fast.
+
+    Names are shown as they are, but for what cannot be shown.
+    """
 
     def __init__(self, root: Path, names: Sequence[str]):
-        self.root, self.names = root, list(names)
+        self.root = root
+        self._own = {printable(name): name for name in names}
+        self.names = list(self._own)
 
-    @abstractmethod
     def read(self, name: str) -> BinaryIO | Path:
         """What Pillow can open; an OSError or a BadZipFile if it is not there or damaged."""
+        return self._read(self._own[name])
+
+    @abstractmethod
+    def _read(self, name: str) -> BinaryIO | Path:
+        """Of a file's own name."""
 
     def fingerprint(self, names: Sequence[str]) -> str:
         """Changes whenever one of the named files may have changed."""
         state = self.root.stat()
         facts = [str(self.root.resolve()), str((state.st_size, state.st_mtime_ns)), *names]
-        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+        return hashlib.sha256("\n".join(facts).encode(errors="surrogatepass")).hexdigest()
 
 
 class _Loose(Files):
-    def read(self, name: str) -> Path:
-        return self.root / name
+    def _read(self, name: str) -> Path:
+        file = self.root / name
+        if file.exists() and not file.is_file():  # a pipe or a device may never end
+            raise OSError("it is no regular file")
+        _check_size(file.stat().st_size)
+        return file
 
     def fingerprint(self, names: Sequence[str]) -> str:
         facts = [str(self.root.resolve())]
         for name in names:
-            file = self.root / name
+            file = self.root / self._own[name]
             state = file.stat() if file.is_file() else None
             facts.append(f"{name} {state and (state.st_size, state.st_mtime_ns)}")
-        return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+        return hashlib.sha256("\n".join(facts).encode(errors="surrogatepass")).hexdigest()
 
 
 class _Zip(Files):
@@ -51,7 +67,8 @@ class _Zip(Files):
             root, sorted(i.filename for i in self._archive.infolist() if not i.is_dir())
         )
 
-    def read(self, name: str) -> BinaryIO:
+    def _read(self, name: str) -> BinaryIO:
+        _check_size(self._archive.getinfo(name).file_size)
         return io.BytesIO(self._archive.read(name))
 
 
@@ -59,13 +76,25 @@ class _Tar(Files):
     # in the archive's own order: going back in a compressed tar means unpacking it from the start
     def __init__(self, root: Path):
         self._archive = tarfile.open(root)  # noqa: SIM115
-        self._members = {m.name: m for m in self._archive.getmembers() if m.isfile()}
+        self._members = {}
+        most = _LARGEST + _PACKED * root.stat().st_size
+        for member in self._archive:  # each is unpacked on the way to the next
+            _check_size(member.size)
+            if member.offset_data > most:
+                raise tarfile.TarError(f"it unpacks to more than {_PACKED} times its size")
+            if member.isfile():
+                self._members[member.name] = member
         super().__init__(root, list(self._members))
 
-    def read(self, name: str) -> BinaryIO:
+    def _read(self, name: str) -> BinaryIO:
         file = self._archive.extractfile(self._members[name])
         assert file is not None  # only regular files are listed
         return io.BytesIO(file.read())
+
+
+def _check_size(size: int) -> None:
+    if size > _LARGEST:
+        raise OSError(f"{size / 2**20:.0f} MiB unpacked is no picture")
 
 
 def pictures_in(path: str | Path) -> Files:
@@ -82,6 +111,8 @@ def pictures_in(path: str | Path) -> Files:
     root = Path(path)
     if not root.exists():
         raise InputError(f"data.path={path}: there is no such file or folder")
+    if not (root.is_dir() or root.is_file()):  # a pipe or a device may never end
+        raise InputError(f"data.path={path}: neither a folder nor a regular file")
     try:
         files = _opened(root)
     except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, UnicodeDecodeError) as problem:
@@ -101,6 +132,7 @@ def _opened(root: Path) -> Files:
     if root.suffix.lower() == ".zip":
         return _without_hidden(_Zip(root))
     if root.suffix.lower() == ".txt":
+        _check_size(root.stat().st_size)
         lines = (line.strip() for line in root.read_text(encoding="utf-8").splitlines())
         return _Loose(root.parent, [line for line in lines if line])
     if root.suffix.lower() not in SUFFIXES and tarfile.is_tarfile(root):

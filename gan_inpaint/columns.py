@@ -32,10 +32,11 @@ EXTRA = (
     "psnr_hole_raw",  # with blending
     *(f"psnr_hole_{name}" for name in baselines.NAMES),
 )
+WORDS = ("name", "stopped_by", "error")  # those that hold no numbers
 MEANS = ("steps", *RESULTS[5:], *EXTRA[1:])
 _KEYS = ("lam", "lr", "norm", "prior", "data", "mask")
-_COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
-COMPARISON = ("job", "status", "error", *_KEYS, *MEANS, *_COST)
+COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
+COMPARISON = ("job", "status", "error", *_KEYS, *MEANS, *COST)
 
 
 def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 from gan_inpaint.config import CONF, validated
 from gan_inpaint.errors import InputError
 from gan_inpaint.interruption import Interrupted, listening
-from gan_inpaint.mistakes import GROUPS, sentence
+from gan_inpaint.mistakes import GROUPS, one_line, sentence
 
 S = TypeVar("S")
 
@@ -82,7 +82,9 @@ def command(
                 with listening():
                     task()
             except Exception as problem:
-                _report(problem, sentence(problem, name))
+                # what happens before a job begins is a matter of the command line
+                before = not HydraConfig.initialized()
+                _report(problem, sentence(problem, name) or (before and one_line(problem)) or None)
             except Interrupted as stop:
                 _exit_codes.append(stop.code)
             code = 1 if 1 in _exit_codes else max(_exit_codes)
@@ -142,7 +144,15 @@ def run_settings(run: Path, name: str, schema: type[S]) -> S:
         latest[key] = override
     if name == "train" and HydraConfig.get().job.name != "train":
         latest.setdefault("name", "name=train")  # its default asks for the job's own choices
-    return validated(hydra.compose(name, list(latest.values())), schema)
+    return composed(name, list(latest.values()), schema)
+
+
+def composed(name: str, overrides: Sequence[str], schema: type[S]) -> S:
+    """The settings of a command that is given these overrides."""
+    try:
+        return validated(hydra.compose(name, list(overrides)), schema)
+    except Exception as problem:  # whatever it is, the overrides are to blame
+        raise InputError(sentence(problem, name) or one_line(problem)) from problem
 
 
 def _overrides(file: Path) -> list[str] | None:

@@ -31,7 +31,7 @@ class DrawnMask:
         if path is None:
             raise InputError("mask=file needs mask.path=, a picture (white = missing) or a folder")
         self._path, self._invert = Path(path), invert
-        if not self._path.exists():
+        if not (self._path.is_file() or self._path.is_dir()):
             raise InputError(f"mask.path={path}: there is no such file or folder")
         self._read = lru_cache(maxsize=1)(self._read_file)  # one for all is read once
 

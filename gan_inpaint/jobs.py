@@ -1,5 +1,6 @@
 """The jobs of a sweep, as they lie in its directory."""
 
+import csv
 import hashlib
 import json
 import math
@@ -9,9 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gan_inpaint.columns import means
+import yaml
+
+from gan_inpaint.columns import COST, MEANS, WORDS, means
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import read_csv
+from gan_inpaint.files import read_csv, read_table
 
 _COMPARED = 8  # pictures by which two jobs are told to have had the same task
 
@@ -103,11 +106,7 @@ def read_jobs(sweep: Path) -> list[Job]:
     summaries: dict[Path, dict[str, Any]] = {}
     groups: dict[tuple[str, ...], list[Path]] = {}
     for directory in sorted(numbered, key=lambda directory: int(directory.name)):
-        try:
-            summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
-        except ValueError:
-            summary = {"status": "failed", "error": "its summary.json is damaged"}
-        summaries[directory] = summary
+        summaries[directory] = _summary(directory)
         told = _overrides(directory)
         split = any(override.startswith("shards=") for override in told)
         alike = sorted(override for override in told if not _of_shard(override))
@@ -126,6 +125,31 @@ def read_jobs(sweep: Path) -> list[Job]:
         own = [override for override in job.overrides if override not in common]
         job.label = " ".join(own) or f"job {job.number}"
     return jobs
+
+
+def _summary(directory: Path) -> dict[str, Any]:
+    """A job's summary.json; if it or a table is damaged, whoever did that, one that says so."""
+    damaged = "summary.json"
+    try:
+        summary = json.loads((directory / damaged).read_text(encoding="utf-8"))
+        for key in ("lam", "lr", "shard", "shards", *MEANS, *COST):
+            value = summary.get(key)
+            if value is not None and (isinstance(value, bool) or not math.isfinite(value)):
+                raise ValueError(key)
+        for key in ("status", "error", "norm", "prior", "data", "mask", "recipe"):
+            if not isinstance(summary.get(key, ""), str | None):
+                raise ValueError(key)
+        if summary["status"] not in ("running", "done", "failed"):
+            raise ValueError("status")
+        for table in ("results.csv", "restarts.csv", "metrics.csv"):
+            damaged = table
+            if (directory / table).is_file():
+                rows = read_table(directory / table, WORDS)
+                if any("image" not in row for row in rows if table != "metrics.csv"):
+                    raise ValueError("image")
+    except (ValueError, TypeError, KeyError, AttributeError, csv.Error):
+        return {"status": "failed", "error": f"its {damaged} is damaged"}
+    return summary
 
 
 def _merged(parts: Sequence[Mapping[str, Any]], job: Job) -> dict[str, Any]:
@@ -152,8 +176,10 @@ def _merged(parts: Sequence[Mapping[str, Any]], job: Job) -> dict[str, Any]:
 def _overrides(directory: Path) -> list[str]:
     from omegaconf import OmegaConf
 
-    file = directory / ".hydra" / "overrides.yaml"
-    return [str(override) for override in OmegaConf.load(file)] if file.is_file() else []
+    try:
+        return [str(o) for o in OmegaConf.load(directory / ".hydra" / "overrides.yaml")]
+    except (OSError, ValueError, TypeError, yaml.YAMLError):  # not there, or not what it was
+        return []
 
 
 def _of_shard(override: str) -> bool:

@@ -57,7 +57,7 @@ def sentence(problem: BaseException, name: str) -> str | None:
     composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
     if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
         return None
-    text = " ".join(str(problem).split())
+    text = one_line(problem)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if not unknown:
         return text
@@ -68,6 +68,11 @@ def sentence(problem: BaseException, name: str) -> str | None:
     if unknown[1] in ("experiment", "recipe"):
         hint = f"; write +{unknown[1]}="
     return f"{unknown[1]}: there is no such key{hint} (--help lists them)"
+
+
+def one_line(problem: BaseException) -> str:
+    """What an error says, without line breaks."""
+    return " ".join(str(problem).split())
 
 
 def _causes(problem: BaseException) -> Iterator[BaseException]:

@@ -14,6 +14,7 @@ from PIL import Image
 from gan_inpaint.environment import described
 from gan_inpaint.figures import smooth
 from gan_inpaint.files import read_csv, write_text
+from gan_inpaint.pictures import open_picture
 
 _PAGES = Path(__file__).parent / "pages"
 _POINTS = 400  # of a curve: a screen has hardly more
@@ -57,9 +58,9 @@ def sprite(rows: Sequence[Sequence[Path]], size: int) -> str:
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
             if path.is_file():
-                with Image.open(path) as picture:
-                    cell = picture.convert("RGB").resize((size, size), Image.Resampling.NEAREST)
-                    sheet.paste(cell, (x * size, y * size))
+                picture = open_picture(path).convert("RGB")
+                cell = picture.resize((size, size), Image.Resampling.NEAREST)
+                sheet.paste(cell, (x * size, y * size))
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return embedded(out.getvalue())
@@ -116,8 +117,7 @@ def write_training(run: Path) -> None:
 
 def side(folder: Path) -> int:
     """Side in pixels of the pictures in a folder."""
-    with Image.open(next(folder.glob("?????.png"))) as picture:
-        return picture.width
+    return open_picture(next(folder.glob("?????.png"))).width
 
 
 def short(value: Any) -> str:

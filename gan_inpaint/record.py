@@ -36,7 +36,6 @@ _ASTRAY = {  # why a search failed, by whether it had found anything before it d
     False: "its objective is not a finite number, from the first step on",
     True: "the search went astray, the best before is kept; another lr may do better",
 }
-_WORDS = ("name", "stopped_by", "error")  # columns that hold no numbers
 
 
 @dataclass
@@ -121,9 +120,9 @@ class Record:
             self.history = json.loads(file.metadata()["history"])
         self._seconds = summary["seconds"]
         self._searched = set((~self._codes.isnan().any(dim=1)).nonzero()[:, 0].tolist())
-        rows = read_table(self._directory / "results.csv", _WORDS)
+        rows = read_table(self._directory / "results.csv", columns.WORDS)
         self._rows = [r for r in rows if r["image"] in self._searched or "steps" not in r]
-        restarts = read_table(self._directory / "restarts.csv", _WORDS)
+        restarts = read_table(self._directory / "restarts.csv", columns.WORDS)
         self._restarts = [row for row in restarts if row["image"] in self._searched]
 
     @property

@@ -13,7 +13,7 @@ from gan_inpaint.figures import figure
 from gan_inpaint.files import read_csv, write_csv
 from gan_inpaint.jobs import Job, ranked, read_jobs
 from gan_inpaint.page import short
-from gan_inpaint.pictures import MISSING
+from gan_inpaint.pictures import MISSING, open_picture
 
 _RIVALS = tuple(f"psnr_hole_{name}" for name in ("average", *baselines.NAMES))
 _SHOWN = ("status", "seconds", "objective", "contextual", "psnr_hole", *_RIVALS)  # on a terminal
@@ -85,7 +85,6 @@ def _draw_comparison(path: Path, jobs: list[Job]) -> None:
 
     The first and the last column are left out where the jobs had different images or masks.
     """
-    from PIL import Image
 
     if len(jobs) > _FIGURE_JOBS:
         best = {job.number for job in ranked(jobs)[:_FIGURE_JOBS]}
@@ -106,9 +105,9 @@ def _draw_comparison(path: Path, jobs: list[Job]) -> None:
             for axes, (heading, job, folder) in zip(cells[row], panels, strict=True):
                 axes.set_axis_off()
                 if job.picture(folder, image).is_file():
-                    shown = np.array(Image.open(job.picture(folder, image)).convert("RGB"))
+                    shown = np.array(open_picture(job.picture(folder, image)).convert("RGB"))
                     if heading == "corrupted":
-                        result = np.array(Image.open(job.picture("images", image)).convert("RGB"))
+                        result = np.array(open_picture(job.picture("images", image)).convert("RGB"))
                         shown = np.where(shown > 0, result, np.array(MISSING, np.uint8))
                     axes.imshow(shown)
                 found = job.results.get(image, {}) if folder == "images" else {}

@@ -206,10 +206,10 @@ def newest_checkpoint(directory: Path) -> Path | None:
 
 def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
     """An InputError names what differs between a checkpoint and what it is to be loaded into."""
-    import torch
+    from gan_inpaint.weights import unpickled
 
     try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        content = unpickled(checkpoint)
         saved, done = content["hyper_parameters"], content["epoch"] + 1
     except Exception:  # a damaged zip or pickle raises whatever it likes
         raise InputError(f"{checkpoint}: damaged, or no checkpoint of a training run") from None

@@ -1,6 +1,7 @@
 """Reading a trained pair from a file: our own, a checkpoint, or weights of PyTorch's tutorial."""
 
 import re
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,10 +36,23 @@ def read_safetensors(path: Path) -> Weights:
     return Weights(_part(tensors, "generator."), _part(tensors, "discriminator."), metadata)
 
 
+def unpickled(path: Path) -> Any:
+    """What ``torch.save`` has written, if it is nothing but tensors and plain values.
+
+    Raises:
+        Exception: of any kind: it is damaged, more than that, or packed, which weights never are.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("packed")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def read_checkpoint(path: Path) -> Weights:
     """A checkpoint of a training run: its averaged generator, which samples were drawn from."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = unpickled(path)
         state, hparams = dict(content["state_dict"]), content["hyper_parameters"]
         metadata = described(hparams, content["epoch"] + 1, images_seen(content))
     except Exception:  # a damaged zip or pickle raises whatever it likes; torch's advice is unsafe
@@ -107,11 +121,19 @@ def filled(network: nn.Module, state: State, path: Path) -> nn.Module:
     if differences:
         kind = type(network).__name__.lower()
         raise InputError(f"{path}: the weights do not fit the {kind}: {'; '.join(differences)}")
-    for key, value in state.items():
-        if key in expected and not bool(value.isfinite().all()):
-            raise InputError(f"{path}: {key} holds numbers that are not finite; train it again")
+    for key in expected:
+        _check_numbers(state[key], f"{path}: {key}")
     network.load_state_dict(state, strict=False, assign=True)
     return network
+
+
+def _check_numbers(tensor: Tensor, what: str) -> None:
+    if not (tensor.layout == torch.strided and tensor.is_floating_point()):
+        raise InputError(f"{what} is no plain tensor of floating-point numbers; save weights only")
+    if tensor.untyped_storage().nbytes() < tensor.nbytes:  # a few numbers that claim to be many
+        raise InputError(f"{what} claims more numbers than the file holds; save it again")
+    if not bool(tensor.isfinite().all()):
+        raise InputError(f"{what} holds numbers that are not finite; train it again")
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
@@ -131,7 +153,7 @@ def _tutorial_state(path: Path) -> State:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = unpickled(path)
     except Exception:  # torch's own advice, to load unsafely, must not reach anybody
         raise InputError(
             f"{path}: damaged, or more than weights in it; save network.state_dict() and nothing"
