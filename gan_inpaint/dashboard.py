@@ -154,7 +154,8 @@ def _sprite(job: Job, folders: Sequence[str], images: Sequence[int], size: int) 
 
 
 def _curve(job: Job) -> dict[str, Any]:
-    points = [(float(r["step"]), float(r["objective"])) for r in job.history if r["objective"]]
+    rows = [row for row in job.history if row.get("objective")]
+    points = [(float(row["step"]), float(row["objective"])) for row in rows]
     return {"label": job.label, "job": job.number, "points": page.thinned(points)}
 
 

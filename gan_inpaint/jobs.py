@@ -16,6 +16,7 @@ from gan_inpaint.columns import COST, MEANS, WORDS, means
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import read_csv, read_table
 
+_NEEDED = {"results": {"image"}, "restarts": {"image", "objective"}, "metrics": {"step"}}
 _COMPARED = 8  # pictures by which two jobs are told to have had the same task
 
 
@@ -141,12 +142,11 @@ def _summary(directory: Path) -> dict[str, Any]:
                 raise ValueError(key)
         if summary["status"] not in ("running", "done", "failed"):
             raise ValueError("status")
-        for table in ("results.csv", "restarts.csv", "metrics.csv"):
-            damaged = table
-            if (directory / table).is_file():
-                rows = read_table(directory / table, WORDS)
-                if any("image" not in row for row in rows if table != "metrics.csv"):
-                    raise ValueError("image")
+        for table, needed in _NEEDED.items():
+            damaged = f"{table}.csv"
+            rows = read_table(directory / damaged, WORDS) if (directory / damaged).is_file() else []
+            if any(not needed <= row.keys() for row in rows):
+                raise ValueError(table)
     except (ValueError, TypeError, KeyError, AttributeError, csv.Error):
         return {"status": "failed", "error": f"its {damaged} is damaged"}
     return summary

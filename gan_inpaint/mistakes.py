@@ -4,6 +4,7 @@ import difflib
 import errno
 import re
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import OmegaConf
@@ -54,6 +55,12 @@ def sentence(problem: BaseException, name: str) -> str | None:
         if isinstance(cause, OSError) and cause.errno in _OF_THE_SYSTEM:
             where = f"{cause.filename}: " if cause.filename else ""
             return f"{where}{cause.strerror}; {_OF_THE_SYSTEM[cause.errno]}"
+    died = isinstance(problem, BrokenExecutor) or type(problem).__name__ == "UncompletedJobError"
+    if died:  # of joblib or submitit
+        return (
+            "a process of the sweep died: killed, or short of memory; what is done is kept: see it"
+            " with python -m gan_inpaint.compare, go on in a job's directory with resume="
+        )
     composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
     if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
         return None

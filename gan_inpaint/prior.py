@@ -124,7 +124,10 @@ def load_prior(source: str | Path, discriminator: str | Path | None = None) -> P
     path, name = find_prior(str(source))
     networks = read_networks(path, discriminator)
     judge = networks.discriminator
-    return Prior(frozen(networks.generator), judge and frozen(judge), networks.metadata, name)
+    prior = Prior(frozen(networks.generator), judge and frozen(judge), networks.metadata, name)
+    if not bool(prior.sample(4, seed=0).isfinite().all()):
+        raise InputError(f"{path}: its pictures are not finite; it is damaged: train it again")
+    return prior
 
 
 @dataclass(frozen=True)
