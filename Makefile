@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 LAMBDAS := 1e-4,1e-5,1e-6
 
-.PHONY: help demo test check clean
+.PHONY: help demo test soak audit check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -16,6 +16,13 @@ demo: .venv/installed  ## train on digits, sweep lam over digits it never saw, c
 
 test: check  ## lint, type-check, run the tests
 	$(BIN)/pytest
+
+soak: check  ## the tests of kills, faults and hostile input, ten times as often: an hour
+	$(BIN)/pytest --soak --timeout 5000 -s tests/test_interruption.py tests/test_hostile.py
+
+audit: .venv/developed  ## known vulnerabilities of the pinned versions (asks PyPI's database)
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 check: .venv/developed  ## lint and type-check only
 	$(BIN)/ruff check .

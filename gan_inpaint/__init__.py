@@ -1,7 +1,16 @@
 """Semantic image inpainting with a pre-trained GAN: train, reconstruct, compare."""
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gan_inpaint.adversarial import AdversarialTraining as AdversarialTraining
+    from gan_inpaint.errors import InputError as InputError
+    from gan_inpaint.inpainting import inpaint as inpaint
+    from gan_inpaint.latent import LatentReconstruction as LatentReconstruction
+    from gan_inpaint.prior import Prior as Prior
+    from gan_inpaint.prior import load_prior as load_prior
+    from gan_inpaint.search import Result as Result
 
 __version__ = "0.1.0"
 
@@ -11,7 +20,7 @@ _HOMES = {
     "InputError": "errors",
     "LatentReconstruction": "latent",
     "Prior": "prior",
-    "Result": "inpainting",
+    "Result": "search",
     "inpaint": "inpainting",
     "load_prior": "prior",
 }
