@@ -17,7 +17,7 @@ demo: .venv/installed  ## train on digits, sweep lam over digits it never saw, c
 test: check  ## lint, type-check, run the tests
 	$(BIN)/pytest
 
-soak: check  ## the tests of kills, faults and hostile input, ten times as often: an hour
+soak: check  ## the tests of kills, faults and hostile input, ten times as often: half an hour
 	$(BIN)/pytest --soak --timeout 5000 -s tests/test_interruption.py tests/test_hostile.py
 
 audit: .venv/developed  ## known vulnerabilities of the pinned versions (asks PyPI's database)
