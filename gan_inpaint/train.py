@@ -16,7 +16,6 @@ from gan_inpaint.settings import TrainSettings
 
 if TYPE_CHECKING:
     import numpy as np
-    from pytorch_lightning.loggers import WandbLogger
 
     from gan_inpaint.data import Source
 
@@ -30,20 +29,16 @@ def main(settings: TrainSettings, directory: Path) -> None:
     from pytorch_lightning.utilities import rank_zero_only
 
     from gan_inpaint.data import read_all
-    from gan_inpaint.environment import described
     from gan_inpaint.files import remove_temporaries
     from gan_inpaint.memory import keep_freed_memory, let_go, ran_out
-    from gan_inpaint.tracking import wandb_logger
 
     for engine in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(engine).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
-    first = rank_zero_only.rank == 0  # type: ignore[attr-defined] # of several processes, the one that speaks and writes
-    say = rank_zero_only(print)
+    say = rank_zero_only(print)  # of several processes the first one speaks
 
     keep_freed_memory()
-    if first:
-        remove_temporaries(directory)
+    rank_zero_only(remove_temporaries)(directory)
     model = settings.model
     source = built("data", settings.data)(size=model.size, channels=model.channels, split="train")
     pixels, problems = read_all(source)
@@ -55,25 +50,16 @@ def main(settings: TrainSettings, directory: Path) -> None:
         f"data: {len(pixels)} pictures of {source.dataset} as"
         f" {model.channels}x{model.size}x{model.size}"
     )
-    with wandb_logger(
-        settings.logger if first else "none",
-        directory,
-        name=settings.name,
-        group=None,
-        job_type="train",
-        config=asdict(settings) | {"environment": described()},
-    ) as wandb:
-        go_on = settings.resume is not None
-        while True:
-            try:
-                speed = train(settings, directory, source, pixels, wandb, go_on)
-                break
-            except Exception as problem:
-                if not ran_out(problem):
-                    raise
-                settings, go_on = with_half_the_batch(settings, problem), True
-            let_go()
-
+    go_on = settings.resume is not None
+    while True:
+        try:
+            speed = train(settings, directory, source, pixels, go_on)
+            break
+        except Exception as problem:
+            if not ran_out(problem):
+                raise
+            settings, go_on = with_half_the_batch(settings, problem), True
+        let_go()
     if speed:
         say(f"trained at {speed:.0f} images/s")
     run = Path(os.path.relpath(directory))
@@ -92,7 +78,6 @@ def train(
     directory: Path,
     source: "Source",
     pixels: "np.ndarray",
-    wandb: "WandbLogger | None",
     go_on: bool,
 ) -> float | None:
     """Train and export a prior; returns images a second.
@@ -106,11 +91,12 @@ def train(
     from gan_inpaint import health, interruption
     from gan_inpaint.adversarial import METRICS, AdversarialTraining
     from gan_inpaint.data import training_batches
+    from gan_inpaint.environment import described
     from gan_inpaint.pictures import to_float
     from gan_inpaint.precision import LIGHTNING, resolved
     from gan_inpaint.prior import save_prior
     from gan_inpaint.snapshots import Snapshots
-    from gan_inpaint.tracking import MetricsFile, log_prior, progress_bar
+    from gan_inpaint.tracking import MetricsFile, log_prior, progress_bar, wandb_logger
 
     module = AdversarialTraining(
         **asdict(settings.model),
@@ -131,16 +117,12 @@ def train(
     if checkpoint:
         check_resumable(checkpoint, module, epochs)
     precision = resolved(settings.precision)
-    metrics = MetricsFile(directory / "metrics.csv", (*METRICS, "epoch"))
-    variety = health.variety(to_float(pixels[:1024]))
     trainer = built(
         "trainer",
         settings.trainer,
         precision=LIGHTNING[precision],
-        logger=[metrics, wandb] if wandb else [metrics],
-        callbacks=[
-            Snapshots(directory, settings.checkpoint.every_n_epochs, metrics, wandb, variety)
-        ],
+        logger=False,
+        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=directory,
@@ -160,8 +142,24 @@ def train(
     rank_zero_only(print)(
         f"training: {epochs} epochs of {len(batches)} minibatches, precision {precision}{many}"
     )
-    with progress_bar("training", epochs * len(batches), ("loss/d", "loss/g")) as bar:
-        trainer.callbacks.append(bar)
+    metrics = MetricsFile(directory / "metrics.csv", (*METRICS, "epoch"))
+    variety = health.variety(to_float(pixels[:1024]))
+    with (
+        wandb_logger(
+            settings.logger if trainer.is_global_zero else "none",
+            directory,
+            name=settings.name,
+            group=None,
+            job_type="train",
+            config=asdict(settings) | {"environment": described()},
+        ) as wandb,
+        progress_bar("training", epochs * len(batches), ("loss/d", "loss/g")) as bar,
+    ):
+        snapshots = Snapshots(
+            directory, settings.checkpoint.every_n_epochs, metrics, wandb, variety
+        )
+        trainer.loggers = [metrics, wandb] if wandb else [metrics]
+        trainer.callbacks += [bar, snapshots]
         try:
             # several processes would have to agree on the step to stop after: they stop at once
             with interruption.held() if ranks == 1 else nullcontext():
@@ -174,11 +172,11 @@ def train(
                 kept = f"the last good checkpoint is {last}" if last else "no good checkpoint yet"
                 raise InputError(f"{problem}; {kept}") from problem
             raise
-    if trainer.is_global_zero:
-        prior = directory / "prior.safetensors"
-        save_prior(prior, module.average.module, module.discriminator, module.metadata())
-        if wandb:
-            log_prior(wandb, prior, module.metadata())
+        if trainer.is_global_zero:
+            prior = directory / "prior.safetensors"
+            save_prior(prior, module.average.module, module.discriminator, module.metadata())
+            if wandb:
+                log_prior(wandb, prior, module.metadata())
     speed = [row["images_per_second"] for row in metrics.rows if "images_per_second" in row]
     return sum(speed) / len(speed) if speed else None
 
