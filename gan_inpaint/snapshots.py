@@ -62,7 +62,10 @@ class Snapshots(Checkpoint):
 
     def _hold_requeue(self) -> None:
         """Lightning saves in the midst of a step when SLURM tells it to: let it end the step."""
-        self._requeue, self._requeue_asked = signal.getsignal(signal.SIGUSR1), False
+        self._requeue_asked = False
+        if not hasattr(signal, "SIGUSR1"):  # Windows, where there is no SLURM
+            return
+        self._requeue = signal.getsignal(signal.SIGUSR1)
         if callable(self._requeue):
             signal.signal(signal.SIGUSR1, lambda *_: setattr(self, "_requeue_asked", True))
 
@@ -102,7 +105,8 @@ class Snapshots(Checkpoint):
         """Say of the samples how varied they are, and stop if there is no use in going on."""
         step = int(module.discriminator_steps)
         health.check_finite(module, step)
-        diversity = health.variety(samples) / self._variety
+        # training pictures that are all the same ask for no more
+        diversity = health.variety(samples) / self._variety if self._variety else 1.0
         for logger in module.loggers:
             logger.log_metrics({"diversity": diversity, "epoch": epoch - 1}, step=step)
         health.check_diverse(self._metrics.rows)

@@ -197,6 +197,15 @@ def test_a_collapse_is_told_from_a_slow_start() -> None:
             health.check_diverse(history(*collapsed))
 
 
+def test_training_pictures_that_are_all_the_same_are_no_collapse(run: Run, tmp_path: Path) -> None:
+    pictures = tmp_path / "same"
+    pictures.mkdir()
+    for number in range(30):
+        Image.new("L", (16, 16), 128).save(pictures / f"{number}.png")
+    options = ["data=folder", f"data.path={pictures}", "batch_size=4", *TINY, "logger=none"]
+    assert run("train", *options, "trainer.max_epochs=2", "hydra.run.dir=run").code == 0
+
+
 def test_a_training_that_collapses_is_stopped(run: Run, tmp_path: Path) -> None:
     """Steps of a size that drives G into the saturation of its tanh, where no gradient is left."""
     arguments = training(tmp_path, generator=10.0, discriminator=10.0)
