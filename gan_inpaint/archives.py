@@ -14,6 +14,7 @@ from gan_inpaint.errors import InputError, printable
 _LARGEST = 2**28  # bytes of one file, unpacked: a picture of 89 million pixels, the most that
 # Pillow opens, has no more
 _PACKED = 200  # times that an archive may grow: pictures are packed already
+_LINKS = tarfile.LNKTYPE, tarfile.SYMTYPE
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 
 
@@ -68,14 +69,26 @@ class _Zip(Files):
         )
 
     def _read(self, name: str) -> BinaryIO:
-        _check_size(self._archive.getinfo(name).file_size)
-        return io.BytesIO(self._archive.read(name))
+        member = self._archive.getinfo(name)
+        _check_size(member.file_size)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise OSError("packed in a way that other programs do not unpack either")
+        with self._archive.open(member) as file:  # in pieces: what it says of its size may be wrong
+            return io.BytesIO(b"".join(iter(lambda: file.read(2**20), b"")))
+
+
+class _Member(tarfile.TarInfo):
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        """A member's header; tarfile reads long names and notes at once: they have their limit."""
+        if self.size > 2**20 and self.type not in (*tarfile.REGULAR_TYPES, *_LINKS):
+            raise tarfile.TarError(f"a header of {self.size / 2**20:.0f} MiB")
+        return super()._proc_member(archive)  # type: ignore[misc]
 
 
 class _Tar(Files):
     # in the archive's own order: going back in a compressed tar means unpacking it from the start
     def __init__(self, root: Path):
-        self._archive = tarfile.open(root)  # noqa: SIM115
+        self._archive = tarfile.open(root, tarinfo=_Member)  # noqa: SIM115
         self._members = {}
         most = _LARGEST + _PACKED * root.stat().st_size
         for member in self._archive:  # each is unpacked on the way to the next

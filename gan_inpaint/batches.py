@@ -53,8 +53,8 @@ class Job:
 
 def fill(
     job: Job, batches: Sequence[list[int]], record: Record, bar: Bar, wandb: WandbLogger | None
-) -> Tensor | None:
-    """Search for images batch by batch; returns the first batch's masks, if there was any.
+) -> None:
+    """Search for images batch by batch.
 
     Args:
         batches: numbers of the images in the job, at most ``images_at_once`` each.
@@ -62,7 +62,6 @@ def fill(
     """
     settings, source, indices = job.settings, job.source, job.indices
     starts = Starts(job.prior, settings)
-    known = None
     once = len(batches) == 1  # several batches would draw their curves over each other
     total, done, ahead = sum(map(len, batches)), 0, deque(batches)
     while ahead:
@@ -72,7 +71,7 @@ def fill(
             done += len(numbers)
             continue
         watching = []
-        if known is None:
+        if not record.searched:
             print(f"mask: {job.mask_name}, {missing_in_words(batch.known)}")
             show = partial(log_look, wandb) if wandb else None
             watching = [Frames(batch.images, batch.known, show, settings.animate)]
@@ -84,10 +83,8 @@ def fill(
             done += len(numbers) - len(batch.numbers)
             ahead = halved(ahead, settings.restarts)
             continue
-        known = batch.known if known is None else known
         done += len(numbers)
         gc.collect()
-    return known
 
 
 def searched(

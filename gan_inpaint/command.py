@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -26,7 +27,6 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from gan_inpaint.config import CONF, validated
 from gan_inpaint.errors import InputError
@@ -63,20 +63,22 @@ def command(
                 where = f"job {HydraConfig.get().job.num}: " if _sweeping() else ""
                 _report(problem, mistake, where)
             except Interrupted as stop:
-                if failed:
-                    failed(directory, cfg, f"stopped by {stop}")
-                if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says it
-                    how = f"python -m gan_inpaint.{name} resume={os.path.relpath(directory)}"
-                    more = f"; go on with: {how}" if "resume" in cfg else ""
-                    print(f"stopped by {stop}{more}", file=sys.stderr)
-                if _sweeping():  # Hydra will not come to the end of it
-                    from gan_inpaint import report
+                # whatever the signal has cut in two, it is the signal that counts
+                with suppress(Exception):
+                    if "resume" in cfg:
+                        where = os.path.relpath(directory)
+                        stop.cure = f"; go on with: python -m gan_inpaint.{name} resume={where}"
+                    if failed:
+                        failed(directory, cfg, f"stopped by {stop}")
+                    if _sweeping() and name == "reconstruct":  # Hydra will not come to its end
+                        from gan_inpaint import report
 
-                    report.compare(Path(HydraConfig.get().sweep.dir))
+                        report.compare(Path(HydraConfig.get().sweep.dir))
                 raise
 
         def main() -> None:
             _exit_codes[:] = [0]
+            logging.getLogger("torch").setLevel(logging.WARNING)
             logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback
             try:
                 with listening():
@@ -86,6 +88,8 @@ def command(
                 before = not HydraConfig.initialized()
                 _report(problem, sentence(problem, name) or (before and one_line(problem)) or None)
             except Interrupted as stop:
+                if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says it
+                    print(f"stopped by {stop}{stop.cure}", file=sys.stderr)
                 _exit_codes.append(stop.code)
             code = 1 if 1 in _exit_codes else max(_exit_codes)
             if code:
@@ -158,11 +162,11 @@ def composed(name: str, overrides: Sequence[str], schema: type[S]) -> S:
 def _overrides(file: Path) -> list[str] | None:
     """What a command was given, from the file that Hydra keeps; None if it is not whole."""
     try:
-        content = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, ValueError, yaml.YAMLError, OmegaConfBaseException):
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     whole = isinstance(content, list) and all(isinstance(item, str) for item in content)
-    return content if whole else None  # type: ignore[return-value]
+    return content if whole else None
 
 
 def resumed(run: str, name: str, schema: type[S]) -> S:

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from gan_inpaint import baselines, page, paper
 from gan_inpaint.findings import Lead, differences, findings, leads
@@ -73,13 +75,10 @@ def _about(sweep: Path, jobs: Sequence[Job]) -> list[tuple[str, str]]:
     """What was run, on what: the facts that all figures of the page hang on."""
     found = []
     told = sweep / "multirun.yaml"
-    if told.is_file():
-        from omegaconf import OmegaConf
-
-        words = OmegaConf.load(told).hydra.overrides.task
-        found.append(
-            ("command", "python -m gan_inpaint.reconstruct -m " + " ".join(map(str, words)))
-        )
+    with suppress(OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError):
+        words = yaml.safe_load(told.read_text("utf-8"))["hydra"]["overrides"]["task"]
+        line = " ".join(map(str, words))
+        found.append(("command", f"python -m gan_inpaint.reconstruct -m {line}"))
     for key in ("prior", "data", "mask", "seed", "images", "restarts"):
         values = {str(job.summary[key]) for job in jobs if job.summary.get(key) is not None}
         if values:

@@ -35,6 +35,10 @@ class Gallery:
         numbers = list(self._rows)
         return self._column("images/{}", numbers), self._column("truth/{}", numbers)
 
+    def known(self, count: int) -> Tensor:
+        """``(N, 1, H, W)`` bool: the masks of the first images, as many as that."""
+        return self._column("known/{}", list(self._rows)[:count]) > 0
+
     def grid(self) -> np.ndarray:
         """A row an image: corrupted, reconstructed, its other completions, the baselines and, where
         there is one, true. The first 32 images; of more the first 24 and the 8 worst."""

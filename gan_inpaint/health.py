@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from gan_inpaint.errors import InputError
 
 _ALIKE = 0.05  # diversity below which samples are one and the same picture
-_EPOCHS, _MINIBATCHES = 3, 500  # for so long at least: the first pictures of a training are alike
+_EPOCHS = 3  # in a row
+STEPS = 500  # of the generator, and minibatches: the first pictures of a training are alike
 
 
 class Unhealthy(InputError):
@@ -52,7 +53,7 @@ def check_diverse(rows: Sequence[Mapping[str, float]]) -> None:
     """
     known = [row for row in rows if "diversity" in row]
     alike = list(takewhile(lambda row: row["diversity"] < _ALIKE, reversed(known)))
-    if len(alike) >= _EPOCHS and alike[0]["step"] - alike[-1]["step"] >= _MINIBATCHES:
+    if len(alike) >= _EPOCHS and alike[0]["step"] - alike[-1]["step"] >= STEPS:
         raise Unhealthy(
             f"the training collapsed: for {len(alike)} epochs all samples have been nearly the same"
             f" (diversity {alike[0]['diversity']:.2g}; 1 is that of the training pictures);"

@@ -18,7 +18,10 @@ class Interrupted(BaseException):
     Attributes:
         signum: of the signal.
         code: what the process exits with, as a shell would report it: 130 or 143.
+        cure: how to go on, in words, if it is known.
     """
+
+    cure = ""
 
     def __init__(self, signum: int):
         self.signum, self.code = signum, 128 + signum

@@ -13,10 +13,19 @@ from typing import Any
 import yaml
 
 from gan_inpaint.columns import COST, MEANS, WORDS, means
-from gan_inpaint.errors import InputError
+from gan_inpaint.errors import InputError, printable
 from gan_inpaint.files import read_csv, read_table
 
 _NEEDED = {"results": {"image"}, "restarts": {"image", "objective"}, "metrics": {"step"}}
+_DAMAGE = (  # what reading a file can come to that somebody has changed
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    csv.Error,
+)
 _COMPARED = 8  # pictures by which two jobs are told to have had the same task
 
 
@@ -74,7 +83,8 @@ class Job:
     def images(self) -> list[int]:
         """Numbers of the images that it has pictures of."""
         found = (d.glob("images/?????.png") for d in self.directories)
-        return sorted(int(path.stem) for paths in found for path in paths)
+        names = (path.stem for paths in found for path in paths)
+        return sorted(int(name) for name in names if name.isdecimal())
 
     @cached_property
     def task(self) -> str:
@@ -101,7 +111,7 @@ def read_jobs(sweep: Path) -> list[Job]:
 
     Shards of one set, whose other keys agree, are one job.
     """
-    numbered = [p.parent for p in sweep.glob("*/summary.json") if p.parent.name.isdigit()]
+    numbered = [p.parent for p in sweep.glob("*/summary.json") if p.parent.name.isdecimal()]
     if not numbered:
         raise InputError(f"sweep={sweep}: no finished job in it; name the directory of a sweep")
     summaries: dict[Path, dict[str, Any]] = {}
@@ -135,11 +145,14 @@ def _summary(directory: Path) -> dict[str, Any]:
         summary = json.loads((directory / damaged).read_text(encoding="utf-8"))
         for key in ("lam", "lr", "shard", "shards", *MEANS, *COST):
             value = summary.get(key)
-            if value is not None and (isinstance(value, bool) or not math.isfinite(value)):
+            if value is not None and (isinstance(value, bool) or not math.isfinite(float(value))):
                 raise ValueError(key)
         for key in ("status", "error", "norm", "prior", "data", "mask", "recipe"):
-            if not isinstance(summary.get(key, ""), str | None):
+            value = summary.get(key)
+            if not isinstance(value, str | None):
                 raise ValueError(key)
+            if value:
+                summary[key] = printable(value)
         if summary["status"] not in ("running", "done", "failed"):
             raise ValueError("status")
         for table, needed in _NEEDED.items():
@@ -147,7 +160,11 @@ def _summary(directory: Path) -> dict[str, Any]:
             rows = read_table(directory / damaged, WORDS) if (directory / damaged).is_file() else []
             if any(not needed <= row.keys() for row in rows):
                 raise ValueError(table)
-    except (ValueError, TypeError, KeyError, AttributeError, csv.Error):
+            if any(not isinstance(row.get("image", 0), int) for row in rows):
+                raise ValueError("image")
+        if summary["status"] == "done" and not any((directory / "images").glob("?????.png")):
+            return summary | {"status": "failed", "error": "its pictures are gone"}
+    except _DAMAGE:
         return {"status": "failed", "error": f"its {damaged} is damaged"}
     return summary
 
@@ -165,8 +182,10 @@ def _merged(parts: Sequence[Mapping[str, Any]], job: Job) -> dict[str, Any]:
     for key in ("images", "seconds", "image_steps"):
         summary[key] = sum(part.get(key) or 0 for part in parts)
     for key in ("perceptual_share", "known_error"):  # means over images that the table has not
-        given = [(part[key], part["images"]) for part in parts if part.get(key) is not None]
-        if given:
+        given = [
+            (part[key], part.get("images") or 0) for part in parts if part.get(key) is not None
+        ]
+        if sum(n for _, n in given):
             summary[key] = sum(value * n for value, n in given) / sum(n for _, n in given)
     if summary["seconds"]:
         summary["image_steps_per_second"] = summary["image_steps"] / summary["seconds"]
@@ -174,12 +193,11 @@ def _merged(parts: Sequence[Mapping[str, Any]], job: Job) -> dict[str, Any]:
 
 
 def _overrides(directory: Path) -> list[str]:
-    from omegaconf import OmegaConf
-
     try:
-        return [str(o) for o in OmegaConf.load(directory / ".hydra" / "overrides.yaml")]
-    except (OSError, ValueError, TypeError, yaml.YAMLError):  # not there, or not what it was
-        return []
+        told = yaml.safe_load((directory / ".hydra" / "overrides.yaml").read_text("utf-8"))
+        return [printable(str(override)) for override in told]
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError):
+        return []  # not there, or not what it was
 
 
 def _of_shard(override: str) -> bool:

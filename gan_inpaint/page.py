@@ -5,18 +5,22 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
 
 from gan_inpaint.environment import described
+from gan_inpaint.errors import InputError
 from gan_inpaint.figures import smooth
 from gan_inpaint.files import read_csv, write_text
 from gan_inpaint.pictures import open_picture
 
 _PAGES = Path(__file__).parent / "pages"
+_LARGEST = 512  # pixels of the side of a picture, of which a page has hundreds
 _POINTS = 400  # of a curve: a screen has hardly more
 _CELLS = 1200  # pictures a page holds, over all jobs: about 20 MB at 64x64
 _IMAGES = (4, 12)  # at least and at most so many of a job's images
@@ -57,7 +61,7 @@ def sprite(rows: Sequence[Sequence[Path]], size: int) -> str:
     sheet = Image.new("RGB", (size * len(rows[0]), size * len(rows)))
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
-            if path.is_file():
+            with suppress(InputError):  # one that is not there or damaged stays black
                 picture = open_picture(path).convert("RGB")
                 cell = picture.resize((size, size), Image.Resampling.NEAREST)
                 sheet.paste(cell, (x * size, y * size))
@@ -81,11 +85,9 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[list[float]]:
 
 def write_training(run: Path) -> None:
     """``index.html`` of a training run, from its files: losses, samples, ``select.csv``."""
-    from omegaconf import OmegaConf
-
     rows = read_csv(run / "metrics.csv")
     told = run / ".hydra" / "overrides.yaml"
-    overrides = map(str, OmegaConf.load(told)) if told.is_file() else ()
+    overrides = map(str, yaml.safe_load(told.read_text("utf-8")) or ()) if told.is_file() else ()
     ran = described()
     about = [("command", " ".join(["python -m gan_inpaint.train", *overrides]))]
     about += [(key, str(ran[key])) for key in ("gan_inpaint", "git", "torch") if ran[key]]
@@ -117,7 +119,10 @@ def write_training(run: Path) -> None:
 
 def side(folder: Path) -> int:
     """Side in pixels of the pictures in a folder."""
-    return open_picture(next(folder.glob("?????.png"))).width
+    for file in folder.glob("?????.png"):
+        with suppress(InputError):
+            return min(open_picture(file).width, _LARGEST)
+    return _LARGEST
 
 
 def short(value: Any) -> str:

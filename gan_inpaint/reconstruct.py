@@ -15,11 +15,10 @@ from omegaconf import DictConfig
 
 from gan_inpaint.command import built, chosen, command, resumed
 from gan_inpaint.errors import InputError
+from gan_inpaint.interruption import held
 from gan_inpaint.settings import ReconstructSettings
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from gan_inpaint.baselines import Baselines
     from gan_inpaint.data import Source
     from gan_inpaint.prior import Prior
@@ -31,7 +30,10 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
     from gan_inpaint.files import write_json
 
     file = directory / "summary.json"
-    reached = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    try:
+        reached = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # not there yet, or damaged
+        reached = {}
     if reached.get("status") == "done":  # a refused resume: what the job has done stands
         return
     keys = ("lam", "lr", "norm", "prior", "seed")
@@ -46,16 +48,17 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     if settings.resume:
         settings = resumed(settings.resume, "reconstruct", ReconstructSettings)
 
-    from gan_inpaint.batches import Job, fill
-    from gan_inpaint.data import choose
-    from gan_inpaint.diagnosis import explained
-    from gan_inpaint.environment import described
-    from gan_inpaint.files import remove_temporaries
-    from gan_inpaint.memory import keep_freed_memory
-    from gan_inpaint.prior import find_prior, load_prior
-    from gan_inpaint.record import Record
-    from gan_inpaint.report import print_summary
-    from gan_inpaint.tracking import log_results, progress_bar, use_prior, wandb_logger
+    with held():  # an import that is cut in two breaks the next one
+        from gan_inpaint.batches import Job, fill
+        from gan_inpaint.data import choose
+        from gan_inpaint.diagnosis import explained
+        from gan_inpaint.environment import described
+        from gan_inpaint.files import remove_temporaries
+        from gan_inpaint.memory import keep_freed_memory
+        from gan_inpaint.prior import find_prior, load_prior
+        from gan_inpaint.record import Record
+        from gan_inpaint.report import print_summary
+        from gan_inpaint.tracking import log_results, progress_bar, use_prior, wandb_logger
 
     keep_freed_memory()
     remove_temporaries(directory)
@@ -131,7 +134,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             use_prior(wandb, find_prior(settings.prior)[0], prior.metadata)
         job = Job(directory, settings, prior, source, indices, mask, mask_name)
         try:
-            known = fill(job, batches, record, bar, wandb)
+            fill(job, batches, record, bar, wandb)
         except BaseException as problem:
             # what is done stays done, unless it was the disk that failed
             if record.searched and not isinstance(problem, OSError):
@@ -140,7 +143,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             raise
         if not record.searched:
             raise InputError(f"no picture could be done; the first: {record.problems[0]}")
-        summary = finish(directory, settings, record, prior, known)
+        summary = finish(directory, settings, record, prior)
         if wandb:
             log_results(wandb, record, summary, curves=len(batches) > 1)
 
@@ -162,19 +165,14 @@ def finish(
     settings: ReconstructSettings,
     record: "Record",
     prior: "Prior",
-    known: "Tensor | None",
 ) -> dict[str, Any]:
-    """What is measured and drawn when all images are done; returns the summary.
-
-    Args:
-        known: masks for the self-test; None if a resume found nothing left to do.
-    """
-    from gan_inpaint.diagnosis import self_test
+    """What is measured and drawn when all images are done; returns the summary."""
+    from gan_inpaint.diagnosis import TARGETS, self_test
     from gan_inpaint.similarity import measured
 
     more: dict[str, Any] = {}
-    if settings.diagnose and known is not None:
-        more |= self_test(known, prior, settings)
+    if settings.diagnose:
+        more |= self_test(record.gallery.known(TARGETS), prior, settings)
     if settings.metrics and not (record.truth and record.searched > 1):
         print("metrics are left out: they need the true pictures, and two of them")
     elif settings.metrics:

@@ -1,14 +1,17 @@
 """What is left when the work is done: tables, and the comparison of a sweep's jobs."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gan_inpaint import baselines, columns, dashboard, paper
+from gan_inpaint.errors import InputError
 from gan_inpaint.figures import figure
 from gan_inpaint.files import read_csv, write_csv
 from gan_inpaint.jobs import Job, ranked, read_jobs
@@ -42,7 +45,8 @@ def show(sweep: Path) -> int:
     headings = [column.removeprefix("psnr_hole_") for column in shown]
     table = Table("job", "setting", *headings, caption="psnr_hole and right of it: dB in the hole")
     for job in jobs:
-        table.add_row(str(job.number), job.label, *(short(job.summary.get(c)) for c in shown))
+        figures = (short(job.summary.get(c)) for c in shown)
+        table.add_row(str(job.number), escape(job.label), *map(escape, figures))
     console = Console()
     # piped, rich would cut the table at 80 columns
     wide = Console(width=None if console.is_terminal else 200)
@@ -50,7 +54,7 @@ def show(sweep: Path) -> int:
     if lines := _paper_table(sweep):
         table = Table(*lines[0], title="hole PSNR in dB")
         for line in lines:
-            table.add_row(*(line.get(column, "") for column in lines[0]))
+            table.add_row(*(escape(line.get(column, "")) for column in lines[0]))
         wide.print(table)
         wide.print(paper.PROTOCOL)
     failed = [job for job in jobs if job.summary["status"] == "failed"]
@@ -104,7 +108,7 @@ def _draw_comparison(path: Path, jobs: list[Job]) -> None:
         for row, image in enumerate(images):
             for axes, (heading, job, folder) in zip(cells[row], panels, strict=True):
                 axes.set_axis_off()
-                if job.picture(folder, image).is_file():
+                with suppress(InputError):  # one that is not there or damaged stays white
                     shown = np.array(open_picture(job.picture(folder, image)).convert("RGB"))
                     if heading == "corrupted":
                         result = np.array(open_picture(job.picture("images", image)).convert("RGB"))

@@ -43,7 +43,7 @@ class Rows:
 
 
 def final_restarts(rows: Rows, count: int) -> Tensor:
-    """``(B, restarts)`` bool: those that an average is over, neither given up nor failed.
+    """``(B, restarts)`` bool: those that an average is over, with a result and not given up.
 
     If all of an image's restarts failed it is all of them: its result is marked as failed.
 

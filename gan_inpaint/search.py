@@ -22,6 +22,8 @@ from gan_inpaint.rows import STOPPED_BY, Rows, final_restarts
 from gan_inpaint.settings import SearchSettings
 from gan_inpaint.starts import Starts
 
+_FAIR = 10  # steps in which a search should have found something better than its start
+
 
 @dataclass
 class Result:
@@ -121,9 +123,10 @@ def search(
         )
         trainer.fit(module)
     rows = module.best.to("cpu")
-    # it made steps, and nothing on its way was better than where it began
-    astray = (rows.steps > 0) & (rows.z == begun).all(dim=1)
-    astray &= rows.stopped_by != STOPPED_BY.index("halved")
+    # it went its way, to the end or to where all is flat, and nothing was better than its start
+    flat = (rows.stopped_by == STOPPED_BY.index("tolerance")) & (rows.steps > 0)
+    ended = (rows.stopped_by == STOPPED_BY.index("budget")) & (rows.steps >= _FAIR)
+    astray = (flat | ended) & (rows.z == begun).all(dim=1)
     rows.stopped_by[astray] = STOPPED_BY.index("failed")
     return _result(rows, module.history, prior, images, known, settings)
 

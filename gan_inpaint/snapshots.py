@@ -70,6 +70,8 @@ class Snapshots(Checkpoint):
             signal.signal(signal.SIGUSR1, lambda *_: setattr(self, "_requeue_asked", True))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: object) -> None:
+        if trainer.is_last_batch:  # the end of the epoch comes first
+            return
         if self._requeue_asked:
             self._requeue_asked = False
             self._metrics.save()
@@ -90,6 +92,9 @@ class Snapshots(Checkpoint):
             if due or epoch == trainer.max_epochs:
                 self._show(epoch, samples, pl_module)
         self._save(trainer, self._last.with_name(f"epoch_{epoch:03d}.ckpt") if due else None)
+        if interruption.asked():
+            self._draw()
+            interruption.check()
 
     def _save(self, trainer: pl.Trainer, copy: Path | None = None) -> None:
         if not trainer.is_global_zero:  # it has its part in a checkpoint, the first one writes it
@@ -109,7 +114,8 @@ class Snapshots(Checkpoint):
         diversity = health.variety(samples) / self._variety if self._variety else 1.0
         for logger in module.loggers:
             logger.log_metrics({"diversity": diversity, "epoch": epoch - 1}, step=step)
-        health.check_diverse(self._metrics.rows)
+        if int(module.generator_steps) >= health.STEPS:
+            health.check_diverse(self._metrics.rows)
 
     def _show(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
         picture = grid(list(samples.unflatten(0, (8, -1)).unbind(1)))

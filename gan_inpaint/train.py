@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gan_inpaint.command import built, command, resumed
 from gan_inpaint.errors import InputError
+from gan_inpaint.interruption import held
 from gan_inpaint.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ def main(settings: TrainSettings, directory: Path) -> None:
     if settings.resume:
         settings = resumed(settings.resume, "train", TrainSettings)
 
-    from pytorch_lightning.utilities import rank_zero_only
+    with held():  # an import that is cut in two breaks the next one
+        from pytorch_lightning.utilities import rank_zero_only
 
-    from gan_inpaint.data import read_all
-    from gan_inpaint.files import remove_temporaries
-    from gan_inpaint.memory import keep_freed_memory, let_go, ran_out
+        from gan_inpaint.data import read_all
+        from gan_inpaint.files import remove_temporaries
+        from gan_inpaint.memory import keep_freed_memory, let_go, ran_out
 
     for engine in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(engine).setLevel(logging.WARNING)
@@ -86,17 +88,18 @@ def train(
         pixels: of ``source``, uint8 ``(N, C, H, W)``.
         go_on: from the newest checkpoint in ``directory``, if there is one; else from the start.
     """
-    from pytorch_lightning.utilities import rank_zero_only
+    with held():  # an import that is cut in two breaks the next one
+        from pytorch_lightning.utilities import rank_zero_only
 
-    from gan_inpaint import health, interruption
-    from gan_inpaint.adversarial import METRICS, AdversarialTraining
-    from gan_inpaint.data import training_batches
-    from gan_inpaint.environment import described
-    from gan_inpaint.pictures import to_float
-    from gan_inpaint.precision import LIGHTNING, resolved
-    from gan_inpaint.prior import save_prior
-    from gan_inpaint.snapshots import Snapshots
-    from gan_inpaint.tracking import MetricsFile, log_prior, progress_bar, wandb_logger
+        from gan_inpaint import health
+        from gan_inpaint.adversarial import METRICS, AdversarialTraining
+        from gan_inpaint.data import training_batches
+        from gan_inpaint.environment import described
+        from gan_inpaint.pictures import to_float
+        from gan_inpaint.precision import LIGHTNING, resolved
+        from gan_inpaint.prior import save_prior
+        from gan_inpaint.snapshots import Snapshots
+        from gan_inpaint.tracking import MetricsFile, log_prior, progress_bar, wandb_logger
 
     module = AdversarialTraining(
         **asdict(settings.model),
@@ -162,7 +165,7 @@ def train(
         trainer.callbacks += [bar, snapshots]
         try:
             # several processes would have to agree on the step to stop after: they stop at once
-            with interruption.held() if ranks == 1 else nullcontext():
+            with held() if ranks == 1 else nullcontext():
                 trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
         except BaseException as problem:
             if trainer.strategy.launcher:  # the other processes would wait for this one

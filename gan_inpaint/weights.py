@@ -1,11 +1,13 @@
 """Reading a trained pair from a file: our own, a checkpoint, or weights of PyTorch's tutorial."""
 
+import io
+import pickletools
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from gan_inpaint.errors import InputError
 
+_PICKLES = 5  # at the start of a file in torch's old format, before the numbers
 State = dict[str, Tensor]
 
 
@@ -44,9 +47,23 @@ def unpickled(path: Path) -> Any:
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
-                raise ValueError("packed")
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError("packed")
+                if member.filename.endswith("data.pkl"):
+                    _check_pickle(io.BytesIO(archive.read(member)), 1)
+    else:
+        with path.open("rb") as file:
+            _check_pickle(file, _PICKLES)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _check_pickle(file: BinaryIO, count: int) -> None:
+    """Torch takes a ``bytearray`` for a plain value: a few bytes could ask for gigabytes."""
+    for _ in range(count):
+        for _, argument, _ in pickletools.genops(file):
+            if "bytearray" in str(argument):
+                raise ValueError("a bytearray is no tensor")
 
 
 def read_checkpoint(path: Path) -> Weights:

@@ -65,7 +65,7 @@ def check_whole(directory: Path) -> int:
     files = [p for p in files if "wandb" not in p.parts and p.suffix != ".log"]
     for file in files:
         match file.suffix:
-            case ".png":
+            case ".png" | ".gif":
                 with Image.open(file) as picture:
                     picture.load()
             case ".json":

@@ -206,6 +206,11 @@ def test_training_pictures_that_are_all_the_same_are_no_collapse(run: Run, tmp_p
     assert run("train", *options, "trainer.max_epochs=2", "hydra.run.dir=run").code == 0
 
 
+def test_a_generator_that_was_hardly_trained_has_not_collapsed(run: Run, tmp_path: Path) -> None:
+    arguments = [*training(tmp_path), "schedule.discriminator=300", "trainer.max_epochs=60"]
+    assert run("train", *arguments, "log_every=100").code == 0
+
+
 def test_a_training_that_collapses_is_stopped(run: Run, tmp_path: Path) -> None:
     """Steps of a size that drives G into the saturation of its tanh, where no gradient is left."""
     arguments = training(tmp_path, generator=10.0, discriminator=10.0)

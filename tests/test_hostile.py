@@ -462,6 +462,41 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
         DrawnMask(str(tmp_path / "bomb.png"), False).hole("x.png", (16, 16), (0, 0, 16, 16))
 
 
+def test_small_files_that_ask_for_much(tmp_path: Path) -> None:
+    """They say less of their size than is true, or hide it where it is read at once."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name, packing in (("lie.zip", zipfile.ZIP_DEFLATED), ("lie_bz.zip", zipfile.ZIP_BZIP2)):
+        with (
+            zipfile.ZipFile(tmp_path / name, "w", packing) as archive,
+            archive.open("bomb.png", "w", force_zip64=True) as member,
+        ):
+            for _ in range(1000):
+                member.write(bytes(2**20))
+        content = (tmp_path / name).read_bytes()
+        true = struct.pack("<Q", 1000 * 2**20)
+        small = struct.pack("<I", 1000 * 2**20)
+        content = content.replace(true, struct.pack("<Q", 1000)).replace(
+            small, struct.pack("<I", 1000)
+        )
+        (tmp_path / name).write_bytes(content)
+        with in_time(), pytest.raises(InputError, match="cannot be read"):
+            folder(tmp_path / name)[0]
+    with tarfile.open(tmp_path / "note.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(tarfile.TarInfo("a.png"))
+        member = tarfile.TarInfo("b.png")
+        member.pax_headers = {"comment": "x" * (50 * 2**20)}
+        tar.addfile(member)
+    with in_time(), pytest.raises(InputError, match="a header of 50 MiB"):
+        pictures_in(tmp_path / "note.tar.gz")
+    huge = b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x7f\x85R."
+    for name in ("bytes.pth", "bytes.ckpt"):
+        (tmp_path / name).write_bytes(huge)
+        with in_time(), pytest.raises(InputError, match="damaged"):
+            load_prior(tmp_path / name)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    assert grown < 1000 * 2**20
+
+
 def test_what_never_ends_is_not_waited_for(tmp_path: Path, run: Run) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     os.mkfifo(tmp_path / "prior.safetensors")
@@ -577,6 +612,34 @@ def test_sweeps_that_somebody_else_made(tmp_path: Path, soak: bool, run: Run) ->
     changed = [st.tuples(st.just(name), damaged(data)) for name, data in originals.items()]
     lies = st.tuples(st.just("summary.json"), st.sampled_from(odd).map(str.encode))
     attack(soak, 60, st.one_of(*changed, lies), compare)
+
+
+def test_what_a_sweep_says_is_shown_as_it_is(tmp_path: Path, run: Run) -> None:
+    """Not obeyed: by a terminal, by rich's markup, by OmegaConf's interpolation."""
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    options = [f"prior={prior}", "data=generated", "data.count=2", "logger=none", "steps=2"]
+    assert run("reconstruct", "-m", "lam=0.1,0.2", *options, "hydra.sweep.dir=sweep").code == 0
+    job = tmp_path / "sweep" / "0"
+    (job / "summary.json").write_text(
+        json.dumps({"status": "failed", "error": "\x1b]0;pwned\x07boo", "lam": 0.1})
+    )
+    for line in ("x=[/red]", "x=\x1b[2J", "a=${b", "???", "[" * 5000):
+        (job / ".hydra" / "overrides.yaml").write_text(f"- {json.dumps(line)}\n")
+        ran = run("compare", "sweep=sweep")
+        assert "Traceback" not in ran.err
+        assert all(c.isprintable() or c == "\n" for c in ran.out + ran.err)
+    for name in ("multirun.yaml", "1/images/abcde.png", "²/summary.json"):
+        (tmp_path / "sweep" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "sweep" / name).write_text("{}")
+    (job / ".hydra" / "overrides.yaml").write_text("[" * 5000)
+    shutil.rmtree(tmp_path / "sweep" / "1" / "images")
+    for text in ('{"psnr_hole": 1' + "0" * 400 + "}", "[" * 200_000, '{"status": "run'):
+        (job / "summary.json").write_text(text)
+        ran = run("compare", "sweep=sweep")
+        assert "Traceback" not in ran.err, ran.err
+        assert "job 0 failed: its summary.json is damaged" in ran.out
+    ran = run("reconstruct", "resume=sweep/0")
+    assert ran.code == 2
 
 
 def test_no_secret_is_written_anywhere(

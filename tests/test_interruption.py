@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -32,6 +33,7 @@ def reconstruction(tmp_path: Path) -> list[str]:
     pictures = write_pictures(tmp_path / "photographs", 12)
     (pictures / "03.png").write_bytes(b"no picture")
     options = [f"prior={prior}", "data=folder", f"data.path={pictures}", "mask=random"]
+    options += ["diagnose=true", "animate=true"]
     return [*options, "restarts=2", "batch_size=4", "steps=40", "candidates=16", "logger=none"]
 
 
@@ -214,3 +216,61 @@ def test_a_signal_waits_for_the_end_of_a_block() -> None:
         assert len(passed) == 1, "the second does not wait"
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("batch", [13, 26, 39, 14])
+def test_a_signal_at_the_end_of_an_epoch_loses_nothing_of_it(batch: int, tmp_path: Path) -> None:
+    """Of 13 minibatches; the second epoch has its snapshot."""
+    from types import SimpleNamespace
+
+    from gan_inpaint import snapshots
+    from gan_inpaint.train import main
+
+    arguments = [*training(tmp_path), "trainer.max_epochs=3"]
+
+    def ran(*given: str) -> int:
+        sys.argv = ["train.py", *given]
+        try:
+            main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    argv, end = sys.argv, snapshots.Snapshots.on_train_batch_end
+    try:
+        assert ran(*arguments, "hydra.run.dir=whole") == 0
+
+        def signalled(self: snapshots.Snapshots, trainer: SimpleNamespace, *rest: object) -> None:
+            if trainer.fit_loop.epoch_loop.total_batch_idx + 1 == batch:
+                signal.raise_signal(signal.SIGTERM)
+            end(self, trainer, *rest)  # type: ignore[arg-type]
+
+        snapshots.Snapshots.on_train_batch_end = signalled  # type: ignore[method-assign,assignment]
+        assert ran(*arguments, "hydra.run.dir=part") == 143
+        snapshots.Snapshots.on_train_batch_end = end  # type: ignore[method-assign]
+        assert ran("resume=part") == 0
+    finally:
+        sys.argv, snapshots.Snapshots.on_train_batch_end = argv, end  # type: ignore[method-assign]
+    assert_equal(tmp_path / "whole", tmp_path / "part")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("train", training), ("reconstruct", reconstruction)]
+)
+def test_a_sweep_that_is_told_to_stop_starts_no_other_job(
+    name: str, options: Callable, tmp_path: Path
+) -> None:
+    log = tmp_path / "log.txt"
+    more = ["trainer.max_epochs=2000"] if name == "train" else ["steps=400", "patience=null"]
+    sweep = ["-m", "seed=0,1", "hydra.sweep.dir=sweep"]
+    process = started(name, [*sweep, *options(tmp_path), *more], log)
+    sign = "checkpoints/last.ckpt" if name == "train" else "images/00000.png"
+    reached(process, tmp_path / "sweep" / "0" / sign)
+    assert process.pid
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(30)
+    assert process.exitcode == 143, log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (tmp_path / "sweep" / "1").exists()
+    if name == "reconstruct":
+        assert "stopped by SIGTERM" in (tmp_path / "sweep" / "comparison.csv").read_text()
