@@ -51,6 +51,7 @@ def main() -> None:
 def watched(process: subprocess.Popen, directory: Path, limit: float) -> list[tuple[float, ...]]:
     """``(seconds, bytes resident, open files, units done)`` every second."""
     looks: list[tuple[float, ...]] = []
+    done = 0
     started = time.monotonic()
     while process.poll() is None:
         seconds = time.monotonic() - started
@@ -59,7 +60,7 @@ def watched(process: subprocess.Popen, directory: Path, limit: float) -> list[tu
             files = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
         except (OSError, IndexError):  # it has just ended
             break
-        done = units_done(directory)
+        done = units_done(directory, done)
         if done:
             looks.append((seconds, resident * os.sysconf("SC_PAGE_SIZE"), files, done))
         if seconds > limit:
@@ -69,13 +70,18 @@ def watched(process: subprocess.Popen, directory: Path, limit: float) -> list[tu
     return looks
 
 
-def units_done(directory: Path) -> int:
-    """Minibatches that a training has logged, or images that a search has filled."""
+def units_done(directory: Path, done: int) -> int:
+    """Minibatches that a training has logged, or images that a search has filled.
+
+    Args:
+        done: as it was the last time.
+    """
     if (directory / "checkpoints").is_dir():
         with (directory / "metrics.csv").open() as file:
             return int(list(csv.reader(file))[-1][0])
-    images = directory / "images"
-    return sum(1 for _ in os.scandir(images)) if images.is_dir() else 0
+    while (directory / "images" / f"{done:05d}.png").exists():
+        done += 1
+    return done
 
 
 def report(looks: list[tuple[float, ...]], unit: str) -> None:

@@ -31,7 +31,7 @@ from gan_inpaint.rows import STOPPED_BY, final_restarts
 from gan_inpaint.search import Result, completions, filled
 
 _LINES = 10  # of problems on the terminal
-_SAVE_AFTER = 10.0  # seconds
+_SAVE_AFTER, _SPARING = 10.0, 100  # seconds, and times as long as the last time took
 _ASTRAY = {  # why a search failed, by whether it had found anything before it did
     False: "its objective is not a finite number, from the first step on",
     True: "the search went astray, the best before is kept; another lr may do better",
@@ -91,7 +91,7 @@ class Record:
         # one block for all: a small tensor left by every batch would hold its neighbours' memory
         self._codes = torch.full((count, nz), torch.nan)
         self._seconds = 0.0
-        self._saved_at = time.monotonic()
+        self._next_save = time.monotonic() + _SAVE_AFTER
         self.history: list[dict[str, float]] = []
         self.problems: list[str] = []
         if (directory / "summary.json").is_file():
@@ -248,14 +248,14 @@ class Record:
     ) -> dict[str, Any]:
         """Write tables and summary.json; returns the summary.
 
-        While the status is ``running`` nothing happens within ten seconds of the last time.
+        While the status is ``running`` nothing happens within ten seconds of the last time, or a
+        hundred times as long as that took.
 
         Args:
             more: for the summary.
         """
-        if not self._searched or (
-            status == "running" and time.monotonic() - self._saved_at < _SAVE_AFTER
-        ):
+        started = time.monotonic()
+        if not self._searched or (status == "running" and started < self._next_save):
             return {}
         self._rows.sort(key=lambda row: row["image"])  # unread ones came before their batch
         self._restarts.sort(key=lambda row: (row["image"], row["restart"]))
@@ -286,7 +286,8 @@ class Record:
         }
         # last: what it tells of is there
         write_json(self._directory / "summary.json", summary)
-        self._saved_at = time.monotonic()
+        ended = time.monotonic()
+        self._next_save = ended + max(_SAVE_AFTER, _SPARING * (ended - started))
         return summary
 
     @property

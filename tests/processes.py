@@ -52,7 +52,9 @@ def _main(name: str, arguments: list[str], directory: Path, log: Path, memory: i
     from gan_inpaint import precision, record
 
     precision._gain = lambda: 1.0  # type: ignore[assignment]
-    record._SAVE_AFTER = 0.0  # as often as can be: a kill may then come in the midst of it
+    record._SAVE_AFTER = record._COST = (
+        0.0  # as often as can be: a kill may then come in the midst of it
+    )
     import_module(f"gan_inpaint.{name}").main()
 
 

@@ -327,6 +327,7 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     from gan_inpaint import batches, record
 
     monkeypatch.setattr(record, "_SAVE_AFTER", 0.0)
+    monkeypatch.setattr(record, "_SPARING", 0.0)
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     pictures = write_pictures(tmp_path / "pictures", 7)
     (pictures / "03.png").write_bytes(b"no picture")
