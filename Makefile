@@ -18,7 +18,8 @@ test: check  ## lint, type-check, run the tests
 	$(BIN)/pytest
 
 soak: check  ## the tests of kills, faults and hostile input, ten times as often: half an hour
-	$(BIN)/pytest --soak --timeout 5000 -s tests/test_interruption.py tests/test_hostile.py
+	$(BIN)/pytest --soak --timeout 5000 -s tests/test_interruption.py tests/test_hostile.py \
+		tests/test_faults.py tests/test_devices.py
 
 audit: .venv/developed  ## known vulnerabilities of the pinned versions (asks PyPI's database)
 	$(BIN)/python -m pip install --quiet pip-audit

@@ -143,9 +143,12 @@ def _summary(directory: Path) -> dict[str, Any]:
     damaged = "summary.json"
     try:
         summary = json.loads((directory / damaged).read_text(encoding="utf-8"))
+        wrong = summary["status"] == "failed"  # a setting that is no number may be why
         for key in ("lam", "lr", "shard", "shards", *MEANS, *COST):
             value = summary.get(key)
-            if value is not None and (isinstance(value, bool) or not math.isfinite(float(value))):
+            if wrong and key in ("lam", "lr") and isinstance(value, str):
+                summary[key] = printable(value)
+            elif value is not None and (isinstance(value, bool) or not math.isfinite(float(value))):
                 raise ValueError(key)
         for key in ("status", "error", "norm", "prior", "data", "mask", "recipe"):
             value = summary.get(key)
