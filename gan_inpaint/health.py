@@ -23,7 +23,7 @@ def variety(images: Tensor) -> float:
         images: ``(B, C, H, W)`` in [-1, 1], at least two.
 
     Example:
-        >>> variety(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
+        >>> variety(Tensor([-1.0, 1.0]).view(2, 1, 1, 1))
         1.0
     """
     return images.std(dim=0, correction=0).mean().item()

@@ -164,7 +164,7 @@ def test_told_to_stop_it_keeps_what_is_done(
     name: str, options: Callable, sign: str, signum: int, tmp_path: Path
 ) -> None:
     arguments, log = options(tmp_path), tmp_path / "log.txt"
-    more = ["trainer.max_epochs=200"] if name == "train" else ["steps=150", "patience=null"]
+    more = ["trainer.max_epochs=200"] if name == "train" else ["steps=60", "patience=null"]
     stopped = tmp_path / "stopped"
     process = started(name, [*arguments, *more, f"hydra.run.dir={stopped}"], log)
     reached(process, stopped / sign)
@@ -261,7 +261,7 @@ def test_a_sweep_that_is_told_to_stop_starts_no_other_job(
     name: str, options: Callable, tmp_path: Path
 ) -> None:
     log = tmp_path / "log.txt"
-    more = ["trainer.max_epochs=2000"] if name == "train" else ["steps=150", "patience=null"]
+    more = ["trainer.max_epochs=2000"] if name == "train" else ["steps=60", "patience=null"]
     sweep = ["-m", "seed=0,1", "hydra.sweep.dir=sweep"]
     process = started(name, [*sweep, *options(tmp_path), *more], log)
     sign = "checkpoints/last.ckpt" if name == "train" else "images/00000.png"
