@@ -17,7 +17,7 @@ demo: .venv/installed  ## train on digits, sweep lam over digits it never saw, c
 test: check  ## lint, type-check, run the tests
 	$(BIN)/pytest
 
-soak: check  ## the tests of kills, faults and hostile input, ten times as often: half an hour
+soak: check  ## kills, faults and hostile input, ten times as often, and the slowest tests
 	$(BIN)/pytest --soak --timeout 5000 -s tests/test_interruption.py tests/test_hostile.py \
 		tests/test_faults.py tests/test_devices.py
 
