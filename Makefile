@@ -4,7 +4,7 @@ BIN := .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 LAMBDAS := 1e-4,1e-5,1e-6
 
-.PHONY: help demo test soak audit check clean
+.PHONY: help demo test isa soak audit check clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -15,11 +15,19 @@ demo: .venv/installed  ## train on digits, sweep lam over digits it never saw, c
 		limit=64 restarts=8 baselines=true
 
 test: check  ## lint, type-check, run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2
 
-soak: check  ## kills, faults and hostile input, ten times as often, and the slowest tests
+soak: check isa  ## kills, faults and hostile input, ten times as often, and the slowest tests
 	$(BIN)/pytest --soak --timeout 5000 -s tests/test_interruption.py tests/test_hostile.py \
 		tests/test_faults.py tests/test_devices.py
+
+isa: check  ## the tests as on three older processors, the last one with Intel's rounding
+	ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE MKL_ENABLE_INSTRUCTIONS=AVX512 \
+		$(BIN)/pytest --numprocesses 2
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
+		$(BIN)/pytest --numprocesses 2
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
+		$(BIN)/pytest --numprocesses 2 --rounding
 
 audit: .venv/developed  ## known vulnerabilities of the pinned versions (asks PyPI's database)
 	$(BIN)/python -m pip install --quiet pip-audit

@@ -39,7 +39,8 @@ class AdversarialTraining(pl.LightningModule):
         latent: ``normal`` or ``uniform``.
         schedule: ``{"discriminator": steps, "generator": steps}``, each at least 1.
         loss: ``bce``, ``hinge`` or ``wgan_gp``, see ``discriminator_loss``.
-        optimizer: ``{"discriminator": {"lr", "beta1"}, "generator": {"lr", "beta1"}}`` for Adam.
+        optimizer: ``{"discriminator": {"lr", "beta1", "clip"}, "generator": ...}`` for Adam; a
+            ``clip`` is the largest norm of a network's gradients, None or missing any.
         augment: ``{"flip": whether real images are mirrored at random, "differentiable": policies
             of ``diffaugment``}``.
         ema_decay: of the averaged generator, which samples and exports come from; in [0, 1). It is
@@ -69,7 +70,7 @@ class AdversarialTraining(pl.LightningModule):
         latent: str,
         schedule: Mapping[str, int],
         loss: str,
-        optimizer: Mapping[str, Mapping[str, float]],
+        optimizer: Mapping[str, Mapping[str, Any]],
         augment: Mapping[str, Any],
         ema_decay: float,
         batch_size: int,
@@ -184,9 +185,7 @@ class AdversarialTraining(pl.LightningModule):
             loss = discriminator_loss(real_logit, fake_logit, self._loss)
             if self._loss == "wgan_gp":
                 loss = loss + 10 * gradient_penalty(self.discriminator, real, fake, rng)
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            optimizer.step()
+            self._step(optimizer, loss, "discriminator")
         self._d_steps += 1
         self.discriminator_steps += 1
         means = (loss, real_logit.sigmoid().mean(), fake_logit.sigmoid().mean())
@@ -203,14 +202,19 @@ class AdversarialTraining(pl.LightningModule):
                 fake = self.generator(self._draw("g", self._g_steps))
             logit = self._judged(fake, self._rng("augment_g", self._g_steps))
             loss = generator_loss(logit.float(), self._loss)
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            optimizer.step()
+            self._step(optimizer, loss, "generator")
         self.average.update_parameters(self.generator)
         self._g_steps += 1
         self.generator_steps += 1
         self._g_sum += loss.detach().float()
         self._g_count += 1
+
+    def _step(self, optimizer: LightningOptimizer, loss: Tensor, network: str) -> None:
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if clip := self._optimizer[network].get("clip"):
+            self.clip_gradients(cast(torch.optim.Optimizer, optimizer), clip, "norm")
+        optimizer.step()
 
     def _judged(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Logits of images as D is shown them."""

@@ -1,33 +1,44 @@
 """Files to read one after the other: in a folder, in a zip or tar archive, on a list, or alone."""
 
+import codecs
 import hashlib
 import io
+import re
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from gan_inpaint.errors import InputError, printable
+from gan_inpaint.formats import NAMES, SUFFIXES, counted, is_image
 
 _LARGEST = 2**28  # bytes of one file, unpacked: a picture of 89 million pixels, the most that
 # Pillow opens, has no more
 _PACKED = 200  # times that an archive may grow: pictures are packed already
 _LINKS = tarfile.LNKTYPE, tarfile.SYMTYPE
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+_TARS = (".tar", ".gz", ".tgz", ".bz2", ".xz")
+_LISTS = (".txt", ".lst", ".flist")  # files that name images, one a line
+_NAMED = re.compile(  # the shortest beginning of a line that could name an image
+    rf"(.*?(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))}))(?=[\s,;\"']|$)", re.I
+)
 
 
 class Files(ABC):
     """Named files: ``names[i]`` and the bytes ``read(names[i])``; reading in order is fast.
 
     Names are shown as they are, but for what cannot be shown.
+
+    Attributes:
+        left_out: names of the files that are no images by their suffix.
     """
 
     def __init__(self, root: Path, names: Sequence[str]):
         self.root = root
         self._own = {printable(name): name for name in names}
         self.names = list(self._own)
+        self.left_out: list[str] = []
 
     def read(self, name: str) -> BinaryIO | Path:
         """What Pillow can open; an OSError or a BadZipFile if it is not there or damaged."""
@@ -35,6 +46,22 @@ class Files(ABC):
 
     @abstractmethod
     def _read(self, name: str) -> BinaryIO | Path:
+        """Of a file's own name."""
+
+    def content(self, name: str) -> bytes:
+        """A file's bytes; instead of those of one that cannot be read, the reason."""
+        try:
+            file = self.read(name)
+            return file.read_bytes() if isinstance(file, Path) else file.read()
+        except Exception as problem:  # archives raise whatever they like on damaged members
+            return repr(problem).encode()
+
+    def size_of(self, name: str) -> int:
+        """A file's bytes, unpacked; 0 if it is not there."""
+        return self._size_of(self._own[name])
+
+    @abstractmethod
+    def _size_of(self, name: str) -> int:
         """Of a file's own name."""
 
     def fingerprint(self, names: Sequence[str]) -> str:
@@ -51,6 +78,10 @@ class _Loose(Files):
             raise OSError("it is no regular file")
         _check_size(file.stat().st_size)
         return file
+
+    def _size_of(self, name: str) -> int:
+        file = self.root / name
+        return file.stat().st_size if file.is_file() else 0
 
     def fingerprint(self, names: Sequence[str]) -> str:
         facts = [str(self.root.resolve())]
@@ -75,6 +106,9 @@ class _Zip(Files):
             raise OSError("packed in a way that other programs do not unpack either")
         with self._archive.open(member) as file:  # in pieces: what it says of its size may be wrong
             return io.BytesIO(b"".join(iter(lambda: file.read(2**20), b"")))
+
+    def _size_of(self, name: str) -> int:
+        return self._archive.getinfo(name).file_size
 
 
 class _Member(tarfile.TarInfo):
@@ -104,60 +138,115 @@ class _Tar(Files):
         assert file is not None  # only regular files are listed
         return io.BytesIO(file.read())
 
+    def _size_of(self, name: str) -> int:
+        return self._members[name].size
+
 
 def _check_size(size: int) -> None:
     if size > _LARGEST:
         raise OSError(f"{size / 2**20:.0f} MiB unpacked is no picture")
 
 
-def pictures_in(path: str | Path) -> Files:
-    """The files behind a path, hidden ones left out.
+def pictures_in(path: str | Path, key: str = "data.path") -> Files:
+    """The images behind a path: files with an image's suffix, hidden ones left out.
 
     Args:
-        path: a folder with everything below it, in name order; a ``.zip``; a tar archive, packed or
-            not, in its own order; a ``.txt`` list, a path a line, relative to the list's folder; or
-            one picture.
+        path: a folder with everything below it, in name order, links to folders included; a
+            ``.zip``; a tar archive, packed or not, in its own order; a ``.txt`` list, a path a
+            line, relative to the list's folder; or one image.
+        key: what to call the path in messages.
 
     Raises:
-        InputError: it is not there, cannot be read, or holds no picture.
+        InputError: it is not there, cannot be read, or holds no image.
     """
     root = Path(path)
     if not root.exists():
-        raise InputError(f"data.path={path}: there is no such file or folder")
+        raise InputError(f"{key}={path}: there is no such file or folder")
     if not (root.is_dir() or root.is_file()):  # a pipe or a device may never end
-        raise InputError(f"data.path={path}: neither a folder nor a regular file")
+        raise InputError(f"{key}={path}: neither a folder nor a regular file")
     try:
         files = _opened(root)
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, UnicodeDecodeError) as problem:
-        raise InputError(f"data.path={path}: cannot be read ({problem}); replace it") from None
-    if not files.names:
+    except UnicodeDecodeError:
+        raise InputError(f"{key}={path}: the list is not UTF-8; save it as UTF-8") from None
+    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as problem:
+        raise InputError(f"{key}={path}: cannot be read ({problem}); replace it") from None
+    if not files.names and not files.left_out:
         kind = "folder" if root.is_dir() else "file"
-        raise InputError(f"data.path={path}: the {kind} is empty; put pictures into it")
-    if not any(Path(name).suffix.lower() in SUFFIXES for name in files.names):
-        raise InputError(f"data.path={path}: no picture in it ({', '.join(sorted(SUFFIXES))})")
+        raise InputError(f"{key}={path}: the {kind} is empty; put pictures into it")
+    if not files.names:
+        raise InputError(
+            f"{key}={path}: no picture in it ({NAMES}), only {counted(files.left_out)}"
+        )
     return files
 
 
 def _opened(root: Path) -> Files:
     if root.is_dir():
-        found = (p.relative_to(root) for p in root.rglob("*") if p.is_file())
-        return _Loose(root, sorted(p.as_posix() for p in found if _visible(p)))
+        return _images(_Loose(root, sorted(_below(root))))
     if root.suffix.lower() == ".zip":
-        return _without_hidden(_Zip(root))
-    if root.suffix.lower() == ".txt":
+        return _images(_Zip(root))
+    if root.suffix.lower() in _LISTS:
         _check_size(root.stat().st_size)
-        lines = (line.strip() for line in root.read_text(encoding="utf-8").splitlines())
-        return _Loose(root.parent, [line for line in lines if line])
-    if root.suffix.lower() not in SUFFIXES and tarfile.is_tarfile(root):
-        return _without_hidden(_Tar(root))
-    return _Loose(root.parent, [root.name])
+        return _images(_Loose(root.parent, list(_listed(root))))
+    if root.suffix.lower() in _TARS or (not is_image(root.name) and tarfile.is_tarfile(root)):
+        return _images(_Tar(root))
+    return _Loose(root.parent, [root.name])  # named by itself: its content tells what it is
 
 
-def _without_hidden(files: Files) -> Files:
-    files.names = [name for name in files.names if _visible(Path(name))]
+def _images(files: Files) -> Files:
+    visible = [name for name in files.names if _visible(Path(name))]
+    files.names = [name for name in visible if is_image(name)]
+    files.left_out = [name for name in visible if not is_image(name)]
     return files
 
 
 def _visible(path: Path) -> bool:
     # macOS puts a second, hidden file beside each one it packs
     return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def _below(root: Path) -> Iterator[str]:
+    """Names of the files below a folder; links to folders are followed, each folder read once."""
+    seen: set[Path] = set()
+    later = [root]  # links come after the folders themselves
+    while later:
+        folders, later = later, []
+        while folders:
+            folder = folders.pop()
+            if (real := folder.resolve()) in seen:
+                continue
+            seen.add(real)
+            for entry in sorted(folder.iterdir()):
+                if entry.is_dir():
+                    (later if entry.is_symlink() else folders).append(entry)
+                elif entry.is_file():
+                    yield entry.relative_to(root).as_posix()
+
+
+def _listed(file: Path) -> Iterator[str]:
+    """The names on a list, whatever tool wrote it: see ``_entry``. Comments are left out."""
+    content = file.read_bytes()
+    encoding = "utf-8-sig"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif b"\0" in content[:2]:  # UTF-16 without its mark
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    for line in content.decode(encoding).splitlines():
+        name = _entry(line.strip(), file.parent)
+        if name and (not name.startswith("#") or _is_file(file.parent / name)):
+            yield name
+
+
+def _entry(line: str, folder: Path) -> str:
+    """What a line of a list names: in quotes, with backslashes or followed by labels."""
+    named = _NAMED.match(line.lstrip("\"'"))
+    wanted = [line, line.strip("\"'"), named[1] if named else line]
+    wanted += [name.replace("\\", "/") for name in wanted]
+    return next((name for name in wanted if name and _is_file(folder / name)), wanted[-1])
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that the system does not allow
+        return False

@@ -17,7 +17,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # before Hydra: or it prints and exits by itself
+os.environ["HYDRA_FULL_ERROR"] = "1"  # before Hydra: or it prints and exits by itself
 
 import hydra
 import yaml
@@ -32,6 +32,8 @@ from gan_inpaint.config import CONF, validated
 from gan_inpaint.errors import InputError
 from gan_inpaint.interruption import Interrupted, listening
 from gan_inpaint.mistakes import GROUPS, one_line, sentence
+from gan_inpaint.overrides import prepared
+from gan_inpaint.run_directory import RunDirectory, check_sweep
 
 S = TypeVar("S")
 
@@ -40,24 +42,29 @@ _exit_codes = [0]  # of the jobs that ran in this process; the command's is the 
 
 def command(
     name: str, schema: type, failed: Callable[[Path, DictConfig, str], None] | None = None
-) -> Callable[[Callable[[Any, Path], None]], Callable[[], None]]:
-    """Turn ``job(settings, directory)`` into a command.
+) -> Callable[[Callable[[Any, RunDirectory], None]], Callable[[], None]]:
+    """Turn ``job(settings, run)`` into a command.
 
     Args:
         name: of its module and of its YAML file in ``conf``.
         schema: dataclass of its root keys; ``job`` gets an instance.
-        failed: called with the job's directory, config and error when a job fails, to record it.
+        failed: called with the job's directory, config and error when a job fails that had been
+            accepted there, to record it.
     """
 
-    def decorate(job: Callable[[Any, Path], None]) -> Callable[[], None]:
+    def decorate(job: Callable[[Any, RunDirectory], None]) -> Callable[[], None]:
         @hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")
         def task(cfg: DictConfig) -> None:
+            os.chdir(HydraConfig.get().runtime.cwd)  # hydra.job.chdir moves no path of the user's
             directory = Path(HydraConfig.get().runtime.output_dir)
+            run = None
             try:
-                job(validated(cfg, schema), directory)
+                _check_hydra_settings()
+                run = RunDirectory(directory, name, cfg)
+                job(validated(cfg, schema), run)
             except Exception as problem:
                 mistake = sentence(problem, name)
-                if failed:
+                if failed and run and run.accepted:
                     failed(directory, cfg, mistake or f"{type(problem).__name__}: {problem}")
                 # raising would end a sweep: say it, remember it, let the other jobs go on
                 where = f"job {HydraConfig.get().job.num}: " if _sweeping() else ""
@@ -68,7 +75,7 @@ def command(
                     if "resume" in cfg:
                         where = os.path.relpath(directory)
                         stop.cure = f"; go on with: python -m gan_inpaint.{name} resume={where}"
-                    if failed:
+                    if failed and run and run.accepted:
                         failed(directory, cfg, f"stopped by {stop}")
                     if _sweeping() and name == "reconstruct":  # Hydra will not come to its end
                         from gan_inpaint import report
@@ -82,6 +89,7 @@ def command(
             logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback
             try:
                 with listening():
+                    sys.argv[1:] = prepared(sys.argv[1:])
                     task()
             except Exception as problem:
                 # what happens before a job begins is a matter of the command line
@@ -98,6 +106,16 @@ def command(
         return main
 
     return decorate
+
+
+def _check_hydra_settings() -> None:
+    """Refuse Hydra's own settings under which no run could be compared or resumed."""
+    for override in HydraConfig.get().overrides.hydra:
+        if override.startswith("hydra.output_subdir=") and not os.environ.get("LOCAL_RANK"):
+            raise InputError(
+                f"{override}: a run keeps its settings in .hydra, for resume and compare; leave"
+                " hydra.output_subdir out"
+            )
 
 
 def built(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
@@ -124,13 +142,14 @@ def built(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
         raise InputError(f"{group}: {reason}") from problem
 
 
-def run_settings(run: Path, name: str, schema: type[S]) -> S:
+def run_settings(run: Path, name: str, schema: type[S], changes: Sequence[str] = ()) -> S:
     """The settings of a finished or interrupted run, with what its resumes have changed since.
 
     Args:
         run: its directory.
         name: of the command that it is a run of.
         schema: of that command's root keys.
+        changes: overrides that come last.
     """
     started = run / ".hydra" / "overrides.yaml"
     told = _overrides(started)
@@ -138,6 +157,7 @@ def run_settings(run: Path, name: str, schema: type[S]) -> S:
         raise InputError(f"{started}: not the settings of a run of {name}; start a new one")
     for file in sorted(run.glob(".hydra/resumed_*/overrides.yaml")):
         told += _overrides(file) or []  # a resume that was killed before it began
+    told += changes
     latest: dict[str, str] = {}
     for override in told:
         key = override.partition("=")[0]
@@ -173,13 +193,19 @@ def resumed(run: str, name: str, schema: type[S]) -> S:
     """``run_settings`` for a command that goes on with one of its own runs."""
     if _sweeping():
         raise InputError("resume continues one run in its own directory: leave out -m")
-    return run_settings(Path(run), name, schema)
+    changes = [str(override) for override in HydraConfig.get().overrides.task]
+    return run_settings(Path(run), name, schema, changes)
 
 
-def chosen(directory: Path, group: str) -> str | None:
-    """Which file of a config group a run was started with, if any."""
-    choices = OmegaConf.load(directory / ".hydra" / "hydra.yaml").hydra.runtime.choices
-    return choices.get(group)
+def chosen(group: str, resumed: Path | None = None) -> str | None:
+    """Which file of a config group a run was started with, if any.
+
+    Args:
+        resumed: the run's directory if it goes on; else the run is this command's own.
+    """
+    if resumed is None:
+        return HydraConfig.get().runtime.choices.get(group)
+    return OmegaConf.load(resumed / ".hydra" / "hydra.yaml").hydra.runtime.choices.get(group)
 
 
 def _sweeping() -> bool:
@@ -194,7 +220,18 @@ def _report(problem: Exception, mistake: str | None, where: str = "") -> None:
     _exit_codes.append(2 if mistake else 1)
 
 
-class CompareJobs(Callback):
+class GuardSweep(Callback):
+    """Ends a sweep into the directory of another one before Hydra writes there."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        try:
+            check_sweep(Path(config.hydra.sweep.dir), list(config.hydra.overrides.task))
+        except InputError as problem:
+            _report(problem, str(problem))
+            raise SystemExit(2) from None  # Hydra takes any Exception of a callback for a warning
+
+
+class CompareJobs(GuardSweep):
     """Rewrites a sweep's comparison as its jobs end, and prints it after the last one.
 
     Seldom enough that a sweep of hundreds of jobs spends a tenth of its time on it at most.
@@ -249,11 +286,5 @@ def _run_dir(name: str, resume: str | None, new: str) -> str:
 _LEFT_BY = {"train": ("train.log",), "reconstruct": ("reconstruct.log",)}
 
 
-def _hydra_dir(resume: str | None, now: str) -> str:
-    """Where Hydra keeps the config: a resume must not overwrite the run's own."""
-    return ".hydra" if resume is None else f".hydra/resumed_{now}"
-
-
 OmegaConf.register_new_resolver("help_text", _help_text, replace=True)
-OmegaConf.register_new_resolver("hydra_dir", _hydra_dir, replace=True)
 OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)

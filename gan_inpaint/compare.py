@@ -4,11 +4,12 @@ from pathlib import Path
 
 from gan_inpaint.command import command
 from gan_inpaint.errors import InputError
+from gan_inpaint.run_directory import RunDirectory
 from gan_inpaint.settings import CompareSettings
 
 
 @command("compare", CompareSettings)
-def main(settings: CompareSettings, directory: Path) -> None:
+def main(settings: CompareSettings, run: RunDirectory) -> None:
     """Write comparison.csv, comparison.png and index.html in the sweep's directory; print them."""
     from gan_inpaint import report
 

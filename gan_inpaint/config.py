@@ -44,5 +44,16 @@ def search_settings(options: Mapping[str, Any]) -> SearchSettings:
     if unknown:
         raise InputError(f"unknown option {unknown[0]!r}; the options are {', '.join(known)}")
     defaults = cast(DictConfig, OmegaConf.load(CONF / "reconstruct.yaml"))
-    chosen = OmegaConf.create({key: defaults[key] for key in known} | dict(options))
+    given = {key: _native(value) for key, value in options.items()}
+    try:
+        chosen = OmegaConf.create({key: defaults[key] for key in known} | given)
+    except OmegaConfBaseException as problem:
+        raise InputError(" ".join(str(problem).split())) from None
     return validated(chosen, SearchSettings)
+
+
+def _native(value: Any) -> Any:
+    """Python's own number, word or list for one of NumPy or torch."""
+    if isinstance(value, list | tuple):
+        return [_native(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +37,16 @@ class Source(Protocol):
     def fingerprint(self) -> str | None:
         """Changes with what is read from where; None if there is nothing worth caching."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """Sentences on what was left out, and on what looks wrong in the pictures read so far."""
+
+    def content(self, index: int) -> bytes:
+        """The bytes that a picture is made of."""
+
+    def size_of(self, index: int) -> int:
+        """How many those are."""
+
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> np.ndarray: ...
 
@@ -50,14 +60,36 @@ def choose(count: int, limit: int | None, sample: str, seed: int) -> list[int]:
     return sorted(numpy_rng("choose", seed).choice(count, limit, replace=False).tolist())
 
 
-def read_all(source: Source) -> tuple[np.ndarray, list[str]]:
-    """Every readable picture as one uint8 array ``(N, C, H, W)``, and why the others are not.
+def content_digest(source: Source, indices: Sequence[int], seed: int) -> str:
+    """A digest of pictures: their names and sizes, and the content of them or of 1,000 of them.
+
+    Args:
+        indices: which pictures; of more than 10,000 a sample is read.
+        seed: of the sample.
+    """
+    read = set(indices)
+    if len(indices) > 10_000:
+        read = set(numpy_rng("digest", seed).choice(indices, 1000, replace=False).tolist())
+    digest = hashlib.sha256()
+    for index in indices:
+        digest.update(
+            f"{source.names[index]}\0{source.size_of(index)}\0".encode("utf-8", "replace")
+        )
+        if index in read:
+            digest.update(hashlib.sha256(source.content(index)).digest())
+    return digest.hexdigest()
+
+
+def read_all(source: Source) -> tuple[np.ndarray, list[str], Sequence[str]]:
+    """Every readable picture as one uint8 array, why the others are not, and the source's notes.
+
+    The array is ``(N, C, H, W)``.
 
     Files are decoded once, into the user's cache directory (or ``GAN_INPAINT_CACHE``); the array is
     a map of that file, so that more pictures than memory holds can be trained on.
     """
     if source.fingerprint is None:
-        return np.stack([source[index] for index in range(len(source))]), []
+        return np.stack([source[index] for index in range(len(source))]), [], source.notes
     folder = Path(os.environ.get("GAN_INPAINT_CACHE") or user_cache_path("gan_inpaint"))
     pixels = folder / f"{hashlib.sha256(source.fingerprint.encode()).hexdigest()[:32]}.uint8"
     facts = pixels.with_suffix(".json")
@@ -70,14 +102,15 @@ def read_all(source: Source) -> tuple[np.ndarray, list[str]]:
         try:
             remove_temporaries(folder, older_than=86400)
             shape, problems = _decode(source, pixels)
-            known = {"shape": shape, "problems": problems}
+            known = {"shape": shape, "problems": problems, "notes": list(source.notes)}
             write_json(facts, known)
         except OSError as problem:
             raise InputError(
                 f"{folder}: decoded pictures cannot be kept there ({problem.strerror}); make room,"
                 " or set the environment variable GAN_INPAINT_CACHE to another folder"
             ) from problem
-    return np.memmap(pixels, np.uint8, "r", shape=tuple(known["shape"])), known["problems"]
+    array = np.memmap(pixels, np.uint8, "r", shape=tuple(known["shape"]))
+    return array, known["problems"], known.get("notes", ())
 
 
 def _decode(source: Source, file: Path) -> tuple[list[int], list[str]]:

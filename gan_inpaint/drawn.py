@@ -1,38 +1,49 @@
 """Masks that a person has drawn on the pictures: files, white = missing."""
 
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from gan_inpaint.archives import Files, pictures_in
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import open_picture, plain
+from gan_inpaint.pictures import open_picture
 
-_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jpg", ".jpeg")
-_WHITE = 128  # and lighter is missing
+_WHITE = 128  # of 255, and lighter is missing
 _GREY = (32, 223)  # neither black nor white, whatever a JPEG has done to it
+_COLOURED = 64  # difference of two channels: more than a JPEG gives to grey
+_SOME = 0.01  # of the pixels: less may be the rim of a stroke
+_MASK = re.compile(r"[ ._-]mask[ ._-]?\d*$", re.I)  # what tools add to a picture's name
 
 
 class DrawnMask:
-    """Masks from files, of any mode and size: white = missing, transparent counts as black.
+    """Masks from files, of any mode and size: white = missing, see ``read_hole``.
 
     A mask of a picture's proportions lies over the whole picture, whatever its size; else a square
     one lies over the square of it that is looked at. A pixel is missing if any part of it is.
 
     Args:
-        path: one picture for all images, or a folder with one for each, matched by name.
+        path: one picture for all images; or a folder, zip, tar or list with one for each, matched
+            by name: ``NAME.png``, ``NAME.jpg.png``, ``NAME_mask.png`` or ``NAME_mask001.png``, of
+            any suffix.
         invert: white = known instead.
     """
 
     def __init__(self, path: str | None, invert: bool):
         if path is None:
             raise InputError("mask=file needs mask.path=, a picture (white = missing) or a folder")
-        self._path, self._invert = Path(path), invert
-        if not (self._path.is_file() or self._path.is_dir()):
-            raise InputError(f"mask.path={path}: there is no such file or folder")
+        self._invert = invert
+        self._files = pictures_in(path, "mask.path")
+        # a picture that is named by itself is for all images, whatever their names
+        self._one = Path(path).is_file() and self._files.names == [Path(path).name]
+        self._named = _by_name(self._files)
         self._read = lru_cache(maxsize=1)(self._read_file)  # one for all is read once
 
     def __call__(self, size: int, rng: np.random.Generator, name: str) -> Tensor:
@@ -40,18 +51,25 @@ class DrawnMask:
         square = (0, 0, size, size)
         return torch.from_numpy(~self.hole(name, (size, size), square))[None]
 
-    def hole(self, name: str, frame: tuple[int, int], box: tuple[int, int, int, int]) -> np.ndarray:
+    def hole(
+        self,
+        name: str,
+        frame: tuple[int, int],
+        box: tuple[int, int, int, int],
+        own: Path | None = None,
+    ) -> np.ndarray:
         """``(height, width)`` bool of a box in a picture, 1 = missing.
 
         Args:
             name: of the picture.
             frame: its width and height.
             box: left, top, right, bottom of the part that is looked at.
+            own: the picture's file (in an archive: below its path), which cannot be its mask.
 
         Raises:
             InputError: there is no mask for it, it cannot be read, or it does not fit.
         """
-        file = self._file(name)
+        file = self._file(name, own)
         hole = self._read(file)
         height, width = hole.shape
         if self._covers(hole, frame):
@@ -60,18 +78,51 @@ class DrawnMask:
         if height == width:
             return touched(hole, (box[2] - box[0], box[3] - box[1]))
         raise InputError(
-            f"{file}: the mask has {width}x{height} pixels, the picture {name} {frame[0]}x"
-            f"{frame[1]}: draw it over the whole picture, at any size of the same proportions"
+            f"{self._where(file)}: the mask has {width}x{height} pixels, the picture {name}"
+            f" {frame[0]}x{frame[1]}: draw it over the whole picture, at any size of the same"
+            " proportions"
         )
 
-    def outside(self, name: str, frame: tuple[int, int], box: tuple[int, int, int, int]) -> float:
+    def outside(
+        self,
+        name: str,
+        frame: tuple[int, int],
+        box: tuple[int, int, int, int],
+        own: Path | None = None,
+    ) -> float:
         """The share of a picture's missing pixels that do not lie in a box; see ``hole``."""
-        hole = self._read(self._file(name))
+        hole = self._read(self._file(name, own))
         if not self._covers(hole, frame):
             return 0.0
         whole = touched(hole, frame)
         inside = whole[box[1] : box[3], box[0] : box[2]].sum()
         return float(1 - inside / whole.sum()) if whole.any() else 0.0
+
+    def masks_among(self, names: Sequence[str], root: Path) -> set[str]:
+        """Those of the pictures that are masks of others: both may lie in one folder.
+
+        Args:
+            names: of the pictures.
+            root: what they are relative to.
+        """
+        masks, pictures = self._files.root.resolve(), root.resolve()
+        if self._one or not masks.is_relative_to(pictures):
+            return set()
+        if masks != pictures:  # a folder of masks within that of the pictures
+            return {name for name in names if (root / name).resolve().is_relative_to(masks)}
+        bare = {_bare(name) for name in names}
+        found = {name for name in names if _MASK.search(_bare(name))}
+        return {name for name in found if _MASK.sub("", _bare(name)) in bare}
+
+    def digest(self, names: Sequence[str]) -> str:
+        """Of the content of the masks of these pictures."""
+        digest = hashlib.sha256()
+        for name in self._files.names[:1] if self._one else names:
+            try:
+                digest.update(self._files.content(self._file(name, None)))
+            except InputError as problem:
+                digest.update(str(problem).encode())
+        return digest.hexdigest()
 
     @staticmethod
     def _covers(hole: np.ndarray, frame: tuple[int, int]) -> bool:
@@ -79,24 +130,174 @@ class DrawnMask:
         height, width = hole.shape
         return abs(height * frame[0] / width - frame[1]) <= max(frame[0] / width, 1.0)
 
-    def _file(self, name: str) -> Path:
-        if not self._path.is_dir():
-            return self._path
-        # an absolute name, from a list, must not lead out of the folder of masks
-        inside = [part for part in Path(name).parts if part not in (Path(name).anchor, "..")]
-        stem = self._path.joinpath(*inside).with_suffix("")
-        for candidate in (stem, self._path / stem.name):
-            for suffix in _SUFFIXES:
-                if (file := candidate.with_name(candidate.name + suffix)).is_file():
-                    return file
-        raise InputError(f"{self._path}: holds no mask for the picture {name}; add {stem.name}.png")
+    def _where(self, file: str) -> str:
+        return str(self._files.root / file)
 
-    def _read_file(self, file: Path) -> np.ndarray:
-        values = np.asarray(plain(open_picture(file), background="black").convert("L"))
-        grey = float(((values > _GREY[0]) & (values < _GREY[1])).mean())
-        if grey > 0.01:
-            print(f"{file}: {grey:.0%} of the mask is grey; from {_WHITE} of 255 on it is white")
-        return (values < _WHITE) if self._invert else (values >= _WHITE)
+    def _file(self, name: str, own: Path | None) -> str:
+        """Name of the mask of a picture."""
+        if self._one:
+            found = self._files.names
+        else:
+            bare = _bare(name)
+            keys = [bare, PurePosixPath(bare).name, _folded(name), PurePosixPath(name).name]
+            wanted = [(key, marked) for key in keys for marked in (True, False)]
+            choices = [self._named.get(key, []) for key in wanted]
+            others = [[f for f in choice if not self._is(f, own)] for choice in choices]
+            found = next(filter(None, others), next(filter(None, choices), []))
+        if not found:
+            example = f"{PurePosixPath(name).stem}.png"
+            raise InputError(
+                f"{self._files.root}: holds no mask for the picture {name}; add {example}"
+            )
+        if len(found) > 1:
+            raise InputError(
+                f"{self._files.root}: holds {len(found)} masks for the picture {name}:"
+                f" {', '.join(found[:4])}; keep one of them"
+            )
+        if self._is(found[0], own):
+            raise InputError(
+                f"{own}: the picture is its own mask; name a folder of masks, or add"
+                f" {PurePosixPath(name).stem}_mask.png beside it"
+            )
+        return found[0]
+
+    def _is(self, file: str, own: Path | None) -> bool:
+        mask = self._files.root / file
+        return own is not None and mask.resolve() == own.resolve()
+
+    def _read_file(self, file: str) -> np.ndarray:
+        where = self._where(file)
+        try:
+            content = self._files.read(file)
+        except Exception as problem:  # archives raise whatever they like on damaged members
+            raise InputError(f"{where}: cannot be read ({problem}); replace it") from None
+        hole = read_hole(open_picture(content, where), where)
+        return ~hole if self._invert else hole
+
+
+def _folded(name: str) -> str:
+    """A name by which files are compared: composed letters, no way out of a folder."""
+    # an absolute name, from a list, must not lead out of the folder of masks
+    parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..", ".")]
+    return unicodedata.normalize("NFC", "/".join(parts))
+
+
+def _bare(name: str) -> str:
+    """``_folded`` without its suffix."""
+    return str(PurePosixPath(_folded(name)).with_suffix(""))
+
+
+def _by_name(files: Files) -> dict[tuple[str, bool], list[str]]:
+    """Masks by the picture they are for, and whether their names say that they are masks."""
+    named: dict[tuple[str, bool], list[str]] = {}
+    for file in files.names:
+        bare = _bare(file)
+        named.setdefault((bare, False), []).append(file)
+        if (stem := _MASK.sub("", bare)) != bare:
+            named.setdefault((stem, True), []).append(file)
+    return named
+
+
+def read_hole(mask: Image.Image, name: str) -> np.ndarray:
+    """``(H, W)`` bool, 1 = missing, of a mask as people and tools make them.
+
+    White is missing, black and transparent are known. Two values, one of them 0, are taken whatever
+    the other is (0 and 1, 0 and 255 in 16 bits, black and red). Where only a part of a picture is
+    transparent, it was erased: that part is missing. Soft edges are cut at the middle.
+
+    Args:
+        name: for messages.
+
+    Raises:
+        InputError: there is more than one way to read it; the message says what is in it.
+    """
+    bands = mask.getbands()
+    transparent = np.zeros((mask.height, mask.width), bool)
+    if "A" in bands or "transparency" in mask.info:
+        rgba = np.asarray(mask.convert("RGBA"))
+        transparent = rgba[..., 3] < 128
+        values = np.where(transparent[..., None], 0, rgba[..., :3]).astype(float)
+    elif mask.mode.startswith(("I", "F")):
+        values = np.asarray(mask, dtype=float)[..., None]
+    else:
+        values = np.asarray(mask.convert("RGB"), dtype=float)
+    brightness = values.max(axis=2)  # red on black is as bright as white
+    opaque = ~transparent
+    if transparent.any() and opaque.any() and _is_picture(values[opaque]):
+        return transparent
+    if transparent.any() and not brightness[opaque].any():
+        raise InputError(
+            f"{name}: the mask is black and transparent: one of both may be meant as missing; paint"
+            " what is missing white"
+        )
+    levels = np.unique(brightness)
+    two = len(levels) == 2 and levels[0] == 0
+    hole = brightness > 0 if two else _cut(brightness, levels, name)
+    spread = np.ptp(values, axis=2) > _COLOURED
+    if spread.mean() > _SOME and (_differ(values[spread]) or (hole & ~spread).mean() > _SOME):
+        raise InputError(
+            f"{name}: the mask has several colours ({_listed(values)}); paint what is missing in"
+            " white, or in one colour on black"
+        )
+    return hole
+
+
+def _cut(brightness: np.ndarray, levels: np.ndarray, name: str) -> np.ndarray:
+    """Missing pixels of a mask of several grey levels: those from the middle on."""
+    small = 1 < levels[-1] < _WHITE
+    if levels[0] < 0 or levels[-1] > 65535 or small or _has_small_numbers(brightness):
+        raise InputError(
+            f"{name}: the mask holds the values {_few(levels)}, maybe numbers of classes; paint"
+            " what is missing white (255) and all else black"
+        )
+    white = next(white for white in (1.0, 255.0, 65535.0) if levels[-1] <= white)
+    scaled = brightness / white * 255
+    grey = float(((scaled > _GREY[0]) & (scaled < _GREY[1])).mean())
+    if grey > 0.4 and len(levels) > 8:
+        raise InputError(
+            f"{name}: {grey:.0%} of the mask is neither black nor white: it seems to be a picture;"
+            " paint what is missing white and all else black"
+        )
+    if grey > _SOME:
+        print(f"{name}: {grey:.0%} of the mask is grey; from {_WHITE} of 255 on it is white")
+    return scaled >= _WHITE
+
+
+def _has_small_numbers(values: np.ndarray) -> bool:
+    """Whether areas of a mask hold one small number beside 0: of a class, with 255 for none.
+
+    The rims that a lossy format leaves beside a stroke are no areas.
+    """
+    if values.min() > 0:
+        return False
+    inner = values[1:-1, 1:-1]
+    around = (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:])
+    solid = (inner > 0) & (inner <= _GREY[0]) & np.all([inner == v for v in around], axis=0)
+    return bool(solid.size and solid.mean() > 5 * _SOME)
+
+
+def _is_picture(pixels: np.ndarray) -> bool:
+    """Whether pixels ``(N, C)`` are more than black and one colour: a picture was erased."""
+    bright = pixels.max(axis=1)
+    between = (bright > _GREY[0]) & (bright < _GREY[1])
+    return bool(between.mean() > 0.2) and len(np.unique(bright)) > 8
+
+
+def _differ(coloured: np.ndarray) -> bool:
+    """Whether coloured pixels ``(N, 3)`` are of more than one colour."""
+    hues = coloured / coloured.max(axis=1, keepdims=True)
+    return bool((np.abs(hues - np.median(hues, axis=0)).max(axis=1) > 0.4).mean() > 0.05)
+
+
+def _few(levels: np.ndarray) -> str:
+    shown = ", ".join(f"{level:g}" for level in levels[:6])
+    return f"{shown}, ... {levels[-1]:g}" if len(levels) > 6 else shown
+
+
+def _listed(values: np.ndarray) -> str:
+    colours, counts = np.unique(values.reshape(-1, values.shape[2]), axis=0, return_counts=True)
+    common = colours[counts.argsort()[::-1][:4]].astype(int)
+    return ", ".join(str(tuple(map(int, colour))) for colour in common)
 
 
 def touched(hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import re
 import secrets
 import time
@@ -53,6 +54,27 @@ def remove_temporaries(folder: Path, older_than: float = 0.0) -> None:
 def write_text(path: Path, text: str) -> None:
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_once(path: Path, text: str) -> str:
+    """Write a file if it is not there yet; of several processes the first one does.
+
+    Returns:
+        What the file holds now.
+    """
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{secrets.token_hex(6)}.part")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            os.link(temporary, path)
+        except FileExistsError:  # another process was faster
+            pass
+        except OSError:  # a file system without links
+            write_text(path, text)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path.read_text(encoding="utf-8")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ class Unhealthy(InputError):
 
 
 def variety(images: Tensor) -> float:
-    """How much images differ: the standard deviation over them, mean over pixels and channels.
+    """How much images differ: the root mean square distance of the pixels from the mean image.
 
     Args:
         images: ``(B, C, H, W)`` in [-1, 1], at least two.
@@ -26,7 +26,7 @@ def variety(images: Tensor) -> float:
         >>> variety(Tensor([-1.0, 1.0]).view(2, 1, 1, 1))
         1.0
     """
-    return images.std(dim=0, correction=0).mean().item()
+    return images.var(dim=0, correction=0).mean().sqrt().item()
 
 
 def check_finite(module: nn.Module, step: int) -> None:

@@ -1,13 +1,15 @@
 """Pictures from Hugging Face data sets."""
 
+from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import centre_square, fitted
+from gan_inpaint.pictures import centre_square, fitted, open_picture
 from gan_inpaint.prior import Prior
 
 if TYPE_CHECKING:
@@ -18,10 +20,11 @@ class Hub:
     """A Hugging Face data set with an image column; needs the ``hub`` extra.
 
     Args:
-        name: of a data set on the hub, or a local loader: ``imagefolder``, ``parquet``.
+        name: of a data set on the hub, a local loader: ``imagefolder``, ``parquet``, or a folder
+            that ``save_to_disk`` wrote.
         path: what a local loader reads: a folder, or a file.
         config: configuration of the data set, if it has several.
-        image: the column.
+        image: the column: of images, or of encoded ones as bytes.
         splits: which of its splits is ``train`` and which ``val``; any of their slices, such as
             ``train[:90%]``.
         grey: as for ``Folder``.
@@ -29,6 +32,7 @@ class Hub:
     """
 
     truth = True
+    notes: Sequence[str] = ()
 
     def __init__(
         self,
@@ -66,16 +70,38 @@ class Hub:
     def __len__(self) -> int:
         return len(self.names)
 
+    def content(self, index: int) -> bytes:
+        return f"{self.fingerprint} {index}".encode()
+
+    def size_of(self, index: int) -> int:
+        return 0
+
     def __getitem__(self, index: int) -> np.ndarray:
         shown = f"{self.dataset} {self.names[index]}"
         try:
-            picture = self._rows[index][self._image]
+            cell = self._rows[index][self._image]
         except Exception as problem:  # a damaged picture raises whatever its decoder likes
             raise InputError(f"{shown}: cannot be read ({problem})") from None
-        if not isinstance(picture, Image.Image):
-            raise InputError(f"data.image={self._image}: holds no pictures; name an image column")
+        picture = self._picture(cell, shown)
         box = centre_square(picture)
         return fitted(picture, box, shown, self._size, self._channels, self._grey)
+
+    def _picture(self, cell: Any, shown: str) -> Image.Image:
+        """What a cell holds: a picture, or a file's bytes, alone or as ``datasets`` keeps them."""
+        if isinstance(cell, Mapping) and {"bytes", "path"} & cell.keys():
+            if cell.get("bytes") is None and cell.get("path"):
+                return open_picture(Path(cell["path"]), shown)
+            cell = cell.get("bytes")
+        if cell is None:
+            raise InputError(f"{shown}: the row has no picture (null)")
+        if isinstance(cell, bytes):
+            return open_picture(BytesIO(cell), shown)
+        if not isinstance(cell, Image.Image):
+            raise InputError(
+                f"data.image={self._image}: holds {type(cell).__name__}, no pictures; name an image"
+                " column"
+            )
+        return cell
 
 
 def _rows(name: str, path: str | None, config: str | None, split: str) -> "datasets.Dataset":
@@ -83,6 +109,9 @@ def _rows(name: str, path: str | None, config: str | None, split: str) -> "datas
         import datasets
     except ImportError:
         raise InputError("data=hub needs an extra: pip install 'gan_inpaint[hub]'") from None
+    saved = next((p for p in (name, path) if p and _is_saved(Path(p))), None)
+    if saved is not None:
+        return _from_disk(saved, split)
     kind = "data_dir" if path and Path(path).is_dir() else "data_files"
     local = {kind: path} if path else {}
     try:
@@ -90,3 +119,39 @@ def _rows(name: str, path: str | None, config: str | None, split: str) -> "datas
     except Exception as problem:  # network, names, splits and files: each has errors of its own
         reason = " ".join(str(problem).split())
         raise InputError(f"data.name={name}: cannot be loaded ({reason})") from None
+
+
+def _is_saved(folder: Path) -> bool:
+    """Whether ``save_to_disk`` wrote a folder: of one split, or of several."""
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+
+
+def _from_disk(folder: str, split: str) -> "datasets.Dataset":
+    """A split of a saved data set, or a slice of it; one that was saved alone is ``train``."""
+    import datasets
+
+    try:
+        content = datasets.load_from_disk(folder)
+        splits = content if isinstance(content, datasets.DatasetDict) else {"train": content}
+        parts = [_sliced(splits, part) for part in split.split("+")]
+        return datasets.concatenate_datasets(parts)
+    except InputError:
+        raise
+    except Exception as problem:
+        reason = " ".join(str(problem).split())
+        raise InputError(f"{folder}: cannot be loaded ({reason})") from None
+
+
+def _sliced(splits: "Mapping[str, datasets.Dataset]", part: str) -> "datasets.Dataset":
+    """``train``, ``train[:90%]`` or ``train[100:]`` of what is there."""
+    import datasets
+
+    name = part.partition("[")[0]
+    if name not in splits:
+        raise InputError(
+            f"data.splits: the data set has no split {name}, only {', '.join(splits)}; name those"
+            " with data.splits.train= and data.splits.val="
+        )
+    instruction = datasets.ReadInstruction.from_spec(part)
+    (own,) = instruction.to_absolute({name: len(splits[name])})
+    return splits[name].select(range(own.from_ or 0, own.to or len(splits[name])))

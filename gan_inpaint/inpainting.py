@@ -1,29 +1,40 @@
 """Inpainting as one function: any number of images, checked, searched in batches, joined."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gan_inpaint import masks
 from gan_inpaint.config import search_settings
 from gan_inpaint.errors import InputError
-from gan_inpaint.prior import Prior
+from gan_inpaint.prior import Prior, load_prior
 from gan_inpaint.rows import Rows
 from gan_inpaint.search import Result, search
 from gan_inpaint.starts import Starts
 
 
-def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Result:
+def inpaint(
+    images: Tensor | np.ndarray | Sequence[Any],
+    known: Tensor | np.ndarray | Sequence[Any],
+    prior: Prior | str | Path,
+    **options: Any,
+) -> Result:
     """Fill the holes of images with what the prior's generator makes of the known pixels.
 
+    It may be called anywhere: under ``no_grad``, inference mode, autocast, another default dtype or
+    in the middle of a training; torch's global random generator is left alone.
+
     Args:
-        images: ``(B, C, H, W)`` in [-1, 1], at the prior's size and channels; what is in the hole
-            is never looked at (a NaN is fine there).
+        images: ``(B, C, H, W)`` in [-1, 1], at the prior's size and channels: a tensor, an array or
+            a list of them; what is in the hole is never looked at (a NaN is fine there).
         known: ``(B or 1, 1, H, W)``, bool or 0/1: 1 = observed pixel, 0 = missing.
-        prior: from ``load_prior``.
+        prior: from ``load_prior``, or what it takes.
         options: ``lam``, ``norm``, ``steps`` ...: the search keys of ``reconstruct``; those not
             given are taken from the same YAML file as the command's.
 
@@ -31,7 +42,7 @@ def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Resu
         A ``Result`` on the CPU, whatever device the search ran on.
 
     Raises:
-        InputError: a wrong shape, mask or option (a ValueError).
+        InputError: a wrong shape, value, mask or option (a ValueError).
 
     Example:
         >>> import gan_inpaint, torch
@@ -43,9 +54,11 @@ def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Resu
         True
     """
     settings = search_settings(options)
-    with torch.inference_mode(False):  # a search needs gradients, wherever it is called
+    with _undisturbed():
+        prior = prior if isinstance(prior, Prior) else load_prior(prior)
+        images, known = _tensor(images, "images"), _tensor(known, "known")
         known = _checked(images, known, prior).clone()
-        images = images.detach().float().cpu().clone()
+        images = images.float().clone()
         starts = Starts(prior, settings)
         parts = [
             search(prior, image_part, known_part, settings, starts)
@@ -56,6 +69,37 @@ def inpaint(images: Tensor, known: Tensor, prior: Prior, **options: Any) -> Resu
             )
         ]
         return _joined(parts)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Shields a search from torch's modes around it, and the global random generator from it."""
+    dtype = torch.get_default_dtype()
+    with (
+        torch.inference_mode(False),  # a search needs gradients
+        torch.autocast("cpu", enabled=False),
+        torch.autocast("cuda", enabled=False),
+        torch.random.fork_rng(devices=[]),  # a DataLoader takes a number from it
+    ):
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+
+
+def _tensor(values: Any, name: str) -> Tensor:
+    """A tensor on the CPU of what people have: a tensor, an array, a list of either."""
+    try:
+        if isinstance(values, list | tuple) and any(isinstance(v, Tensor) for v in values):
+            values = torch.stack([torch.as_tensor(value) for value in values])
+        if not isinstance(values, Tensor):
+            values = torch.from_numpy(np.array(values))
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise InputError(
+            f"{name}: no tensor or array of numbers ({' '.join(str(problem).split())})"
+        ) from None
+    return values.detach().cpu()
 
 
 def _joined(parts: list[Result]) -> Result:
@@ -114,9 +158,16 @@ def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
         )
     if not bool(((known == 0) | (known == 1)).all()):
         raise InputError("known holds values other than 0 (missing) and 1 (observed)")
-    known = known.bool().cpu()
-    largest = torch.where(known, images.detach().cpu(), 0).abs().float().nan_to_num().max()
-    if not images.is_floating_point() or largest > 1.001:
+    if not images.is_floating_point():
+        raise InputError("images must be floats in [-1, 1]; for bytes use x / 127.5 - 1")
+    known = known.bool()
+    observed = torch.where(known, images, 0).flatten(1)
+    for index, finite in enumerate(observed.isfinite().all(dim=1).tolist()):
+        if not finite:
+            raise InputError(
+                f"images[{index}] has known pixels that are not finite numbers; mark them missing"
+            )
+    if observed.abs().max() > 1.001:
         raise InputError("images must be floats in [-1, 1]; for bytes use x / 127.5 - 1")
     for index, mask in enumerate(known):
         masks.check(mask, f"known[{index}]")

@@ -65,6 +65,9 @@ def sentence(problem: BaseException, name: str) -> str | None:
     if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
         return None
     text = one_line(problem)
+    ambiguous = re.match(r"Ambiguous value for argument '([^']+)'", text)
+    if ambiguous:
+        return f"{ambiguous[1]}: several values are a sweep: add -m; or quote the one value"
     unknown = re.search(r"Could not override '([^']+)'", text)
     if not unknown:
         return text
@@ -74,7 +77,18 @@ def sentence(problem: BaseException, name: str) -> str | None:
     hint = f"; did you mean {near[0]}?" if near and near[0] != written else ""
     if unknown[1] in ("experiment", "recipe"):
         hint = f"; write +{unknown[1]}="
+    if choices := _with_key(*unknown[1].partition(".")[::2]):
+        others = f" (or {', '.join(choices[1:])})" if choices[1:] else ""
+        cure = f"add {written}={choices[0]}{others}"
+        return f"{unknown[1]}: not a key of the present {written}; {cure}"
     return f"{unknown[1]}: there is no such key{hint} (--help lists them)"
+
+
+def _with_key(group: str, key: str) -> list[str]:
+    """The choices of a config group that have a key; those that read files come first."""
+    files = sorted((CONF / group).glob("*.yaml")) if key else []
+    found = [f.stem for f in files if OmegaConf.select(OmegaConf.load(f), key, default=f) is not f]
+    return sorted(found, key=lambda name: name not in ("folder", "file"))
 
 
 def one_line(problem: BaseException) -> str:

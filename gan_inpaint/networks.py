@@ -11,7 +11,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.nn.utils.parametrize import is_parametrized
 
-_ROWS = 4  # see Padded
 _WIDEST = 16  # feature maps stop doubling here, so that 256x256 stays trainable
 
 
@@ -134,8 +133,7 @@ def frozen(network: nn.Module) -> nn.Module:
     """A copy for the search: eval mode, fp32, BatchNorm folded in, no parameters.
 
     Weights become buffers: they still follow ``.to(device)``, but no optimizer can take them and no
-    gradient is computed for them. The copy is differentiable in its input, and what it makes of a
-    row does not depend on the others, see ``Padded``.
+    gradient is computed for them. The copy is differentiable in its input.
     """
     network = deepcopy(network).float().eval()
     layers = [_plain(layer) for layer in network.main]  # type: ignore[union-attr]
@@ -153,27 +151,7 @@ def frozen(network: nn.Module) -> nn.Module:
         for name, parameter in list(module.named_parameters(recurse=False)):
             delattr(module, name)
             module.register_buffer(name, parameter.detach().clone())
-    return Padded(network.requires_grad_(False))
-
-
-class Padded(nn.Module):
-    """A network that is given a whole multiple of four rows, the last of them zeros if need be.
-
-    A CPU's matrix kernels take four rows or more at a time and round differently for what is left
-    over: a row's result would depend, in its last bit, on how many there are.
-    """
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """As the network's own."""
-        count = len(inputs)
-        if count % _ROWS:
-            zeros = inputs.new_zeros(_ROWS - count % _ROWS, *inputs.shape[1:])
-            inputs = torch.cat([inputs, zeros])
-        return self.network(inputs)[:count]
+    return network.requires_grad_(False)
 
 
 class Reduced(nn.Module):

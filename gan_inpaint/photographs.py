@@ -1,5 +1,6 @@
 """From a photograph to the square that is searched for, and back into it at its full resolution."""
 
+import struct
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,8 @@ from torch import Tensor
 from gan_inpaint.blending import poisson
 from gan_inpaint.drawn import DrawnMask, touched
 from gan_inpaint.files import atomic
-from gan_inpaint.pictures import Box, plain, to_float, to_uint8
+from gan_inpaint.notes import for_saving
+from gan_inpaint.pictures import Box, Levels, is_deep, plain, to_float, to_uint8
 from gan_inpaint.sources import Pictures
 
 _PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # modes that Pillow writes as PNG
@@ -33,14 +35,16 @@ def look(source: Pictures, index: int, mask: DrawnMask) -> tuple[np.ndarray, Ten
     """
     photograph, box = source.photograph(index)
     name = source.names[index]
-    hole = mask.hole(name, photograph.size, box)
-    if outside := mask.outside(name, photograph.size, box):
+    place = photograph.size, box, source.file(index)
+    hole = mask.hole(name, *place)
+    if outside := mask.outside(name, *place):
         print(
             f"{name}: {outside:.0%} of its hole lies outside the square that is looked at and stays"
             " as it is; another data.box may hold it"
         )
     if not source.truth and hole.any() and not hole.all():
-        photograph = _painted_over(plain(photograph, background="white"), box, hole)
+        rgb = plain(photograph, background="white", levels=source.levels(index, photograph))
+        photograph = _painted_over(rgb, box, hole)
     pixels = source.fitted(index, photograph, box)
     known = ~touched(hole, (pixels.shape[2], pixels.shape[1]))
     return pixels, torch.from_numpy(known)[None]
@@ -63,6 +67,8 @@ def restored(
 ) -> Image.Image:
     """A photograph with its hole filled, in its own size and mode; known pixels are untouched.
 
+    What its file says beside the pixels (EXIF, XMP, resolution, text, ICC profile) stays with it.
+
     The generated square is enlarged to the photograph's resolution and fills the missing pixels
     there, by its gradients with ``blend=poisson``. They become opaque if the photograph is
     transparent.
@@ -74,9 +80,10 @@ def restored(
         blend: ``none`` or ``poisson``.
     """
     photograph, box = source.photograph(index)
+    levels = source.levels(index, photograph)
     frame = (box[2] - box[0], box[3] - box[1])
     hole = (
-        mask.hole(source.names[index], photograph.size, box)
+        mask.hole(source.names[index], photograph.size, box, source.file(index))
         if isinstance(mask, DrawnMask)
         else touched(~known[0].numpy(), frame)
     )
@@ -84,12 +91,14 @@ def restored(
     filling = F.interpolate(generated[None], size, mode="bicubic", align_corners=False)[0]
     filling = filling.expand(3, -1, -1).clamp(-1, 1)
     if blend == "poisson":
-        square = plain(photograph, background="white").crop(box)
+        square = plain(photograph, background="white", levels=levels).crop(box)
         image = to_float(np.asarray(square).transpose(2, 0, 1))
         filling = torch.from_numpy(blended(filling.numpy(), image.numpy(), ~hole))
     if "transparency" in photograph.info:  # the hole may need a transparent colour
         photograph = photograph.convert("RGBA")
-    return _pasted(photograph, filling, box, hole)
+    result = _pasted(photograph, filling, box, hole, levels)
+    result.info |= photograph.info
+    return result
 
 
 def blended(generated: np.ndarray, image: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -126,12 +135,19 @@ def blended(generated: np.ndarray, image: np.ndarray, known: np.ndarray) -> np.n
     return np.where(known, image, filled)
 
 
-def _pasted(photograph: Image.Image, filling: Tensor, box: Box, hole: np.ndarray) -> Image.Image:
-    """``filling``: ``(3, H, W)`` in [-1, 1], pasted where ``hole`` is; every mode has its way."""
-    if photograph.mode.startswith(("I", "F")):  # whose peak is white, see `plain`
+def _pasted(
+    photograph: Image.Image, filling: Tensor, box: Box, hole: np.ndarray, levels: Levels | None
+) -> Image.Image:
+    """``filling``: ``(3, H, W)`` in [-1, 1], pasted where ``hole`` is; every mode has its way.
+
+    Args:
+        levels: of a deep photograph.
+    """
+    if levels is not None:
+        assert is_deep(photograph)
         values = np.array(photograph)
-        peak = 65535 if photograph.mode.startswith("I") else max(float(values.max()), 1e-12)
-        level = (filling.mean(dim=0).numpy() + 1) / 2 * peak
+        black, white = levels
+        level = (filling.mean(dim=0).numpy() + 1) / 2 * (white - black) + black
         if photograph.mode.startswith("I"):
             level = level.round()
         region = values[box[1] : box[3], box[0] : box[2]]
@@ -177,6 +193,8 @@ def write_photograph(folder: Path, name: str, photograph: Image.Image) -> None:
         name: without suffix, of ``distinct``.
     """
     path = folder / f"{name}{'.png' if photograph.mode in _PNG else '.tif'}"
-    profile = photograph.info.get("icc_profile")
     with atomic(path) as temporary:
-        photograph.save(temporary, **({"icc_profile": profile} if profile else {}))
+        try:
+            photograph.save(temporary, **for_saving(photograph, path.suffix))
+        except (ValueError, TypeError, struct.error):  # a note that this format cannot hold
+            photograph.save(temporary)

@@ -11,9 +11,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
+from gan_inpaint.formats import is_lfs_pointer, pillow_formats
+from gan_inpaint.notes import keep_tiff_exif, without_notes
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 Crop = Callable[[Image.Image], Box]  # which square of a picture is looked at
+Levels = tuple[float, float]  # the values of black and of white in a file of more than 8 bits
 
 MISSING = (255, 120, 120)  # the colour of missing pixels wherever a person looks at them
 _CELL = 64  # small pictures are enlarged by a whole factor until a cell has about this many pixels
@@ -62,22 +65,64 @@ def with_hole(images: Tensor, known: Tensor) -> Tensor:
 def open_picture(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
     """Decode a picture file wholly, upright; an InputError names one that cannot be read.
 
+    Only the formats of ``formats`` are opened. EXIF, text and other notes that are damaged are
+    left out: the pixels are what counts.
+
     Args:
         name: what to call it; its path if not given.
     """
     name = name or str(file)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as picture:
-                picture.load()
-                if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
-                    raise ValueError("some pixels are not a number")
+            picture = _decoded(file, name)
+            try:
+                keep_tiff_exif(picture)
                 return ImageOps.exif_transpose(picture)
+            except Exception:  # damaged EXIF raises whatever it likes
+                picture.info.pop("exif", None)
+                return picture
     except UnidentifiedImageError:
+        if is_lfs_pointer(_content(file)[:64]):
+            reason = "only stands for a picture that Git LFS keeps; run git lfs pull"
+            raise InputError(f"{name}: {reason}") from None
         raise InputError(f"{name}: not a picture that Pillow can read; remove it") from None
     except Exception as problem:  # decoders raise whatever they like on damaged files
         raise InputError(f"{name}: cannot be read ({problem}); replace or remove it") from None
+
+
+def _decoded(file: Path | BinaryIO, name: str) -> Image.Image:
+    try:
+        picture = _loaded(file, name)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise
+    except Exception:
+        bare = without_notes(_content(file))
+        if bare is None:
+            raise
+        try:
+            picture = _loaded(bare, name)
+        except Exception:
+            bare = None
+        if bare is None:  # it was not the notes: say what was wrong at first
+            raise
+    if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
+        raise ValueError("some pixels are not a number")
+    return picture
+
+
+def _loaded(file: Path | BinaryIO, name: str) -> Image.Image:
+    with Image.open(file, formats=pillow_formats(name)) as picture:
+        picture.load()
+        return picture
+
+
+def _content(file: Path | BinaryIO) -> bytes:
+    if isinstance(file, Path):
+        return file.read_bytes() if file.is_file() else b""
+    file.seek(0)
+    return file.read()
 
 
 def centre_square(picture: Image.Image) -> Box:
@@ -106,7 +151,13 @@ def read_picture(
 
 
 def fitted(
-    picture: Image.Image, box: Box, name: str, size: int, channels: int, grey: bool
+    picture: Image.Image,
+    box: Box,
+    name: str,
+    size: int,
+    channels: int,
+    grey: bool,
+    levels: Levels | None = None,
 ) -> np.ndarray:
     """A square of a picture of any mode as uint8 ``(C, size, size)``, resized without aliasing.
 
@@ -115,8 +166,12 @@ def fitted(
     Args:
         name: for the message of an InputError.
         grey: whether a colour picture may be turned grey when ``channels`` is 1.
+        levels: see ``plain``.
     """
-    rgb = plain(picture, background="white")
+    try:
+        rgb = plain(picture, background="white", levels=levels)
+    except InputError as problem:
+        raise InputError(f"{name}: {problem}") from None
     if channels == 1 and not grey:
         bands = np.asarray(rgb).astype(np.int16)
         if np.ptp(bands, axis=2).max() > 2:
@@ -130,12 +185,41 @@ def fitted(
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
 
 
-def plain(picture: Image.Image, background: str) -> Image.Image:
-    """A picture of any mode as RGB with 8 bits, transparent parts over a background colour."""
-    if picture.mode.startswith(("I", "F")):  # 16-bit and float files: 0 is black, the peak is white
-        values = np.asarray(picture, dtype=np.float64)
-        peak = 65535 if picture.mode.startswith("I") else max(float(values.max()), 1e-12)
-        picture = Image.fromarray((values / peak * 255).round().clip(0, 255).astype(np.uint8))
+def is_deep(picture: Image.Image) -> bool:
+    """Whether a picture has more than 8 bits a pixel: integers of 16 or 32 bits, or floats."""
+    return picture.mode.startswith(("I", "F"))
+
+
+def levels_of(picture: Image.Image) -> Levels:
+    """Black and white of a deep picture by its kind of numbers alone, so that all share them.
+
+    White is 65535 for integers; for floats the least of 1, 255 and 65535 that none exceeds.
+
+    Raises:
+        InputError: its values are negative or larger: there is more than one way to read them.
+    """
+    values = np.asarray(picture)
+    least, most = float(values.min()), float(values.max())
+    known = (1.0, 255.0, 65535.0) if picture.mode == "F" else (65535.0,)
+    white = next((white for white in known if most <= white), None)
+    if least < 0 or white is None:
+        raise InputError(
+            f"its values go from {least:g} to {most:g}; say which are black and white, as in"
+            " data.white=[-1,1], or data.white=auto: the least and the most of all pictures"
+        )
+    return 0.0, white
+
+
+def plain(picture: Image.Image, background: str, levels: Levels | None = None) -> Image.Image:
+    """A picture of any mode as RGB with 8 bits, transparent parts over a background colour.
+
+    Args:
+        levels: of a deep picture; ``levels_of`` it if not given. Values beyond them are clipped.
+    """
+    if is_deep(picture):
+        black, white = levels or levels_of(picture)
+        values = (np.asarray(picture, dtype=np.float64) - black) / (white - black) * 255
+        picture = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
     if "A" in picture.getbands() or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba)

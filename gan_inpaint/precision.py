@@ -1,9 +1,14 @@
-"""In which precision this machine is fastest."""
+"""In which precision this machine is fastest, and in which a job goes on."""
 
+import json
 import time
 from functools import cache
+from pathlib import Path
 
 import torch
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.files import write_once
 
 LIGHTNING = {"fp32": "32-true", "bf16": "bf16-mixed"}  # a Trainer's words for them
 
@@ -16,12 +21,50 @@ def resolved(choice: str) -> str:
     """
     if choice != "auto":
         return choice
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    can = torch.cpu.get_capabilities()
-    if not (can.get("avx512_bf16") or can.get("amx_bf16")):
+    if not _has_bf16():
         return "fp32"
+    if torch.cuda.is_available():
+        return "bf16"
     return "bf16" if _gain() > 1.2 else "fp32"  # less is not worth the digits
+
+
+def agreed(choice: str, own: Path, cure: str, shared: Path | None = None, keep: bool = True) -> str:
+    """``resolved``, but once for a job or a sweep: a measurement may come out otherwise next time.
+
+    Args:
+        own: file of the job that records what ``auto`` came to.
+        cure: what to do where the job began in bf16 and this processor lacks it.
+        shared: file of the job's sweep, likewise; the first job decides for all.
+        keep: whether the job's file may be written.
+
+    Raises:
+        InputError: this processor lacks what was decided.
+    """
+    if choice != "auto":
+        return choice
+    file = own if own.is_file() or shared is None else shared
+    recorded = file.read_text(encoding="utf-8") if file.is_file() else json.dumps(resolved(choice))
+    if file == shared:
+        recorded = write_once(file, recorded)
+    if keep and not own.is_file():
+        write_once(own, recorded)
+    try:
+        precision = json.loads(recorded)
+    except ValueError:
+        precision = None
+    if precision not in LIGHTNING:
+        raise InputError(f"{file}: damaged: it holds neither fp32 nor bf16; {cure}")
+    if precision == "bf16" and not _has_bf16():
+        raise InputError(f"precision: it began in bf16, which this processor lacks; {cure}")
+    return precision
+
+
+def _has_bf16() -> bool:
+    """Whether the processor multiplies bf16 by itself."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 @cache

@@ -1,5 +1,6 @@
 """A prior: a trained generator and discriminator with their metadata; save, find, load."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,11 +17,12 @@ from gan_inpaint.files import atomic
 from gan_inpaint.networks import Discriminator, Generator, Reduced, frozen
 from gan_inpaint.randomness import draw_latent, torch_rng
 from gan_inpaint.settings import ModelSettings
-from gan_inpaint.weights import filled, read_checkpoint, read_safetensors, read_tutorial
+from gan_inpaint.tutorial import SUFFIXES as TUTORIAL
+from gan_inpaint.tutorial import read_tutorial
+from gan_inpaint.weights import filled, read_checkpoint, read_safetensors
 
 BUNDLED = Path(__file__).parent / "priors"
 _TRAINED = ("outputs/train", "multirun/train")  # where `train` leaves its runs
-TUTORIAL = (".pth", ".pt")
 _SIZES = ("size", "channels", "nz", "ngf", "ndf")
 
 
@@ -35,12 +37,26 @@ class Prior:
             without one.
         metadata: what the file says of itself, all strings.
         name: where it came from, in words.
+        files: where it came from: the prior's, and the discriminator's if that is another.
     """
 
     generator: nn.Module
     discriminator: nn.Module | None
     metadata: Mapping[str, str]
     name: str
+    files: tuple[Path, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of the weights in its files: the same ones have the same, wherever they lie."""
+        networks = read_networks(*self.files)
+        digest = hashlib.sha256(repr(sorted(networks.metadata.items())).encode())
+        for network in (networks.generator, networks.discriminator):
+            tensors = network.state_dict() if network else {}
+            for key, value in tensors.items():
+                if value.ndim:  # not a count of minibatches
+                    digest.update(key.encode() + value.float().numpy().tobytes())
+        return digest.hexdigest()
 
     @property
     def size(self) -> int:
@@ -124,7 +140,10 @@ def load_prior(source: str | Path, discriminator: str | Path | None = None) -> P
     path, name = find_prior(str(source))
     networks = read_networks(path, discriminator)
     judge = networks.discriminator
-    prior = Prior(frozen(networks.generator), judge and frozen(judge), networks.metadata, name)
+    files = (path, Path(discriminator)) if discriminator else (path,)
+    prior = Prior(
+        frozen(networks.generator), judge and frozen(judge), networks.metadata, name, files
+    )
     if not bool(prior.sample(4, seed=0).isfinite().all()):
         raise InputError(f"{path}: its pictures are not finite; it is damaged: train it again")
     return prior
@@ -141,14 +160,16 @@ class Networks:
 
 def read_networks(path: Path, discriminator: str | Path | None = None) -> Networks:
     """The networks in a file that ``load_prior`` takes, not frozen."""
-    if discriminator and path.suffix not in TUTORIAL:
-        raise InputError(f"discriminator={discriminator}: {path} has its own; leave it out")
+    others = path.suffix in TUTORIAL
     if path.suffix == ".ckpt":
         weights = read_checkpoint(path)
-    elif path.suffix in TUTORIAL:
-        weights = read_tutorial(path, Path(discriminator) if discriminator else None)
-    else:
+    elif not others:
         weights = read_safetensors(path)
+        others = "size" not in weights.metadata and not weights.discriminator
+    if others:
+        weights = read_tutorial(path, Path(discriminator) if discriminator else None)
+    elif discriminator:
+        raise InputError(f"discriminator={discriminator}: {path} has its own; leave it out")
     metadata = weights.metadata
     missing = [key for key in (*_SIZES, "latent", "loss") if key not in metadata]
     if missing:
@@ -172,10 +193,11 @@ def read_networks(path: Path, discriminator: str | Path | None = None) -> Networ
             judge = Discriminator(model.size, model.channels, model.ndf, model.discriminator_norm)
     except (RuntimeError, TypeError, OverflowError) as problem:
         raise InputError(f"{path}: its metadata is wrong: {problem}") from None
-    filled(generator, weights.generator, path)
+    filled(generator, weights.generator, path, weights.generator_names)
     if weights.discriminator is None:
         return Networks(generator, None, metadata)
-    filled(judge, weights.discriminator, Path(discriminator) if discriminator else path)
+    its_path = Path(discriminator) if discriminator else path
+    filled(judge, weights.discriminator, its_path, weights.discriminator_names)
     return Networks(generator, judge, metadata)
 
 

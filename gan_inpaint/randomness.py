@@ -36,5 +36,5 @@ def draw_latent(count: int, nz: int, latent: str, rng: torch.Generator) -> Tenso
         latent: ``normal``, N(0, 1), or ``uniform``, U(-1, 1), in each coordinate.
     """
     if latent == "normal":
-        return torch.randn(count, nz, generator=rng, device=rng.device)
-    return torch.rand(count, nz, generator=rng, device=rng.device) * 2 - 1
+        return torch.randn(count, nz, generator=rng, device=rng.device, dtype=torch.float32)
+    return torch.rand(count, nz, generator=rng, device=rng.device, dtype=torch.float32) * 2 - 1

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from gan_inpaint.command import built, chosen, command, resumed
 from gan_inpaint.errors import InputError
 from gan_inpaint.interruption import held
+from gan_inpaint.run_directory import RunDirectory
 from gan_inpaint.settings import ReconstructSettings
 
 if TYPE_CHECKING:
@@ -43,26 +43,26 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
 
 
 @command("reconstruct", ReconstructSettings, failed=record_failure)
-def main(settings: ReconstructSettings, directory: Path) -> None:
-    """Reconstruct the pictures of ``data``; everything it leaves is in ``directory``."""
+def main(settings: ReconstructSettings, run: RunDirectory) -> None:
+    """Reconstruct the pictures of ``data``; everything it leaves is in the run's directory."""
+    directory, resuming = run.path, settings.resume is not None
     if settings.resume:
         settings = resumed(settings.resume, "reconstruct", ReconstructSettings)
 
     with held():  # an import that is cut in two breaks the next one
         from gan_inpaint.batches import Job, fill
-        from gan_inpaint.data import choose
         from gan_inpaint.diagnosis import explained
         from gan_inpaint.environment import described
         from gan_inpaint.files import remove_temporaries
         from gan_inpaint.memory import keep_freed_memory
-        from gan_inpaint.prior import find_prior, load_prior
+        from gan_inpaint.precision import agreed
+        from gan_inpaint.prior import load_prior
         from gan_inpaint.record import Record
         from gan_inpaint.report import print_summary
         from gan_inpaint.tracking import log_results, progress_bar, use_prior, wandb_logger
 
     keep_freed_memory()
-    remove_temporaries(directory)
-    mask_name = chosen(directory, "mask")
+    mask_name = chosen("mask", directory if resuming else None)
     prior = load_prior(settings.prior, settings.discriminator)
     if settings.data.get("truth", True) is None:
         settings.data["truth"] = mask_name != "file"
@@ -71,12 +71,39 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     )
     source = data(split=settings.split)
     mask = built("mask", settings.mask)
-    indices = choose(len(source), settings.limit, settings.sample, settings.seed)
-    if not indices:
-        raise InputError(f"split={settings.split}: the data hold no picture there; try split=all")
+    found, indices = to_fill(settings, source, mask)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
     share = f", every {settings.shards}th of them here" if settings.shards > 1 else ""
-    print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}{share}")
+    print(f"data: {len(indices)} of {found} pictures of {source.dataset}{share}")
+    mine = range(settings.shard, len(indices), settings.shards)
+    if not mine:
+        raise InputError(
+            f"shard={settings.shard}: none of the {len(indices)} pictures falls to it; set fewer"
+            " shards"
+        )
+    settings.precision = agreed(
+        settings.precision,
+        run.settings / "precision.json",
+        "start a new job with precision=fp32",
+        shared=run.sweep and run.sweep / "precision.json",
+        keep=run.accepted,
+    )
+    about = {
+        "lam": settings.lam,
+        "lr": settings.lr,
+        "norm": settings.norm,
+        "prior": prior.name,
+        "data": source.dataset,
+        "mask": mask_name,
+        "seed": settings.seed,
+        "restarts": settings.restarts,
+        "shard": settings.shard,
+        "shards": settings.shards,
+        "recipe": chosen("recipe", directory if resuming else None),
+    }
+    job = identity(settings, prior, source, mask, [indices[number] for number in mine])
+    run.begin_reconstruction(job, about)
+    remove_temporaries(directory)
 
     environment = described()
     record = Record(
@@ -86,28 +113,11 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
         source.truth,
         settings.blend,
         baselines(settings, source, data, prior) if settings.baselines else None,
-        {
-            "lam": settings.lam,
-            "lr": settings.lr,
-            "norm": settings.norm,
-            "prior": prior.name,
-            "data": source.dataset,
-            "mask": mask_name,
-            "seed": settings.seed,
-            "restarts": settings.restarts,
-            "shard": settings.shard,
-            "shards": settings.shards,
-            "recipe": chosen(directory, "recipe"),
-            "environment": environment,
-        },
+        about | {"precision": settings.precision, "environment": environment},
     )
-    mine = range(settings.shard, len(indices), settings.shards)
-    if not mine:
-        raise InputError(
-            f"shard={settings.shard}: none of the {len(indices)} pictures falls to it; set fewer"
-            " shards"
-        )
     done = record.done
+    if done:
+        print(f"precision: {settings.precision}, as the job began")
     # what is left of the very batches of an uninterrupted job
     batches = [
         [number for number in mine[first : first + settings.images_at_once] if number not in done]
@@ -124,17 +134,17 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
             settings.logger,
             directory,
             name=f"lam={settings.lam:g} lr={settings.lr:g} {settings.norm}",
-            group=_sweep_name(),
+            group=run.sweep.name if run.sweep else None,
             job_type="reconstruct",
             config=asdict(settings) | {"environment": environment},
         ) as wandb,
         progress_bar("searching", (len(mine) - len(done)) * settings.steps, ("objective",)) as bar,
     ):
         if wandb:
-            use_prior(wandb, find_prior(settings.prior)[0], prior.metadata)
-        job = Job(directory, settings, prior, source, indices, mask, mask_name)
+            use_prior(wandb, prior.files[0], prior.metadata)
         try:
-            fill(job, batches, record, bar, wandb)
+            task = Job(directory, settings, prior, source, indices, mask, mask_name)
+            fill(task, batches, record, bar, wandb)
         except BaseException as problem:
             # what is done stays done, unless it was the disk that failed
             if record.searched and not isinstance(problem, OSError):
@@ -150,7 +160,7 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     print_summary(summary)
     if skipped := len(mine) - summary["images"]:
         print(f"{skipped} of {len(mine)} pictures were skipped: see error in results.csv")
-    for sentence in explained(summary):
+    for sentence in (*source.notes, *explained(summary)):
         print(sentence)
     here = Path(os.path.relpath(directory))
     print(f"{here / 'grid.png'}  corrupted, reconstructed{', true' if source.truth else ''}")
@@ -158,6 +168,63 @@ def main(settings: ReconstructSettings, directory: Path) -> None:
     print(f"{here / 'images'}  the pictures")
     if (directory / "restored").is_dir():
         print(f"{here / 'restored'}  your photographs, filled at their own size")
+
+
+def to_fill(
+    settings: ReconstructSettings, source: "Source", mask: Callable
+) -> tuple[int, list[int]]:
+    """How many pictures there are, and the indices of those that ``limit`` leaves.
+
+    A picture that is the mask of another one is none.
+    """
+    from gan_inpaint.data import choose
+    from gan_inpaint.drawn import DrawnMask
+    from gan_inpaint.sources import Pictures
+
+    there = list(range(len(source)))
+    if isinstance(mask, DrawnMask) and isinstance(source, Pictures):
+        masks = mask.masks_among(source.names, source.root)
+        there = [index for index in there if source.names[index] not in masks]
+        if masks:
+            print(f"{len(masks)} files are masks of other pictures, not pictures to fill")
+    chosen = choose(len(there), settings.limit, settings.sample, settings.seed)
+    if not chosen:
+        raise InputError(f"split={settings.split}: the data hold no picture there; try split=all")
+    return len(there), [there[number] for number in chosen]
+
+
+_FREE = {  # keys that results do not depend on, or that name what counts by its content
+    *("prior", "discriminator", "resume", "logger", "batch_size"),
+    *("animate", "diagnose", "metrics"),  # made or measured from what is there
+}
+
+
+def identity(
+    settings: ReconstructSettings,
+    prior: "Prior",
+    source: "Source",
+    mask: Callable,
+    indices: list[int],
+) -> dict[str, Any]:
+    """Everything that a job's results depend on, as plain values.
+
+    Args:
+        indices: of the job's pictures in ``source``.
+    """
+    from gan_inpaint.data import content_digest
+    from gan_inpaint.drawn import DrawnMask
+
+    kept = {key: value for key, value in asdict(settings).items() if key not in _FREE}
+    for group in ("data", "mask"):  # where files lie does not matter, what they hold does
+        kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
+        kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]
+    names = [source.names[index] for index in indices]
+    return {
+        "settings": kept,
+        "prior": prior.digest,
+        "images": content_digest(source, indices, settings.seed),
+        "masks": mask.digest(names) if isinstance(mask, DrawnMask) else None,
+    }
 
 
 def finish(
@@ -213,11 +280,6 @@ def baselines(
     for reason in made.left_out:
         print(f"baseline left out: {reason}")
     return made
-
-
-def _sweep_name() -> str | None:
-    hydra = HydraConfig.get()
-    return Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
 
 
 if __name__ == "__main__":

@@ -97,8 +97,6 @@ class Record:
         if (directory / "summary.json").is_file():
             try:
                 self._restore()
-            except InputError:
-                raise
             except Exception:  # tables and tensors raise whatever they like
                 raise InputError(
                     f"{directory}: what the job has left is damaged; start a new job"
@@ -108,12 +106,6 @@ class Record:
         summary = json.loads((self._directory / "summary.json").read_text(encoding="utf-8"))
         if "seconds" not in summary:  # it failed before there was anything to keep
             return
-        for key, value in self._about.items():  # two jobs must not share a table
-            if key != "environment" and summary.get(key) != value:
-                raise InputError(
-                    f"{self._directory}: the job was for {key} {summary.get(key)}, now it is"
-                    f" {value}; give the same {key}= as then, or start a new job"
-                )
         # the tables may be a batch ahead of the codes, if the job was killed while it wrote them
         with safe_open(self._directory / "latents.safetensors", framework="pt") as file:
             self._codes[:] = file.get_tensor("z")

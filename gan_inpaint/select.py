@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gan_inpaint.command import built, command, run_settings
 from gan_inpaint.errors import InputError
+from gan_inpaint.run_directory import RunDirectory
 from gan_inpaint.settings import SelectSettings, TrainSettings
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @command("select", SelectSettings)
-def main(settings: SelectSettings, directory: Path) -> None:
+def main(settings: SelectSettings, run_directory: RunDirectory) -> None:
     """Write select.png and select.csv into the run's directory, or replace its prior."""
     if settings.run is None:
         raise InputError("select needs run=, the directory of a training run")
@@ -112,7 +113,7 @@ def held_out(run: Path, settings: SelectSettings) -> "Tensor":
     data = trained.data | ({"path": settings.path} if settings.path else {})
     model = trained.model
     source = built("data", data)(size=model.size, channels=model.channels, split="val")
-    pixels, _ = read_all(source)
+    pixels, _, _ = read_all(source)
     if len(pixels) < 2:
         raise InputError(f"run={run}: its data hold out only {len(pixels)} picture; too few")
     return to_float(pixels[: max(settings.samples, settings.images)])

@@ -11,6 +11,7 @@ from torch import Tensor
 from gan_inpaint.config import search_settings
 from gan_inpaint.errors import InputError
 from gan_inpaint.frechet import FrechetDistance
+from gan_inpaint.health import variety
 from gan_inpaint.inpainting import inpaint
 from gan_inpaint.losses import psnr
 from gan_inpaint.prior import Prior
@@ -107,7 +108,7 @@ def measure(
         images_seen=int(prior.metadata["images_seen"]),
         losses=losses,
         frechet_distance=distance(fake) if distance else None,
-        diversity=_spread(fake) / _spread(real),
+        diversity=variety(fake) / variety(real),
         contextual=result.contextual,
         psnr_hole=psnr(result.images - truth, (~known).float()),
     )
@@ -121,11 +122,6 @@ def line(epoch: Epoch) -> str:
     if row["frechet_distance"] is not None:
         words.append(f"feature distance {row['frechet_distance']:.1f}")
     return "  ".join(words)
-
-
-def _spread(images: Tensor) -> float:
-    """Root mean square distance of the pixels from the mean image."""
-    return float(images.var(dim=0).mean().sqrt())
 
 
 def recommended(epochs: Sequence[Epoch]) -> tuple[Epoch, str]:

@@ -176,8 +176,11 @@ class AdamSettings:
 
     lr: float
     beta1: float
+    clip: float | None = None
 
     def __post_init__(self) -> None:
+        if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
+            raise InputError(f"optimizer.*.clip={self.clip}: must be a number above 0, or null")
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise InputError(f"optimizer.*.lr={self.lr}: must be a number above 0")
         if not 0 <= self.beta1 < 1:

@@ -6,17 +6,32 @@ keys of its file in ``conf/data``.
 """
 
 import functools
+import math
 import zlib
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from gan_inpaint.archives import Files, pictures_in
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import Box, Crop, centre_square, fitted, middle, open_picture
+from gan_inpaint.formats import counted
+from gan_inpaint.pictures import (
+    Box,
+    Crop,
+    Levels,
+    centre_square,
+    fitted,
+    is_deep,
+    levels_of,
+    middle,
+    open_picture,
+)
 from gan_inpaint.prior import Prior
+
+_DIM = 0.3  # of white: a set whose brightest value is below was hardly meant to be that dark
 
 
 @functools.cache  # parsing takes seconds, and a job may want both splits
@@ -36,6 +51,7 @@ class Digits:
 
     dataset = "digits"
     fingerprint = None  # no file is read: nothing to cache
+    notes: Sequence[str] = ()
     license = "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0"
     truth = True
 
@@ -50,6 +66,12 @@ class Digits:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def content(self, index: int) -> bytes:
+        return self._pixels[index].tobytes()
+
+    def size_of(self, index: int) -> int:
+        return self._pixels[index].nbytes
 
     def __getitem__(self, index: int) -> np.ndarray:
         padded = np.pad(self._pixels[index], 2)
@@ -67,6 +89,8 @@ class Pictures:
         names: which of them.
         grey: turn colour pictures grey for a 1-channel prior instead of refusing them.
         crop: which square of a picture to keep.
+        white: of deep pictures, the value of white, both levels ``[black, white]``, ``auto`` (the
+            least and the most of all files) or None, see ``pictures.levels_of``.
         settings: what else a decoded picture depends on, for its cache.
     """
 
@@ -83,17 +107,71 @@ class Pictures:
         truth: bool = True,
         grey: bool = True,
         crop: Crop = centre_square,
+        white: Any = None,
         settings: str = "",
     ):
         self.names = list(names)
         self.truth = truth
         self._files, self._grey, self._crop = files, grey, crop
         self._size, self._channels = size, channels
-        self._settings = (type(self).__name__, size, channels, grey, settings)
+        self._levels = checked_levels(white)
+        self._deep = 0  # pictures of more than 8 bits so far
+        self._brightest = self._white = 0.0  # of them
+        self._settings = (type(self).__name__, size, channels, grey, str(white), settings)
 
     @property
     def fingerprint(self) -> str:
         return f"{self._settings} {self._files.fingerprint(self.names)}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of the files and of the pictures read so far."""
+        found = []
+        if left_out := self._files.left_out:
+            found.append(f"{len(left_out)} files are no pictures: {counted(left_out)}")
+        if self._deep and self._brightest < _DIM * self._white:
+            found.append(
+                f"the brightest value of {self._deep} pictures is {self._brightest:g} of"
+                f" {self._white:g}, so they are dark; if they should not be, set data.white="
+                f"{2 ** math.ceil(math.log2(self._brightest + 1)) - 1}, or data.white=auto"
+            )
+        return found
+
+    def content(self, index: int) -> bytes:
+        return self._files.content(self.names[index])
+
+    def size_of(self, index: int) -> int:
+        return self._files.size_of(self.names[index])
+
+    def levels(self, index: int, picture: Image.Image) -> Levels | None:
+        """Black and white of a picture of more than 8 bits; None for others."""
+        if not is_deep(picture):
+            return None
+        if self._levels == "auto":
+            self._levels = self._all_levels()
+        try:
+            levels = self._levels or levels_of(picture)
+        except InputError as problem:
+            raise InputError(f"{self.where(index)}: {problem}") from None
+        self._deep += 1
+        self._brightest = max(self._brightest, float(np.asarray(picture).max()) - levels[0])
+        self._white = max(self._white, levels[1] - levels[0])
+        return levels
+
+    def _all_levels(self) -> Levels:
+        """The least value of all deep pictures, or 0 if that is higher, and the most."""
+        least, most = 0.0, 0.0
+        for name in self._files.names:
+            try:
+                picture = open_picture(self._files.read(name), name)
+            except Exception:  # it will be named when its turn comes
+                continue
+            if is_deep(picture):
+                values = np.asarray(picture)
+                least, most = min(least, float(values.min())), max(most, float(values.max()))
+        if most <= least:
+            raise InputError("data.white=auto: no picture has a value above 0; set both levels")
+        return least, most
 
     def __len__(self) -> int:
         return len(self.names)
@@ -113,11 +191,22 @@ class Pictures:
 
     def fitted(self, index: int, picture: Image.Image, box: Box) -> np.ndarray:
         """That square of the picture as uint8 ``(C, size, size)``."""
-        return fitted(picture, box, self.where(index), self._size, self._channels, self._grey)
+        levels = self.levels(index, picture)
+        shape = self._size, self._channels
+        return fitted(picture, box, self.where(index), *shape, self._grey, levels)
+
+    @property
+    def root(self) -> Path:
+        """The folder or archive that the names are relative to."""
+        return self._files.root
+
+    def file(self, index: int) -> Path:
+        """A picture's file; in an archive, below the archive's path."""
+        return self.root / self.names[index]
 
     def where(self, index: int) -> str:
         """A picture's file, for messages."""
-        return str(self._files.root / self.names[index])
+        return str(self.file(index))
 
 
 class Folder(Pictures):
@@ -129,6 +218,7 @@ class Folder(Pictures):
         grey: turn colour pictures grey for a 1-channel prior instead of refusing them.
         box: ``[left, top, right, bottom]`` in pixels: the part of each picture whose middle is
             looked at; None is all of it.
+        white: see ``Pictures``.
     """
 
     def __init__(
@@ -142,6 +232,7 @@ class Folder(Pictures):
         truth: bool | None,
         grey: bool,
         box: list[int] | None,
+        white: Any = None,
     ):
         files = pictures_in(_given(path, "folder", "a folder of pictures, a zip or one picture"))
         names = files.names
@@ -160,6 +251,7 @@ class Folder(Pictures):
             truth=truth is not False,
             grey=grey,
             crop=crop,
+            white=white,
             settings=str(box),
         )
 
@@ -227,6 +319,27 @@ class Coco(Pictures):
                 f"data.path={path}: no {' or '.join(sorted(wanted))} in it; name the folder above"
             )
         super().__init__(files, names, size, channels)
+
+
+def checked_levels(white: Any) -> Any:
+    """``data.white`` as ``Levels``, ``auto`` or None.
+
+    Example:
+        >>> checked_levels(4095)
+        (0.0, 4095.0)
+    """
+    if white is None or white == "auto":
+        return white
+    levels = white if isinstance(white, list | tuple) else (0, white)
+    try:
+        black, most = map(float, levels)
+    except (TypeError, ValueError):
+        black, most = 0.0, math.nan
+    if not (math.isfinite(black) and math.isfinite(most) and black < most):
+        raise InputError(
+            f"data.white={white}: must be the value of white, above 0, or [black,white], or auto"
+        )
+    return black, most
 
 
 def _given(value: str | None, data: str, what: str) -> str:

@@ -1,7 +1,7 @@
 """What to reconstruct: pictures drawn from the prior itself, or those it was not trained on."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class Generated:
 
     dataset = "generated"
     fingerprint = None
+    notes: Sequence[str] = ()
     license = "that of the prior's training data"
     truth = True
 
@@ -52,6 +53,12 @@ class Generated:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def content(self, index: int) -> bytes:
+        return b""  # the settings and the prior say it all
+
+    def size_of(self, index: int) -> int:
+        return 0
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self._pixels[index]

@@ -69,34 +69,35 @@ def wandb_logger(
     Online with a key and a server, offline without; ``WANDB_MODE`` and ``WANDB_PROJECT`` have the
     last word as everywhere in W&B.
     """
+    if group and os.environ.pop("WANDB_RUN_ID", None):  # before W&B reads it, once a process
+        print("W&B: WANDB_RUN_ID is left out: the jobs of a sweep are runs of their own")
     mode = "disabled" if choice == "none" else _wandb_mode()
     if mode == "disabled":
         yield None
         return
     import wandb
 
-    options = {
-        "project": os.environ.get("WANDB_PROJECT", "gan_inpaint"),
+    options: dict[str, Any] = {
+        "project": os.environ.get("WANDB_PROJECT") or "gan_inpaint",
         "dir": directory,
         "name": name,
         "group": group,
         "job_type": job_type,
         "config": config,
-        "settings": wandb.Settings(
-            silent=True,
-            console="off",
-            # a server that has gone away must not hold up the next job of a sweep for ever
-            finish_timeout=float(os.environ.get("WANDB_FINISH_TIMEOUT", 600)),
-        ),
     }
     try:
-        run = wandb.init(mode=mode, **options)  # type: ignore[arg-type]
+        run = _begun(mode, options)
     except wandb.Error as problem:
         if mode == "offline":
-            raise
-        print(f"W&B: no connection ({str(problem).partition(' Consider ')[0]})")
+            raise _refused(problem) from None
+        try:
+            run = _begun("offline", options)
+        except wandb.Error as other:  # it was not the connection
+            raise _refused(other) from None
         mode = "offline"
-        run = wandb.init(mode="offline", **options)  # type: ignore[arg-type]
+        print(f"W&B: no connection ({str(problem).partition(' Consider ')[0]})")
+    except ValueError as problem:
+        raise _refused(problem) from None
     # WandbLogger defines its x axis only for runs that it starts itself
     run.define_metric("trainer/global_step")
     run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
@@ -112,6 +113,31 @@ def wandb_logger(
         run.finish(exit_code=255 if isinstance(problem, Interrupted) else 1)
         raise
     run.finish()
+
+
+_OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B took these until version 0.10
+
+
+def _begun(mode: str, options: Mapping[str, Any]) -> Any:
+    import wandb
+
+    settings = wandb.Settings(
+        silent=True,
+        console="off",
+        # a server that has gone away must not hold up the next job of a sweep for ever
+        finish_timeout=float(os.environ.get("WANDB_FINISH_TIMEOUT", 600)),
+    )
+    return wandb.init(mode=mode, settings=settings, **options)  # type: ignore[arg-type]
+
+
+def _refused(problem: Exception) -> InputError:
+    """For ids, projects and other words that W&B does not take."""
+    told = [key for key in os.environ if key.startswith("WANDB_") and "KEY" not in key]
+    reason = " ".join(str(problem).split())
+    return InputError(
+        f"W&B refuses its settings ({reason}); change the environment variables"
+        f" {', '.join(sorted(told))}, or set logger=none"
+    )
 
 
 def log_prior(logger: WandbLogger, path: Path, metadata: Mapping[str, str]) -> None:
@@ -170,6 +196,7 @@ def log_table(logger: WandbLogger, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _wandb_mode() -> str:
     chosen = os.environ.get("WANDB_MODE")
+    chosen = _OLD_MODES.get(chosen or "", chosen)
     if chosen in ("online", "offline", "disabled"):
         return chosen
     if chosen:

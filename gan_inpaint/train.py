@@ -5,14 +5,16 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gan_inpaint.command import built, command, resumed
 from gan_inpaint.errors import InputError
 from gan_inpaint.interruption import held
+from gan_inpaint.run_directory import RunDirectory
 from gan_inpaint.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 
 
 @command("train", TrainSettings)
-def main(settings: TrainSettings, directory: Path) -> None:
-    """Train on the pictures of ``data``; everything it leaves is in ``directory``."""
+def main(settings: TrainSettings, run: RunDirectory) -> None:
+    """Train on the pictures of ``data``; everything it leaves is in the run's directory."""
+    directory = run.path
+    go_on = run.check_training(resume=settings.resume is not None)
     if settings.resume:
         settings = resumed(settings.resume, "train", TrainSettings)
 
@@ -43,7 +47,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
     rank_zero_only(remove_temporaries)(directory)
     model = settings.model
     source = built("data", settings.data)(size=model.size, channels=model.channels, split="train")
-    pixels, problems = read_all(source)
+    pixels, problems, notes = read_all(source)
     for problem in problems[:20]:
         say(f"skipped: {problem}")
     if problems:
@@ -52,10 +56,11 @@ def main(settings: TrainSettings, directory: Path) -> None:
         f"data: {len(pixels)} pictures of {source.dataset} as"
         f" {model.channels}x{model.size}x{model.size}"
     )
-    go_on = settings.resume is not None
+    for note in notes:
+        say(note)
     while True:
         try:
-            speed = train(settings, directory, source, pixels, go_on)
+            speed = train(settings, run, source, pixels, go_on)
             break
         except Exception as problem:
             if not ran_out(problem):
@@ -64,7 +69,7 @@ def main(settings: TrainSettings, directory: Path) -> None:
         let_go()
     if speed:
         say(f"trained at {speed:.0f} images/s")
-    run = Path(os.path.relpath(directory))
+    shown = Path(os.path.relpath(directory))
     for written, what in (
         ("samples", "sample grids, one each snapshot: choose an epoch by them"),
         ("losses.png", "loss curves, raw and smoothed"),
@@ -72,12 +77,12 @@ def main(settings: TrainSettings, directory: Path) -> None:
         ("checkpoints", "to resume from"),
         ("prior.safetensors", "the generator and discriminator for reconstruct"),
     ):
-        say(f"{run / written}  {what}")
+        say(f"{shown / written}  {what}")
 
 
 def train(
     settings: TrainSettings,
-    directory: Path,
+    run: RunDirectory,
     source: "Source",
     pixels: "np.ndarray",
     go_on: bool,
@@ -86,17 +91,20 @@ def train(
 
     Args:
         pixels: of ``source``, uint8 ``(N, C, H, W)``.
-        go_on: from the newest checkpoint in ``directory``, if there is one; else from the start.
+        go_on: from the newest checkpoint in the run's directory, if there is one; else from the
+            start.
     """
+    directory = run.path
     with held():  # an import that is cut in two breaks the next one
         from pytorch_lightning.utilities import rank_zero_only
+        from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
         from gan_inpaint import health
         from gan_inpaint.adversarial import METRICS, AdversarialTraining
         from gan_inpaint.data import training_batches
         from gan_inpaint.environment import described
         from gan_inpaint.pictures import to_float
-        from gan_inpaint.precision import LIGHTNING, resolved
+        from gan_inpaint.precision import LIGHTNING, agreed
         from gan_inpaint.prior import save_prior
         from gan_inpaint.snapshots import Snapshots
         from gan_inpaint.tracking import MetricsFile, log_prior, progress_bar, wandb_logger
@@ -119,7 +127,14 @@ def train(
     checkpoint = newest_checkpoint(directory) if go_on else None
     if checkpoint:
         check_resumable(checkpoint, module, epochs)
-    precision = resolved(settings.precision)
+    precision = agreed(
+        settings.precision,
+        run.settings / "precision.json",
+        "give precision=fp32 to go on with that",
+        shared=run.sweep and run.sweep / "precision.json",
+        keep=run.accepted,
+    )
+    check_trainer(settings.trainer)
     trainer = built(
         "trainer",
         settings.trainer,
@@ -136,14 +151,17 @@ def train(
     batches = training_batches(
         pixels, settings.batch_size, settings.seed, trainer.global_rank, ranks
     )
-    if epochs * len(batches) < settings.schedule.discriminator:
+    per_epoch = minibatches(len(batches), settings.trainer.get("limit_train_batches"))
+    if epochs * per_epoch < settings.schedule.discriminator:
         raise InputError(
             f"schedule.discriminator={settings.schedule.discriminator}: there are only"
-            f" {epochs * len(batches)} minibatches, so the generator would never be trained"
+            f" {epochs * per_epoch} minibatches, so the generator would never be trained"
         )
+    run.accept()
     many = f" on {ranks} devices" if ranks > 1 else ""
     rank_zero_only(print)(
-        f"training: {epochs} epochs of {len(batches)} minibatches, precision {precision}{many}"
+        f"training: {epochs} epochs of {per_epoch} minibatches, precision {precision}"
+        f"{', as it began' if checkpoint else ''}{many}"
     )
     metrics = MetricsFile(directory / "metrics.csv", (*METRICS, "epoch"))
     variety = health.variety(to_float(pixels[:1024]))
@@ -156,7 +174,7 @@ def train(
             job_type="train",
             config=asdict(settings) | {"environment": described()},
         ) as wandb,
-        progress_bar("training", epochs * len(batches), ("loss/d", "loss/g")) as bar,
+        progress_bar("training", epochs * per_epoch, ("loss/d", "loss/g")) as bar,
     ):
         snapshots = Snapshots(
             directory, settings.checkpoint.every_n_epochs, metrics, wandb, variety
@@ -174,7 +192,14 @@ def train(
                 last = newest_checkpoint(directory)
                 kept = f"the last good checkpoint is {last}" if last else "no good checkpoint yet"
                 raise InputError(f"{problem}; {kept}") from problem
+            if isinstance(problem, MisconfigurationException):
+                raise InputError(f"trainer: {' '.join(str(problem).split())}") from problem
             raise
+        if not int(module.generator_steps):
+            raise InputError(
+                "the training ended before the generator's first step: there is no prior to"
+                " export; let it make more minibatches"
+            )
         if trainer.is_global_zero:
             prior = directory / "prior.safetensors"
             save_prior(prior, module.average.module, module.discriminator, module.metadata())
@@ -182,6 +207,43 @@ def train(
                 log_prior(wandb, prior, module.metadata())
     speed = [row["images_per_second"] for row in metrics.rows if "images_per_second" in row]
     return sum(speed) / len(speed) if speed else None
+
+
+_NOT_FOR_TWO_OPTIMIZERS = {  # arguments of Lightning's Trainer, and what to do instead
+    "gradient_clip_val": "set optimizer.discriminator.clip and optimizer.generator.clip",
+    "gradient_clip_algorithm": "set optimizer.discriminator.clip and optimizer.generator.clip",
+    "accumulate_grad_batches": "set a larger batch_size",
+    "overfit_batches": "name fewer images with data.path=",
+    "precision": "set precision=",
+    "logger": "set logger=",
+    "callbacks": "a run keeps its own checkpoints, samples and curves",
+    "enable_checkpointing": "set checkpoint.every_n_epochs=",
+    "enable_progress_bar": "there is one wherever stderr is a terminal",
+    "enable_model_summary": "leave it out",
+    "default_root_dir": "set hydra.run.dir=",
+}
+
+
+def check_trainer(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of the Trainer that would fail or be ignored, and name the cure."""
+    for key, cure in _NOT_FOR_TWO_OPTIMIZERS.items():
+        if arguments.get(key) is not None:
+            raise InputError(
+                f"trainer.{key}={arguments[key]}: not for a GAN, whose two networks take turns;"
+                f" {cure}"
+            )
+
+
+def minibatches(there: int, limit: int | float | None) -> int:
+    """How many minibatches of an epoch Lightning's ``limit_train_batches`` leaves.
+
+    Example:
+        >>> minibatches(100, 0.25), minibatches(100, 30), minibatches(100, None)
+        (25, 30, 100)
+    """
+    if limit is None:
+        return there
+    return int(there * limit) if isinstance(limit, float) else min(there, limit)
 
 
 def with_half_the_batch(settings: TrainSettings, problem: Exception) -> TrainSettings:

@@ -1,11 +1,10 @@
-"""Reading a trained pair from a file: our own, a checkpoint, or weights of PyTorch's tutorial."""
+"""Reading a trained pair from a file: our own, or a checkpoint."""
 
 import io
 import pickletools
-import re
 import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +25,8 @@ class Weights:
     generator: State
     discriminator: State | None
     metadata: dict[str, str]
+    generator_names: Mapping[str, str] = field(default_factory=dict)  # in the file, where other
+    discriminator_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_safetensors(path: Path) -> Weights:
@@ -93,58 +94,54 @@ def described(hparams: Mapping[str, Any], epoch: int, images_seen: int) -> dict[
     return {key: str(value) for key, value in metadata.items()}
 
 
-def read_tutorial(generator: Path, discriminator: Path | None) -> Weights:
-    """``netG.pth`` and ``netD.pth`` of the form of the PyTorch DCGAN tutorial.
-
-    State dicts with ``main.0.weight`` ..., with or without a prefix; nz, ngf, ndf, size and
-    channels are what the shapes imply. Source: N. Inkawhich, "DCGAN tutorial", pytorch.org.
-    """
-    g_state = _tutorial_state(generator)
-    kernels = _kernels(g_state)
-    channels = kernels[-1].shape[1]
-    if channels not in (1, 3):
-        raise InputError(
-            f"{generator}: its last layer makes {channels} channels, not 1 or 3; prior= takes the"
-            " generator, discriminator= the discriminator"
-        )
-    d_state = _tutorial_state(discriminator) if discriminator else None
-    metadata = {
-        "size": 2 ** (len(kernels) + 1),
-        "channels": channels,
-        "nz": kernels[0].shape[0],
-        "ngf": kernels[-1].shape[0],
-        "ndf": _kernels(d_state)[0].shape[0] if d_state else kernels[-1].shape[0],
-        "latent": "normal",
-        "loss": "bce",
-        "dataset": "unknown",
-        "license": "unknown",
-    }
-    return Weights(g_state, d_state, {key: str(value) for key, value in metadata.items()})
-
-
-def filled(network: nn.Module, state: State, path: Path) -> nn.Module:
+def filled(
+    network: nn.Module, state: State, path: Path, names: Mapping[str, str] | None = None
+) -> nn.Module:
     """``network`` with the tensors of ``state``; every layer that does not fit is named.
 
     Args:
         network: may be on the meta device: nothing is allocated on the word of a file.
+        names: of the tensors in the file, where they differ.
     """
+    _add_biases(network, state)
+    names = names or {}
     expected = {k: tuple(v.shape) for k, v in network.state_dict().items() if _is_weight(k)}
     given = {k: tuple(v.shape) for k, v in state.items() if _is_weight(k)}
+    wrong = [k for k in dict.fromkeys([*expected, *given]) if given.get(k) != expected.get(k)]
+    # vectors follow from the kernels beside them
+    kernels = [k for k in wrong if len(given.get(k) or expected[k]) == 4]
     differences = [
-        f"{key} is {_shape(given.get(key))}, expected {_shape(expected.get(key))}"
-        for key in dict.fromkeys([*expected, *given])
-        if given.get(key) != expected.get(key)
+        f"{names.get(key, key)} is {_shape(given.get(key))}, expected {_shape(expected.get(key))}"
+        for key in kernels or wrong
     ]
     if differences:
         kind = type(network).__name__.lower()
         raise InputError(f"{path}: the weights do not fit the {kind}: {'; '.join(differences)}")
     for key in expected:
-        _check_numbers(state[key], f"{path}: {key}")
+        check_numbers(state[key], f"{path}: {names.get(key, key)}")
     network.load_state_dict(state, strict=False, assign=True)
     return network
 
 
-def _check_numbers(tensor: Tensor, what: str) -> None:
+def _add_biases(network: nn.Module, state: State) -> None:
+    """Let the convolutions take biases that ours do not have and others' do."""
+    for name, layer in network.named_modules():
+        if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) or layer.bias is not None:
+            continue
+        bias = state.get(f"{name}.bias")
+        if bias is not None and bias.shape == (layer.out_channels,):
+            layer.bias = nn.Parameter(torch.empty(layer.out_channels, device="meta"))
+
+
+def check_numbers(tensor: Tensor, what: str, integers: bool = False) -> None:
+    """Refuse a tensor that is no plain array of finite numbers, all of them in the file.
+
+    Args:
+        what: how to call it.
+        integers: whether it may hold those instead.
+    """
+    if integers and not tensor.is_floating_point():
+        return
     if not (tensor.layout == torch.strided and tensor.is_floating_point()):
         raise InputError(f"{what} is no plain tensor of floating-point numbers; save weights only")
     if tensor.untyped_storage().nbytes() < tensor.nbytes:  # a few numbers that claim to be many
@@ -163,41 +160,3 @@ def _is_weight(key: str) -> bool:
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> State:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _tutorial_state(path: Path) -> State:
-    """The one state dict in a file, its keys made ``main.N.…``."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    try:
-        content = unpickled(path)
-    except Exception:  # torch's own advice, to load unsafely, must not reach anybody
-        raise InputError(
-            f"{path}: damaged, or more than weights in it; save network.state_dict() and nothing"
-            " else"
-        ) from None
-    found = list(_state_dicts(content))
-    if len(found) != 1:
-        raise InputError(
-            f"{path}: holds {len(found)} state dicts with a key like main.0.weight, not one; save"
-            " each network's state_dict() in a file of its own"
-        )
-    return found[0]
-
-
-def _state_dicts(content: object) -> Iterator[State]:
-    if not isinstance(content, Mapping):
-        return
-    for key, value in content.items():
-        first = re.fullmatch(r"(.*?)(main\.)?0\.weight", str(key))
-        if first and isinstance(value, Tensor) and value.ndim == 4:
-            tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
-            part = _part(tensors, first[1] + (first[2] or ""))
-            yield {f"main.{k}": v for k, v in part.items()}
-        else:
-            yield from _state_dicts(value)
-
-
-def _kernels(state: State) -> list[Tensor]:
-    """The convolutions' weights, in order."""
-    return [value for value in state.values() if value.ndim == 4]

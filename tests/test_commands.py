@@ -367,10 +367,12 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     # another mask would mix two jobs in one table
     ran = run("reconstruct", f"resume={broken}", "seed=0", f"prior={prior}")
     assert ran.code == 0
-    again = save_tiny_prior(tmp_path / "other.safetensors")
+    same = save_tiny_prior(tmp_path / "moved.safetensors")  # content counts, not places
+    assert run("reconstruct", f"resume={broken}", f"prior={same}").code == 0
+    again = save_tiny_prior(tmp_path / "other.safetensors", seed=1)
     ran = run("reconstruct", f"resume={broken}", f"prior={again}")
     assert ran.code == 2
-    assert "the job was for prior" in ran.sentence
+    assert "the job was for another content of prior" in ran.sentence
     ran = run("reconstruct", f"resume={broken}", "lam=0.5")
     assert ran.code == 2
     assert "the job was for lam" in ran.sentence

@@ -206,14 +206,14 @@ def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def source() -> Folder:
         return Folder(16, 1, None, path=str(folder), **FOLDER)
 
-    pixels, problems = read_all(source())
+    pixels, problems, _ = read_all(source())
     assert isinstance(pixels, np.memmap)
     assert pixels.shape == (4, 1, 16, 16)
     assert len(problems) == 1
     assert "note.jpg" in problems[0]
     monkeypatch.setattr(Folder, "__getitem__", None)  # not needed a second time
     pixels_before = np.array(pixels)
-    again, told = read_all(source())
+    again, told, _ = read_all(source())
     assert np.array_equal(again, pixels)
     assert told == problems
     monkeypatch.undo()
@@ -243,7 +243,7 @@ def test_a_decoding_that_was_cut_short_leaves_no_cache(tmp_path: Path) -> None:
 
 def test_batches_leave_the_map_of_the_file_alone(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "p", 6)
-    pixels, _ = read_all(Folder(16, 1, None, path=str(folder), **FOLDER))
+    pixels, _, _ = read_all(Folder(16, 1, None, path=str(folder), **FOLDER))
     batches = list(training_batches(pixels, 2, seed=0))
     assert sorted(b.tobytes() for batch in batches for b in batch.numpy()) == sorted(
         p.tobytes() for p in pixels
@@ -269,3 +269,60 @@ def test_hub_reads_a_local_folder_and_a_parquet_file(tmp_path: Path) -> None:
         Hub(16, 3, None, **HUB | {"name": "imagefolder", "path": str(folder), "image": "pic"})
     with pytest.raises(InputError, match=r"data\.name=parquet: cannot be loaded"):
         Hub(16, 3, None, **HUB | {"name": "parquet", "path": str(tmp_path / "gone.parquet")})
+
+
+# ---------------------------------------------------------------- encoded bytes, nulls, saved sets
+
+
+def encoded(value: int) -> bytes:
+    from io import BytesIO
+
+    file = BytesIO()
+    Image.new("RGB", (20, 20), (value, value, value)).save(file, "PNG")
+    return file.getvalue()
+
+
+SAVED = {"config": None, "image": "image", "grey": True, "license": "none"}
+SPLITS = {"train": "train[:50%]", "val": "train[50%:]"}
+
+
+def saved(folder: Path, cells: list, kind: str) -> str:
+    """A data set on disk as ``save_to_disk`` leaves it."""
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"image": datasets.Image() if kind == "image" else datasets.Value("binary")}
+    )
+    rows = datasets.Dataset.from_dict({"image": cells}, features=features)
+    if kind == "splits":
+        rows = datasets.DatasetDict({"train": rows, "test": rows.select(range(1))})
+    rows.save_to_disk(str(folder))
+    return str(folder)
+
+
+@pytest.mark.parametrize("kind", ["image", "binary", "splits"])
+def test_sets_of_encoded_images_on_disk(kind: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "set", [encoded(10 * i) for i in range(8)], kind)
+    for place in ({"name": path, "path": None}, {"name": "mine", "path": path}):
+        train, val, everything = (
+            Hub(16, 1, split, splits=SPLITS, **place, **SAVED)  # type: ignore[arg-type]
+            for split in ("train", "val", "all")
+        )
+        assert [len(source) for source in (train, val, everything)] == [4, 4, 8]
+        assert int(val[1].mean()) == 50
+    if kind == "splits":
+        splits = {"train": "train", "val": "test"}
+        assert len(Hub(16, 1, "val", splits=splits, **place, **SAVED)) == 1  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="no split validation, only train, test"):
+            Hub(16, 1, "val", splits={"train": "train", "val": "validation"}, **place, **SAVED)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["image", "binary"])
+def test_null_rows_and_damaged_ones_are_named(kind: str, tmp_path: Path) -> None:
+    path = saved(tmp_path / "set", [encoded(1), None, b"no picture", encoded(3)], kind)
+    splits = {"train": "train", "val": "train"}
+    source = Hub(16, 1, "train", name=path, path=None, splits=splits, **SAVED)  # type: ignore[arg-type]
+    assert source[0].shape == source[3].shape == (1, 16, 16)
+    with pytest.raises(InputError, match=r"train_000001: the row has no picture \(null\)"):
+        source[1]
+    with pytest.raises(InputError, match=r"train_000002: "):
+        source[2]

@@ -183,7 +183,7 @@ def test_a_worker_that_dies_is_said_and_its_job_goes_on(
         pytest.skip("for make soak")
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     options = [f"prior={prior}", "data=generated", "data.count=24", "batch_size=1", "logger=none"]
-    options += ["candidates=8", "steps=100", "patience=null", "tolerance=0"]
+    options += ["candidates=8", "steps=100", "patience=null", "tolerance=0", "precision=fp32"]
     many = [*options, "lam=0.1,0.2", f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep"]
     if launcher == "joblib":
         many += ["hydra.launcher.n_jobs=2"]

@@ -18,11 +18,13 @@ PACKAGE = ROOT / "gan_inpaint"
 # imports go downwards only: a module may use those in the lines above its own
 LAYERS = """
 errors
-settings environment files randomness losses networks precision memory lbfgs interruption health
-config
+settings environment files formats notes overrides
+randomness losses networks memory lbfgs interruption health
+precision run_directory config
 pictures blending figures augmentation archives frechet
 masks drawn baselines weights constraints restarts rows similarity
-prior columns
+tutorial columns
+prior
 data adversarial latent frames
 sources hub starts
 targets photographs

@@ -53,7 +53,7 @@ def test_every_saved_epoch_is_a_row_and_one_is_recommended(
 
 def test_an_epoch_is_exported_as_the_prior(run: Callable, trained: Path) -> None:
     def weights() -> torch.Tensor:
-        return load_prior(trained).generator.network.main[0].weight
+        return load_prior(trained).generator.main[0].weight
 
     before = weights()
     assert run("select", f"run={trained}", "epoch=2").code == 0

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -244,3 +245,107 @@ def test_progress_shows_percent_time_left_and_losses_in_80_columns() -> None:
         bar.on_train_batch_end(trainer, module)  # type: ignore[arg-type]
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue()).splitlines()[-1]
     assert re.search(r"training .* 50 % .*left loss/d 0\.765  loss/g 12\.3", shown), shown
+
+
+# ---------------------------------------------------------------- what stands in the environment
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> list[str]:
+    tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
+    return [f"prior={tiny}", "data=generated", "data.count=2", "candidates=8", "steps=2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WANDB_PROJECT", "a/b"),
+        ("WANDB_PROJECT", "50%"),
+        ("WANDB_FINISH_TIMEOUT", "soon"),
+        ("WANDB_MODE", "sometimes"),
+    ],
+)
+def test_words_that_wandb_refuses_are_one_sentence(
+    name: str, value: str, job: list[str], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    ran = run("reconstruct", *job)
+    assert ran.code == 2, ran.err
+    assert name in ran.sentence
+    assert run("reconstruct", *job, "logger=none").code == 0, "and it can do without"
+
+
+@pytest.mark.parametrize("mode", ["dryrun", "offline", "run"])
+def test_old_names_of_modes(
+    mode: str, job: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", mode)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
+    ran = run("reconstruct", *job)
+    assert ran.code == 0, ran.err
+    assert "W&B: offline" in ran.out
+    assert ("no connection" in ran.out) == (mode == "run")
+    assert list(tmp_path.rglob("offline-run-*"))
+
+
+def shell(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: W&B reads its environment once."""
+    return subprocess.run(
+        [sys.executable, "-m", "gan_inpaint.reconstruct", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_a_run_id_in_the_environment_is_not_shared_by_a_sweep(
+    job: list[str], tmp_path: Path
+) -> None:
+    ran = shell("-m", "lam=0,1", *job, WANDB_RUN_ID="mine")
+    assert ran.returncode == 0, ran.stderr
+    assert "W&B: WANDB_RUN_ID is left out" in ran.stdout
+    names = {p.name.rpartition("-")[2] for p in tmp_path.rglob("offline-run-*")}
+    assert len(names) == 2
+    assert "mine" not in names
+
+
+def test_a_run_id_of_one_job_is_checked(job: list[str]) -> None:
+    ran = shell(*job, WANDB_RUN_ID="a/b")
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: W&B refuses its settings")
+    assert "WANDB_RUN_ID" in ran.stderr
+
+
+def test_an_empty_project_is_the_usual_one(
+    job: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_PROJECT", "")
+    assert run("reconstruct", *job, "hydra.run.dir=one").code == 0
+    assert records(tmp_path / "one")["run"][0]["project"] == "gan_inpaint"
+
+
+def test_the_prior_that_is_credited_is_the_one_that_was_used(
+    job: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``latest`` is looked up once, though a newer prior may appear while the job runs."""
+    credited: list[Path] = []
+    monkeypatch.setattr(tracking, "use_prior", lambda logger, path, metadata: credited.append(path))
+    folder = tmp_path / "outputs" / "train" / "x"
+    save_tiny_prior(folder / "1" / "prior.safetensors")
+    from gan_inpaint import prior
+
+    find = prior.find_prior
+
+    def and_then_there_is_another(source: str) -> tuple[Path, str]:
+        found = find(source)
+        save_tiny_prior(folder / "2" / "prior.safetensors", seed=1)
+        return found
+
+    monkeypatch.setattr(prior, "find_prior", and_then_there_is_another)
+    ran = run("reconstruct", "prior=latest", *job[1:])
+    assert ran.code == 0, ran.err
+    assert [path.parent.name for path in credited] == ["1"]

@@ -1,6 +1,7 @@
 """Weights that PyTorch's DCGAN tutorial saves, from networks written down independently of ours."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,165 @@ def test_a_search_without_a_discriminator_needs_lam_0(run: Callable, tmp_path: P
     ran = run("reconstruct", *told)
     assert ran.code == 2
     assert "netG.pth came without a discriminator" in ran.sentence
+
+
+# ---------------------------------------------------------------- other people's files
+
+
+def critic(size: int, wrap: Callable[[nn.Module], nn.Module], bias: bool = True) -> nn.Module:
+    """A discriminator without BatchNorm, its layers numbered without gaps."""
+    widths = [4 * 2**i for i in range(size.bit_length() - 3)]
+    layers: list[nn.Module] = [wrap(nn.Conv2d(1, 4, 4, 2, 1, bias=bias)), nn.LeakyReLU(0.2)]
+    for narrow, wide in pairwise(widths):
+        layers += [wrap(nn.Conv2d(narrow, wide, 4, 2, 1, bias=bias)), nn.LeakyReLU(0.2)]
+    layers += [wrap(nn.Conv2d(widths[-1], 1, 4, bias=bias))]
+    network = nn.Module()
+    network.main = nn.Sequential(*layers)
+    return network.eval()
+
+
+WRAPS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "plain": lambda layer: layer,
+    "old spectral": nn.utils.spectral_norm,
+    "spectral": nn.utils.parametrizations.spectral_norm,
+    "old weight": nn.utils.weight_norm,
+    "weight": nn.utils.parametrizations.weight_norm,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_critics_of_any_norm(wrap: str, bias: bool) -> None:
+    torch.manual_seed(0)
+    generator, _ = tutorial(64, 1, 7, 4, 4)
+    network = critic(64, WRAPS[wrap], bias)
+    images = torch.rand(3, 1, 64, 64) * 2 - 1
+    if "spectral" in wrap:
+        network.main.train()(images)  # improves the estimate of the largest singular value
+        network.eval()
+    torch.save(generator.state_dict(), "netG.pth")
+    torch.save(network.state_dict(), "netD.pth")
+    prior = load_prior("netG.pth", "netD.pth")
+    assert prior.discriminator is not None
+    expected = network.main(images)[:, 0, 0, 0]
+    torch.testing.assert_close(prior.discriminator(images), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_generator_with_biases_and_spectral_norm() -> None:
+    torch.manual_seed(0)
+    widths, layers = [16, 8, 4], []
+    for index, (wide, narrow) in enumerate([(7, 16), (16, 8), (8, 4), (4, 1)]):
+        stride, padding = (2, 1) if index else (1, 0)
+        layer = nn.ConvTranspose2d(wide, narrow, 4, stride, padding)
+        layers.append(nn.utils.spectral_norm(layer) if index == 1 else layer)
+        if index < 3:
+            layers += [nn.BatchNorm2d(widths[index]), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.Tanh())
+    for _ in range(3):
+        network(torch.randn(6, 7, 1, 1))
+    network.eval()
+    torch.save(network.state_dict(), "netG.pth")
+    z = torch.randn(3, 7)
+    expected = network(z[:, :, None, None])
+    torch.testing.assert_close(load_prior("netG.pth").generator(z), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_networks_with_normalisation_in_other_places() -> None:
+    """A discriminator whose first layer has a BatchNorm, and a generator that has none."""
+    torch.manual_seed(0)
+    judge = nn.Sequential(
+        *[nn.Conv2d(1, 4, 4, 2, 1), nn.BatchNorm2d(4), nn.LeakyReLU(0.2)],
+        *[nn.Conv2d(4, 8, 4, 2, 1), nn.BatchNorm2d(8), nn.LeakyReLU(0.2), nn.Conv2d(8, 1, 4)],
+    )
+    images = torch.rand(5, 1, 16, 16) * 2 - 1
+    for _ in range(5):
+        judge(images)
+    judge.eval()
+    generator = nn.Sequential(
+        *[nn.ConvTranspose2d(5, 8, 4), nn.ReLU(), nn.ConvTranspose2d(8, 4, 4, 2, 1), nn.ReLU()],
+        *[nn.ConvTranspose2d(4, 1, 4, 2, 1), nn.Tanh()],
+    )
+    torch.save({"model": {"module": generator.state_dict()}}, "netG.pth")
+    torch.save(judge.state_dict(), "netD.pth")
+    prior = load_prior("netG.pth", "netD.pth")
+    assert prior.discriminator is not None
+    z = torch.randn(3, 5)
+    torch.testing.assert_close(
+        prior.generator(z), generator(z[:, :, None, None]), rtol=1e-4, atol=1e-4
+    )
+    torch.testing.assert_close(
+        prior.discriminator(images), judge(images)[:, 0, 0, 0], rtol=1e-3, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth.tar", ".pkl", ".bin", ".pt"])
+def test_the_same_tensors_in_other_files(suffix: str) -> None:
+    from safetensors.torch import save_file
+
+    generator, discriminator = tutorial(64, 1, 7, 4, 4)
+    for network, name in ((generator, "netG"), (discriminator, "netD")):
+        state = {key: value.clone() for key, value in network.state_dict().items()}
+        save = save_file if suffix == ".safetensors" else torch.save
+        save(state, f"{name}{suffix}")
+    torch.save(generator.state_dict(), "plain.pth")
+    z = torch.randn(3, 7)
+    prior = load_prior(f"netG{suffix}", f"netD{suffix}")
+    assert torch.equal(prior.generator(z), load_prior("plain.pth").generator(z))
+    assert prior.discriminator is not None
+
+
+def blocks() -> dict[str, Tensor]:
+    """One generator in named blocks, whose widths are not ours."""
+    state = {}
+    shapes = {"input_stack": (16, 32), "stack0": (32, 32), "stack1": (32, 16), "output": (16, 3)}
+    for name, (wide, narrow) in shapes.items():
+        state[f"{name}.0.weight"] = torch.randn(wide, narrow, 4, 4)
+    return state
+
+
+def of_28_pixels() -> dict[str, Tensor]:
+    """A generator whose numbering begins at 1, so that 10 must not be read as 1 and 0."""
+    shapes = {1: (20, 32, 4), 4: (32, 16, 3), 7: (16, 8, 4), 10: (8, 1, 4)}
+    return {f"layer.{k}.weight": torch.randn(a, b, s, s) for k, (a, b, s) in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (blocks(), r"stack0\.0\.weight is \(32, 32, 4, 4\), expected"),
+        (of_28_pixels(), r"layer\.4\.weight is \(32, 16, 3, 3\); prior= takes .* 4x4"),
+        ({**blocks(), "fc.weight": torch.randn(9, 9)}, r"fc\.weight is \(9, 9\): no such layer"),
+        (
+            {
+                "0.weight": torch.randn(9, 4, 4, 4),
+                "1.weight": torch.ones(4),
+                "1.bias": torch.ones(4),
+            }
+            | {"3.weight": torch.randn(4, 1, 4, 4)},
+            "no BatchNorm with statistics",
+        ),
+    ],
+    ids=range(4),
+)
+def test_what_cannot_be_taken_is_named_by_layer(state: dict, words: str) -> None:
+    torch.save(state, "netG.pth")
+    with pytest.raises(InputError, match=rf"netG\.pth: .*{words}"):
+        load_prior("netG.pth")
+
+
+@pytest.mark.parametrize(
+    "both",
+    [
+        lambda g, d: {f"G.{k}": v for k, v in g.items()} | {f"D.{k}": v for k, v in d.items()},
+        lambda g, d: {"G": g, "D": d, "epoch": 3},
+        lambda g, d: [g, d],
+    ],
+    ids=range(3),
+)
+def test_two_networks_in_one_file_are_counted(both: Callable) -> None:
+    generator, discriminator = tutorial(16, 3, 7, 4, 4)
+    torch.save(both(generator.state_dict(), discriminator.state_dict()), "both.pth")
+    with pytest.raises(InputError, match="holds 2 state dicts"):
+        load_prior("both.pth")

@@ -1,0 +1,97 @@
+"""Command lines as people write them: paths of any letters, flags in any place.
+
+Hydra's grammar reads ``( ) [ ] { } , = ' #`` and letters beyond ASCII as syntax. A value that is
+plainly a path is quoted before Hydra sees it; a sweep stays a sweep.
+"""
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from gan_inpaint.errors import InputError
+
+_PATH_KEY = re.compile(
+    r"((data|mask|hydra\.run|hydra\.sweep)\.)?(path|dir|prior|discriminator|resume|run|sweep)"
+    r"|data\.(name|splits\.\w+)"
+)
+_TAKES_A_VALUE = {
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--info", "-i"),
+}
+
+
+def prepared(arguments: Sequence[str]) -> list[str]:
+    """A command line that Hydra reads as a person means it.
+
+    Args:
+        arguments: without the program's name.
+
+    Raises:
+        InputError: an override that cannot be read; says how to write it.
+
+    Example:
+        >>> prepared(["prior=faces", "data.path=a (1).png", "-m", "lam=0,1"])
+        ['-m', 'prior=faces', "data.path='a (1).png'", 'lam=0,1']
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    for argument in arguments:
+        is_value = bool(flags) and flags[-1] in _TAKES_A_VALUE and "=" not in argument
+        (flags if argument.startswith("-") or is_value else overrides).append(argument)
+    sweeping = "-m" in flags or "--multirun" in flags
+    return [*flags, *(_readable(override, sweeping) for override in overrides)]
+
+
+def _readable(override: str, sweeping: bool) -> str:
+    key, equals, value = override.partition("=")
+    if equals and _PATH_KEY.fullmatch(key.lstrip("+")) and not value.startswith("{_target_"):
+        if sweeping and "," in value and not _exists(value):
+            if _parses(override) and "~" not in value:
+                return override
+            return f"{key}={','.join(_path(part) for part in value.split(','))}"
+        return f"{key}={_path(value)}"
+    if not _parses(override):
+        if not equals:
+            raise InputError(f"{override}: not a setting: write KEY=VALUE (--help lists the keys)")
+        cure = f"{key}={_quoted(value)}"
+        cure = shlex.quote(cure) if re.search(r'["$`\\!]', cure) else f'"{cure}"'
+        raise InputError(f"{override}: Hydra cannot read it; quote the value: {cure}")
+    return override
+
+
+def _path(value: str) -> str:
+    """A path as Hydra takes it: as it is, or in quotes; ``~`` is the home folder."""
+    if value.startswith("~") and not _exists(value):
+        value = str(Path(value).expanduser())
+    try:
+        parsed = OverridesParser.create().parse_override(f"key={value}")
+    except HydraException:
+        return _quoted(value)
+    taken = not parsed.is_sweep_override() and parsed.value() == value and "${" not in value
+    return _quoted(value) if _exists(value) and not taken else value
+
+
+def _parses(override: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
+
+
+def _quoted(value: str) -> str:
+    """In quotes of Hydra's grammar, with nothing in it that OmegaConf would look up."""
+    inside = re.sub(r"(\\*)'", r"\1\1\\'", value.replace("${", "\\${"))
+    inside += "\\" * (len(inside) - len(inside.rstrip("\\")))
+    return f"'{inside}'"
+
+
+def _exists(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).exists()
+    except (OSError, ValueError):  # a name that the system does not allow
+        return False

@@ -1,0 +1,292 @@
+"""Weights of DCGANs that other people trained, in the form of PyTorch's tutorial or near it.
+
+Source: N. Inkawhich, "DCGAN tutorial", pytorch.org.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.formats import is_lfs_pointer
+from gan_inpaint.weights import State, Weights, check_numbers, unpickled
+
+SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".bin", ".th")
+_EPSILON = 1e-5  # of BatchNorm
+_KERNEL = re.compile(  # what a layer's weight is called, plain or reparametrised
+    r"(?P<layer>.*?)\.?(weight|weight_orig|weight_v|parametrizations\.weight\.original1?)"
+)
+_IGNORED = ("num_batches_tracked", "weight_u", "weight_v", "weight_g", "._u", "._v", "original0")
+_NORM = ("weight", "bias", "running_mean", "running_var")
+_FORM = "prior= takes generators of 4x4 transposed convolutions, of 16, 32, 64 ... pixels"
+
+
+@dataclass
+class _Layer:
+    """A convolution and the BatchNorm after it, if there is one.
+
+    Attributes:
+        name: of the kernel in the file.
+        norm: ``weight``, ``bias``, ``running_mean`` and ``running_var``, or empty.
+    """
+
+    name: str
+    kernel: Tensor
+    bias: Tensor | None
+    norm: dict[str, Tensor]
+
+
+def read_tutorial(generator: Path, discriminator: Path | None) -> Weights:
+    """``netG.pth`` and ``netD.pth``: nz, ngf, ndf, size and channels are what the shapes imply.
+
+    State dicts of any prefix, plain or with spectral or weight norm, with or without biases and
+    BatchNorm, pickled by torch or as safetensors.
+
+    Raises:
+        InputError: names the file, and the layer that cannot be taken.
+    """
+    layers = _layers(generator)
+    channels = layers[-1].kernel.shape[1]
+    if channels not in (1, 3):
+        raise InputError(
+            f"{generator}: its last layer makes {channels} channels, not 1 or 3; prior= takes the"
+            " generator, discriminator= the discriminator"
+        )
+    for layer in layers:
+        if layer.kernel.shape[2:] != (4, 4):
+            raise InputError(f"{generator}: {layer.name} is {_shape(layer.kernel)}; {_FORM}")
+    for one, other in pairwise(layers):
+        if one.kernel.shape[1] != other.kernel.shape[0]:
+            raise InputError(
+                f"{generator}: {other.name} is {_shape(other.kernel)} after {one.name},"
+                f" {_shape(one.kernel)}; {_FORM}"
+            )
+    judges = _layers(discriminator) if discriminator else []
+    metadata = {
+        "size": 2 ** (len(layers) + 1),
+        "channels": channels,
+        "nz": layers[0].kernel.shape[0],
+        "ngf": layers[-1].kernel.shape[0],
+        "ndf": judges[0].kernel.shape[0] if judges else layers[-1].kernel.shape[0],
+        "discriminator_norm": "batch" if any(layer.norm for layer in judges) else "none",
+        "latent": "normal",
+        "loss": "bce",
+        "dataset": "unknown",
+        "license": "unknown",
+    }
+    state, names = _as_generator(layers)
+    d_state, d_names = _as_discriminator(judges) if judges else (None, {})
+    return Weights(state, d_state, {k: str(v) for k, v in metadata.items()}, names, d_names)
+
+
+def _as_generator(layers: Sequence[_Layer]) -> tuple[State, dict[str, str]]:
+    """Tensors under the names of ``networks.Generator``, and the names they had."""
+    state, names = State(), {}
+    for index, layer in enumerate(layers):
+        name = f"main.{3 * index}"
+        if index == len(layers) - 1:
+            layer = _folded(layer, axis=1)
+            if layer.bias is not None:
+                state[f"{name}.bias"] = layer.bias
+        else:
+            state |= _batch_norm(layer, f"main.{3 * index + 1}", layer.kernel.shape[1])
+        state[f"{name}.weight"] = layer.kernel
+        names[f"{name}.weight"] = layer.name
+    return state, names
+
+
+def _as_discriminator(layers: Sequence[_Layer]) -> tuple[State, dict[str, str]]:
+    """Likewise of ``networks.Discriminator``, which has BatchNorm everywhere inside or nowhere."""
+    state, names = State(), {}
+    batch = any(layer.norm for layer in layers)
+    for index, layer in enumerate(layers):
+        name, inside = f"main.{max(3 * index - 1, 0)}", 0 < index < len(layers) - 1
+        if inside and batch:
+            state |= _batch_norm(layer, f"main.{3 * index}", layer.kernel.shape[0])
+        else:
+            layer = _folded(layer, axis=0)
+            bias = layer.bias
+            if bias is None and not batch:
+                bias = layer.kernel.new_zeros(layer.kernel.shape[0])
+            if bias is not None:
+                state[f"{name}.bias"] = bias
+        state[f"{name}.weight"] = layer.kernel
+        names[f"{name}.weight"] = layer.name
+    return state, names
+
+
+def _batch_norm(layer: _Layer, name: str, width: int) -> State:
+    """The BatchNorm after a layer, with the layer's bias in it; one that does nothing if none."""
+    bias = 0.0 if layer.bias is None else layer.bias.float()
+    if layer.norm:
+        norm = layer.norm | {"running_mean": layer.norm["running_mean"].float() - bias}
+    else:
+        ones, zeros = torch.ones(width), torch.zeros(width)
+        norm = {"weight": ones, "bias": zeros + bias, "running_mean": zeros}
+        norm["running_var"] = ones - _EPSILON
+    return {f"{name}.{key}": value for key, value in norm.items()}
+
+
+def _folded(layer: _Layer, axis: int) -> _Layer:
+    """A layer without its BatchNorm: as a scale of its kernel and a bias.
+
+    Args:
+        axis: of the kernel's outputs.
+    """
+    if not layer.norm:
+        return layer
+    norm = {key: value.float() for key, value in layer.norm.items()}
+    scale = norm["weight"] / (norm["running_var"] + _EPSILON).sqrt()
+    shape = [1, 1, 1, 1]
+    shape[axis] = -1
+    before = 0.0 if layer.bias is None else layer.bias.float()
+    bias = (before - norm["running_mean"]) * scale + norm["bias"]
+    return _Layer(layer.name, layer.kernel.float() * scale.view(shape), bias, {})
+
+
+def _layers(path: Path) -> list[_Layer]:
+    """The convolutions of the one network in a file, in order."""
+    found = list(_networks(_content(path)))
+    if len(found) != 1:
+        raise InputError(
+            f"{path}: holds {len(found)} state dicts with convolutions, not one; save each"
+            " network's state_dict() in a file of its own"
+        )
+    (state,) = found
+    for key, tensor in state.items():
+        check_numbers(tensor, f"{path}: {key}", integers=key.endswith("num_batches_tracked"))
+    kernels = {key: match["layer"] for key in state if (match := _is_kernel(state, key))}
+    biases = {_joined(layer, "bias") for layer in kernels.values()}
+    layers: list[_Layer] = []
+    norms: dict[str, dict[str, Tensor]] = {}  # by the layer they belong to
+    for key, tensor in state.items():
+        owner, _, part = key.rpartition(".")
+        if key in kernels:
+            name = _joined(kernels[key], "weight")
+            kernel = _kernel(state, kernels[key], tensor, f"{path}: {name}")
+            layers.append(_Layer(name, kernel, state.get(_joined(kernels[key], "bias")), {}))
+        elif key in biases or key.endswith(_IGNORED):
+            continue
+        elif tensor.ndim == 1 and layers and part in _NORM:
+            norms.setdefault(owner, layers[-1].norm)[part] = tensor
+        else:
+            raise InputError(f"{path}: {key} is {_shape(tensor)}: no such layer here; {_FORM}")
+    for layer in layers:
+        width = {len(value) for value in layer.norm.values()}
+        if layer.norm and (len(layer.norm) < 4 or len(width) != 1):
+            raise InputError(
+                f"{path}: the normalisation after {layer.name} is no BatchNorm with statistics"
+                f" ({', '.join(layer.norm)}); save the network as it was trained"
+            )
+    return layers
+
+
+def _is_kernel(state: State, key: str) -> re.Match[str] | None:
+    return _KERNEL.fullmatch(key) if state[key].ndim == 4 else None
+
+
+def _joined(layer: str, part: str) -> str:
+    return f"{layer}.{part}" if layer else part
+
+
+def _kernel(state: State, layer: str, tensor: Tensor, what: str) -> Tensor:
+    """A layer's kernel as it is used: spectral and weight norm are worked out."""
+
+    def part(*names: str) -> Tensor | None:
+        keys = (_joined(layer, name) for name in names)
+        return next((state[key].float() for key in keys if key in state), None)
+
+    length = part("weight_g", "parametrizations.weight.original0")
+    left = part("weight_u", "parametrizations.weight.0._u")
+    right = part("weight_v", "parametrizations.weight.0._v")
+    kernel = tensor
+    try:
+        if length is not None:
+            others = [axis for axis in range(4) if length.shape[axis] == 1]
+            kernel = tensor.float() * length / tensor.float().square().sum(others, True).sqrt()
+        elif left is not None and right is not None:
+            # the axis of a transposed convolution's outputs is its second
+            axis = int(len(left) != tensor.shape[0] or len(right) != tensor[0].numel())
+            matrix = tensor.float().movedim(axis, 0).flatten(1)
+            kernel = tensor.float() / (left @ (matrix @ right))
+    except (RuntimeError, IndexError):
+        raise InputError(f"{what}: its spectral or weight norm has other sizes") from None
+    check_numbers(kernel, what)
+    return kernel
+
+
+def _content(path: Path) -> object:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    with path.open("rb") as file:
+        if is_lfs_pointer(file.read(64)):
+            raise InputError(
+                f"{path}: only stands for weights that Git LFS keeps; run git lfs pull"
+            )
+    if path.suffix == ".safetensors":
+        try:
+            tensors = load_file(path)
+        except (SafetensorError, OSError) as problem:
+            raise InputError(f"{path}: not a readable .safetensors file ({problem})") from None
+        return {key: tensors[key] for key in sorted(tensors, key=_natural)}  # it keeps no order
+    try:
+        return unpickled(path)
+    except Exception:  # torch's own advice, to load unsafely, must not reach anybody
+        raise InputError(
+            f"{path}: damaged, or more than weights in it; save network.state_dict() and nothing"
+            " else"
+        ) from None
+
+
+def _natural(key: str) -> list[tuple[int, int, str]]:
+    """Sorts ``main.3`` before ``main.12``."""
+    parts = key.split(".")
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]
+
+
+def _networks(content: object) -> Iterator[State]:
+    """The state dicts with convolutions, wherever they lie."""
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content))
+    if not isinstance(content, Mapping):
+        return
+    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    if any(tensor.ndim == 4 for tensor in tensors.values()):
+        yield from _separated(tensors)
+    for value in content.values():
+        if isinstance(value, Mapping | list | tuple):
+            yield from _networks(value)
+
+
+def _separated(tensors: State) -> Iterator[State]:
+    """A state dict as it is if its convolutions follow one another, else by network.
+
+    Networks in one state dict differ in whole components of their names: ``netG.main.0.weight``.
+    """
+    if _follow(tensors):
+        yield tensors
+        return
+    parts = [
+        dict(items) for _, items in groupby(tensors.items(), lambda item: item[0].partition(".")[0])
+    ]
+    parts = [part for part in parts if any(tensor.ndim == 4 for tensor in part.values())]
+    yield from parts if len(parts) > 1 and all(map(_follow, parts)) else [tensors]
+
+
+def _follow(tensors: State) -> bool:
+    """Whether each convolution takes what the one before makes, transposed ones or plain ones."""
+    shapes = [tensor.shape for key, tensor in tensors.items() if _is_kernel(tensors, key)]
+    return all(one[1] == other[0] for one, other in pairwise(shapes)) or all(
+        one[0] == other[1] for one, other in pairwise(shapes)
+    )
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(map(str, tensor.shape))})"

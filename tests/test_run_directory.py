@@ -1,0 +1,282 @@
+"""A second command in a directory: old results never stand under new settings."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import TINY, Ran, save_tiny_prior, write_pictures
+from PIL import Image
+
+from gan_inpaint import precision
+from gan_inpaint.errors import InputError
+from gan_inpaint.files import write_once
+
+Run = Callable[..., Ran]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def job(run: Run, tmp_path: Path) -> list[str]:
+    """Arguments of a job that lies in ``d``."""
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    pictures = write_pictures(tmp_path / "p", 3)
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (4, 4, 9, 9))
+    mask.save(tmp_path / "m.png")
+    arguments = [f"prior={prior}", "data=folder", f"data.path={pictures}", "mask=file"]
+    arguments += [f"mask.path={tmp_path / 'm.png'}", "steps=3", "candidates=8", "logger=none"]
+    assert run("reconstruct", *arguments, "hydra.run.dir=d").code == 0
+    return arguments
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("steps=60", "steps 3, now it is 60"),
+        ("candidates=16", "candidates 8, now it is 16"),
+        ("optimizer=adam", "optimizer lbfgs, now it is adam"),
+        ("weighting=yeh", "weighting known"),
+        ("blend=none", "blend poisson"),
+        ("radius=0.5", "radius 0.7"),
+        ("limit=2", "limit None, now it is 2"),
+        ("data.box=[0,0,8,8]", "data.box"),
+        ("data.white=100", "data.white None, now it is 100"),
+        ("mask.invert=true", "mask.invert"),
+        ("baselines=true", "baselines"),
+        ("precision=bf16", "precision fp32, now it is bf16"),
+    ],
+)
+def test_other_settings_are_refused_and_leave_everything_as_it_was(
+    change: str, words: str, job: list[str], run: Run, tmp_path: Path
+) -> None:
+    before = content(tmp_path / "d")
+    ran = run("reconstruct", *job, change, "hydra.run.dir=d")
+    assert ran.code == 2
+    assert f"d: the job was for {words}" in ran.sentence
+    assert content(tmp_path / "d") == before
+    assert run("reconstruct", f"resume={tmp_path / 'd'}").code == 0, "and it can be resumed"
+
+
+@pytest.mark.parametrize("what", ["images", "masks", "prior"])
+def test_other_files_behind_the_same_names_are_refused(
+    what: str, job: list[str], run: Run, tmp_path: Path
+) -> None:
+    if what == "images":
+        Image.new("L", (16, 16), 9).save(tmp_path / "p" / "01.png")
+    elif what == "masks":
+        Image.new("L", (16, 16), 255).save(tmp_path / "m.png")
+    else:
+        save_tiny_prior(tmp_path / "tiny.safetensors", seed=1)
+    before = content(tmp_path / "d")
+    for command in ([*job, "hydra.run.dir=d"], ["resume=d"]):
+        ran = run("reconstruct", *command)
+        assert ran.code == 2
+        assert f"the job was for another content of {what}" in ran.sentence
+    assert content(tmp_path / "d") == before
+
+
+@pytest.mark.parametrize("change", [[], ["batch_size=2"], ["metrics=[frechet]", "diagnose=true"]])
+def test_the_same_job_goes_on(change: list[str], job: list[str], run: Run, tmp_path: Path) -> None:
+    before = (tmp_path / "d" / "results.csv").read_bytes()
+    overrides = (tmp_path / "d" / ".hydra" / "overrides.yaml").read_bytes()
+    ran = run("reconstruct", *job, *change, "hydra.run.dir=d")
+    assert ran.code == 0, ran.err
+    assert "resuming: 3 pictures are done" in ran.out
+    assert "precision: fp32, as the job began" in ran.out
+    assert (tmp_path / "d" / "results.csv").read_bytes() == before
+    assert (tmp_path / "d" / ".hydra" / "overrides.yaml").read_bytes() == overrides
+    assert list((tmp_path / "d" / ".hydra").glob("resumed_*/overrides.yaml"))
+
+
+def test_files_may_move(job: list[str], run: Run, tmp_path: Path) -> None:
+    (tmp_path / "p").rename(tmp_path / "elsewhere")
+    (tmp_path / "m.png").rename(tmp_path / "mask.png")
+    moved = [f"data.path={tmp_path / 'elsewhere'}", f"mask.path={tmp_path / 'mask.png'}"]
+    ran = run("reconstruct", "resume=d", "data=folder", "mask=file", *moved)
+    assert ran.code == 0, ran.err
+
+
+def test_a_job_of_an_older_version_is_resumed_by_its_summary(
+    job: list[str], run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "d" / ".hydra" / "identity.json").unlink()
+    (tmp_path / "d" / ".hydra" / "precision.json").unlink()
+    before = (tmp_path / "d" / "results.csv").read_bytes()
+    ran = run("reconstruct", "resume=d", "lam=0.5")
+    assert ran.code == 2
+    assert "the job was for lam 1e-05, now it is 0.5" in ran.sentence
+    ran = run("reconstruct", "resume=d")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "d" / "results.csv").read_bytes() == before
+
+
+def test_a_damaged_identity_is_said(job: list[str], run: Run, tmp_path: Path) -> None:
+    (tmp_path / "d" / ".hydra" / "identity.json").write_text("{")
+    ran = run("reconstruct", "resume=d")
+    assert ran.code == 2
+    assert "what the job has left is damaged" in ran.sentence
+
+
+def test_a_failed_command_gives_the_directory_to_the_next(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={prior}", "data=generated", "data.count=2", "candidates=8"]
+    arguments += ["logger=none", "hydra.run.dir=d"]
+    assert run("reconstruct", *arguments, "steps=0").code == 2
+    assert run("reconstruct", *arguments, "steps=2").code == 0
+    told = yaml.safe_load((tmp_path / "d" / ".hydra" / "overrides.yaml").read_text())
+    assert "steps=2" in told
+    assert "steps=0" not in told
+
+
+def test_a_sweep_into_the_directory_of_another_is_refused(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={prior}", "data=generated", "data.count=2", "candidates=8", "steps=2"]
+    arguments += ["logger=none", "hydra.sweep.dir=sw"]
+    assert run("reconstruct", "-m", "mask.side=0.2,0.3", *arguments).code == 0
+    before = content(tmp_path / "sw")
+    ran = run("reconstruct", "-m", "mask.side=0.6,0.8", *arguments)
+    assert ran.code == 2
+    assert "sw holds the sweep mask.side=0.2,0.3" in ran.sentence
+    assert content(tmp_path / "sw") == before
+    ran = run("reconstruct", "-m", "mask.side=0.2,0.3", *arguments)
+    assert ran.code == 0, "the same one goes on"
+    assert "resuming: 2 pictures are done" in ran.out
+
+
+def test_a_job_of_a_sweep_looks_for_itself(run: Run, tmp_path: Path) -> None:
+    """Where multirun.yaml is gone, each job is refused on its own."""
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={prior}", "data=generated", "data.count=2", "candidates=8", "steps=2"]
+    arguments += ["logger=none", "hydra.sweep.dir=sw"]
+    assert run("reconstruct", "-m", "lam=0,1", *arguments).code == 0
+    (tmp_path / "sw" / "multirun.yaml").unlink()
+    before = content(tmp_path / "sw" / "1")
+    ran = run("reconstruct", "-m", "lam=0,2", *arguments)
+    assert ran.code == 2
+    assert "the job was for lam 1.0, now it is 2.0" in ran.err
+    assert content(tmp_path / "sw" / "1") == before
+
+
+def training(tmp_path: Path) -> list[str]:
+    pictures = write_pictures(tmp_path / "pictures", 12)
+    options = ["data=folder", f"data.path={pictures}", "batch_size=4", *TINY]
+    return [*options, "trainer.max_epochs=1", "checkpoint.every_n_epochs=1", "logger=none"]
+
+
+def test_two_trainings_are_not_mixed(run: Run, tmp_path: Path) -> None:
+    arguments = training(tmp_path)
+    assert run("train", *arguments, "hydra.run.dir=d").code == 0
+    before = content(tmp_path / "d")
+    for change in ([], ["seed=9"], ["loss=hinge", "trainer.max_epochs=2"]):
+        ran = run("train", *arguments, *change, "hydra.run.dir=d")
+        assert ran.code == 2
+        assert "d holds a training: go on with resume=" in ran.sentence
+    assert content(tmp_path / "d") == before
+    assert run("train", "resume=d", "trainer.max_epochs=2").code == 0
+
+
+def test_a_training_and_a_reconstruction_are_not_mixed(
+    job: list[str], run: Run, tmp_path: Path
+) -> None:
+    assert run("train", *training(tmp_path), "hydra.run.dir=t").code == 0
+    before = content(tmp_path / "d"), content(tmp_path / "t")
+    ran = run("train", *training(tmp_path), "hydra.run.dir=d")
+    assert (ran.code, "d holds a reconstruction: name another" in ran.sentence) == (2, True)
+    ran = run("reconstruct", *job, "hydra.run.dir=t")
+    assert (ran.code, "t holds a training: name another" in ran.sentence) == (2, True)
+    assert (content(tmp_path / "d"), content(tmp_path / "t")) == before
+
+
+def test_a_resume_that_is_refused_changes_no_setting(run: Run, tmp_path: Path) -> None:
+    assert run("train", *training(tmp_path), "hydra.run.dir=d").code == 0
+    before = content(tmp_path / "d")
+    for change in ("model.size=32", "loss=hinge", "seed=-1", "trainer.max_epochs=abc"):
+        assert run("train", "resume=d", "trainer.max_epochs=2", change).code == 2
+    assert content(tmp_path / "d") == before
+    assert run("train", "resume=d", "trainer.max_epochs=2").code == 0
+
+
+def test_slurm_starts_the_same_command_again(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*training(tmp_path), "hydra.run.dir=d"]
+    assert run("train", *arguments).code == 0
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    ran = run("train", *arguments)
+    assert ran.code == 0, ran.err
+    assert "as it began" in ran.out
+    assert run("train", *arguments, "seed=3").code == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [("0", "never be trained"), ("0.01", "never be trained"), ("0.0", "never be trained")],
+)
+def test_an_untrained_prior_is_not_exported(
+    limit: str, words: str, run: Run, tmp_path: Path
+) -> None:
+    ran = run("train", *training(tmp_path), f"+trainer.limit_train_batches={limit}")
+    assert ran.code == 2
+    assert words in ran.sentence
+    assert not list(tmp_path.rglob("prior.safetensors"))
+
+
+def test_a_training_that_ends_before_its_first_generator_step(run: Run, tmp_path: Path) -> None:
+    arguments = [*training(tmp_path), "schedule.discriminator=2", "+trainer.max_steps=1"]
+    ran = run("train", *arguments)
+    assert ran.code == 2
+    assert "ended before the generator's first step" in ran.sentence
+    assert not list(tmp_path.rglob("prior.safetensors"))
+
+
+# ---------------------------------------------------------------- precision
+
+
+def test_precision_is_measured_once_for_a_job_and_for_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_has_bf16", lambda: True)
+    own, shared = tmp_path / "0" / ".hydra" / "precision.json", tmp_path / "precision.json"
+    gains = iter([2.0, 0.5, 0.5])
+    monkeypatch.setattr(precision, "_gain", lambda: next(gains))
+    assert precision.agreed("auto", own, "", shared) == "bf16"
+    assert json.loads(own.read_text()) == json.loads(shared.read_text()) == "bf16"
+    assert precision.agreed("auto", own, "", shared) == "bf16"
+    assert precision.agreed("auto", tmp_path / "1.json", "", shared) == "bf16"
+    assert precision.agreed("fp32", own, "", shared) == "fp32"
+    monkeypatch.setattr(precision, "_has_bf16", lambda: False)
+    with pytest.raises(InputError, match="bf16, which this processor lacks; do this"):
+        precision.agreed("auto", own, "do this", shared)
+    own.write_text("fp")
+    with pytest.raises(InputError, match="damaged"):
+        precision.agreed("auto", own, "", shared)
+    assert precision.agreed("auto", tmp_path / "none.json", "", keep=False) == "fp32"
+    assert not (tmp_path / "none.json").exists()
+
+
+def test_of_many_processes_the_first_writes(tmp_path: Path) -> None:
+    assert write_once(tmp_path / "a" / "f", "one") == "one"
+    assert write_once(tmp_path / "a" / "f", "two") == "one"
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["f"]
+
+
+def test_where_the_processor_lacks_it_a_training_goes_on_and_a_reconstruction_does_not(
+    job: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("train", *training(tmp_path), "hydra.run.dir=t").code == 0
+    for directory in ("t", "d"):
+        (tmp_path / directory / ".hydra" / "precision.json").write_text('"bf16"')
+    monkeypatch.setattr(precision, "_has_bf16", lambda: False)
+    ran = run("train", "resume=t", "trainer.max_epochs=2")
+    assert ran.code == 2
+    assert "give precision=fp32 to go on with that" in ran.sentence
+    assert run("train", "resume=t", "trainer.max_epochs=2", "precision=fp32").code == 0
+    ran = run("reconstruct", "resume=d")
+    assert ran.code == 2
+    assert "start a new job with precision=fp32" in ran.sentence

@@ -1,0 +1,104 @@
+"""Arguments of Lightning's Trainer that two networks taking turns cannot have."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY, Ran, tiny_training, write_pictures
+
+from gan_inpaint.adversarial import AdversarialTraining
+from gan_inpaint.data import training_batches
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    pictures = write_pictures(tmp_path / "pictures", 12)
+    options = ["data=folder", f"data.path={pictures}", "batch_size=4", *TINY, "logger=none"]
+    return [*options, "trainer.max_epochs=1", "hydra.run.dir=run"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("gradient_clip_val=1.0", "optimizer.discriminator.clip"),
+        ("gradient_clip_algorithm=value", "optimizer.generator.clip"),
+        ("accumulate_grad_batches=2", "a larger batch_size"),
+        ("overfit_batches=2", "data.path="),
+        ("limit_train_batches=0", "never be trained"),
+        ("precision=16", "set precision="),
+        ("logger=true", "set logger="),
+        ("enable_checkpointing=true", "checkpoint.every_n_epochs"),
+        ("default_root_dir=elsewhere", "hydra.run.dir"),
+        ("callbacks=[]", "checkpoints, samples and curves"),
+        ("limit_train_batches=2.5", "limit_train_batches"),
+        ("strategy=nope", "nope"),
+        ("accelerator=gpu", "gpu|GPU|CUDA"),
+        ("fast_dev_run=maybe", "maybe"),
+        ("val_check_interval=7.5", "val_check_interval"),
+    ],
+)
+def test_they_are_refused_with_the_cure(
+    given: str, words: str, arguments: list[str], run: Run, tmp_path: Path
+) -> None:
+    import re
+
+    plus = "" if given.startswith("accelerator") else "+"
+    ran = run("train", *arguments, f"{plus}trainer.{given}")
+    assert ran.code == 2, ran.err
+    assert re.search(words, ran.sentence), ran.sentence
+    assert not list(tmp_path.rglob("prior.safetensors"))
+
+
+def gradient_norms(clip: float | None) -> dict[str, list[float]]:
+    """Norms of each network's gradients as its optimizer gets them."""
+    import pytorch_lightning as pl
+
+    rates = {"lr": 1e-3, "beta1": 0.5}
+    module = tiny_training(
+        optimizer={"discriminator": rates | {"clip": clip}, "generator": rates}, batch_size=4
+    )
+    norms: dict[str, list[float]] = {"discriminator": [], "generator": []}
+    step = AdversarialTraining._step
+
+    def watched(self: AdversarialTraining, optimizer, loss, network) -> None:  # type: ignore[no-untyped-def]
+        step(self, optimizer, loss, network)
+        weights = getattr(self, network).parameters()
+        grads = torch.cat([w.grad.flatten() for w in weights])
+        norms[network].append(float(grads.norm()))
+
+    module._step = watched.__get__(module)  # type: ignore[method-assign]
+    pixels = torch.randint(0, 256, (12, 1, 16, 16), generator=torch.manual_seed(0)).byte().numpy()
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, training_batches(pixels, 4, 0))
+    return norms
+
+
+def test_gradients_are_clipped_for_each_network() -> None:
+    free, clipped = gradient_norms(None), gradient_norms(0.01)
+    assert min(free["discriminator"]) > 0.02
+    assert max(clipped["discriminator"]) == pytest.approx(0.01, rel=1e-3)
+    assert free["generator"][0] == pytest.approx(clipped["generator"][0], rel=0.2)
+    assert max(free["generator"]) > 0.01
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "abc"])
+def test_a_clip_that_is_none(value: str, arguments: list[str], run: Run) -> None:
+    ran = run("train", *arguments, f"optimizer.generator.clip={value}")
+    assert ran.code == 2
+    assert "clip" in ran.sentence
+
+
+def test_a_run_with_clipping_resumes(arguments: list[str], run: Run) -> None:
+    clip = ["optimizer.generator.clip=1", "optimizer.discriminator.clip=0.5"]
+    assert run("train", *arguments, *clip).code == 0
+    assert run("train", "resume=run", "trainer.max_epochs=2").code == 0
