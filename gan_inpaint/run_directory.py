@@ -49,7 +49,8 @@ class RunDirectory:
             (kind for kind, found in _RESULTS.items() if any(map(any, map(path.glob, found)))), None
         )
         self.accepted = False
-        if command not in _KIND or _is_child():
+        self._child = _is_child(command)
+        if command not in _KIND or self._child:
             self.accepted = True
         elif self.holds is None and config.resume is None:
             self.accept()
@@ -76,7 +77,7 @@ class RunDirectory:
         Raises:
             InputError: it would mix with the results of another command.
         """
-        if resume or _is_child() or self.holds is None:
+        if resume or self._child or self.holds is None:
             return resume
         if _is_requeued() and _overrides(self.settings) == _task_overrides():
             return True
@@ -108,12 +109,15 @@ class RunDirectory:
                 summary = _read(self.path / "summary.json")
                 now = dict(about)
                 before = {key: summary.get(key) for key in now} if "seconds" in summary else now
+            elif self.holds:
+                raise ValueError("pictures of which nothing is known")
             else:
                 before = now = {}
             differs = _difference(before, now)
         except (OSError, ValueError, TypeError, AttributeError):
             raise InputError(
-                f"{self.path}: what the job has left is damaged; start a new job"
+                f"{self.path}: what is there is damaged, or no job's; start a new one in another"
+                " directory"
             ) from None
         if differs:
             raise InputError(
@@ -194,9 +198,12 @@ def _overrides(settings: Path) -> list[str] | None:
         return None
 
 
-def _is_child() -> bool:
-    """Whether Lightning has started this process to share the work of another."""
-    return os.environ.get("LOCAL_RANK", "0") != "0"
+def _is_child(command: str) -> bool:
+    """Whether this process shares the work of another: Lightning or, for a training, SLURM says."""
+    rank = os.environ.get("LOCAL_RANK", "0")
+    if command == "train":  # the tasks of a reconstruction may be shards, jobs of their own
+        rank = max(rank, os.environ.get("SLURM_PROCID", "0"))
+    return rank != "0"
 
 
 def _is_requeued() -> bool:

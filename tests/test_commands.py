@@ -369,6 +369,7 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     assert ran.code == 0
     same = save_tiny_prior(tmp_path / "moved.safetensors")  # content counts, not places
     assert run("reconstruct", f"resume={broken}", f"prior={same}").code == 0
+    other = json.loads((broken / "summary.json").read_text())
     again = save_tiny_prior(tmp_path / "other.safetensors", seed=1)
     ran = run("reconstruct", f"resume={broken}", f"prior={again}")
     assert ran.code == 2

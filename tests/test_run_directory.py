@@ -120,7 +120,7 @@ def test_a_damaged_identity_is_said(job: list[str], run: Run, tmp_path: Path) ->
     (tmp_path / "d" / ".hydra" / "identity.json").write_text("{")
     ran = run("reconstruct", "resume=d")
     assert ran.code == 2
-    assert "what the job has left is damaged" in ran.sentence
+    assert "damaged, or no job's; start a new one" in ran.sentence
 
 
 def test_a_failed_command_gives_the_directory_to_the_next(run: Run, tmp_path: Path) -> None:
@@ -280,3 +280,14 @@ def test_where_the_processor_lacks_it_a_training_goes_on_and_a_reconstruction_do
     ran = run("reconstruct", "resume=d")
     assert ran.code == 2
     assert "start a new job with precision=fp32" in ran.sentence
+
+
+def test_pictures_of_somebody_else_are_not_written_over(
+    job: list[str], run: Run, tmp_path: Path
+) -> None:
+    write_pictures(tmp_path / "own" / "images", 2)
+    before = content(tmp_path / "own")
+    ran = run("reconstruct", *job, "hydra.run.dir=own")
+    assert ran.code == 2
+    assert "own: what is there is damaged, or no job's" in ran.sentence
+    assert content(tmp_path / "own") == before
