@@ -160,6 +160,8 @@ def pictures_in(path: str | Path, key: str = "data.path") -> Files:
         InputError: it is not there, cannot be read, or holds no image.
     """
     root = Path(path)
+    if not str(path):
+        raise InputError(f"{key}= is empty; name a folder or a file")
     if not root.exists():
         raise InputError(f"{key}={path}: there is no such file or folder")
     if not (root.is_dir() or root.is_file()):  # a pipe or a device may never end

@@ -136,7 +136,7 @@ def built(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
         schema = make_dataclass(group, [(key, hints[key]) for key in given])
         choice = {**choice, **vars(validated(OmegaConf.create(given), schema, group))}
     try:
-        return instantiate(choice, **rest)
+        return instantiate(choice, _convert_="all", **rest)
     except InstantiationException as problem:
         reason = " ".join(str(problem.__cause__ or problem).split())
         raise InputError(f"{group}: {reason}") from problem

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_inpaint.archives import Files, pictures_in
+from gan_inpaint.archives import pictures_in
 from gan_inpaint.errors import InputError
 from gan_inpaint.pictures import open_picture
 
 _WHITE = 128  # of 255, and lighter is missing
 _GREY = (32, 223)  # neither black nor white, whatever a JPEG has done to it
-_COLOURED = 64  # difference of two channels: more than a JPEG gives to grey
+_COLOURED = 40  # difference of two channels: more than a JPEG gives to grey
 _SOME = 0.01  # of the pixels: less may be the rim of a stroke
 _MASK = re.compile(r"[ ._-]mask[ ._-]?\d*$", re.I)  # what tools add to a picture's name
 
@@ -43,7 +43,8 @@ class DrawnMask:
         self._files = pictures_in(path, "mask.path")
         # a picture that is named by itself is for all images, whatever their names
         self._one = Path(path).is_file() and self._files.names == [Path(path).name]
-        self._named = _by_name(self._files)
+        self._named = _by_name(self._files.names, _bare)
+        self._based = _by_name(self._files.names, lambda name: PurePosixPath(_bare(name)).name)
         self._read = lru_cache(maxsize=1)(self._read_file)  # one for all is read once
 
     def __call__(self, size: int, rng: np.random.Generator, name: str) -> Tensor:
@@ -108,18 +109,19 @@ class DrawnMask:
         masks, pictures = self._files.root.resolve(), root.resolve()
         if self._one or not masks.is_relative_to(pictures):
             return set()
-        if masks != pictures:  # a folder of masks within that of the pictures
-            return {name for name in names if (root / name).resolve().is_relative_to(masks)}
+        inside = {name for name in names if (root / name).resolve().is_relative_to(masks)}
+        if masks != pictures and len(inside) < len(names):
+            return inside  # a folder of masks within that of the pictures
         bare = {_bare(name) for name in names}
         found = {name for name in names if _MASK.search(_bare(name))}
         return {name for name in found if _MASK.sub("", _bare(name)) in bare}
 
-    def digest(self, names: Sequence[str]) -> str:
-        """Of the content of the masks of these pictures."""
+    def digest(self, pictures: Sequence[tuple[str, Path | None]]) -> str:
+        """Of the content of the masks of these pictures, by their names and files."""
         digest = hashlib.sha256()
-        for name in self._files.names[:1] if self._one else names:
+        for name, own in pictures[:1] if self._one else pictures:
             try:
-                digest.update(self._files.content(self._file(name, None)))
+                digest.update(self._files.content(self._file(name, own)))
             except InputError as problem:
                 digest.update(str(problem).encode())
         return digest.hexdigest()
@@ -135,15 +137,7 @@ class DrawnMask:
 
     def _file(self, name: str, own: Path | None) -> str:
         """Name of the mask of a picture."""
-        if self._one:
-            found = self._files.names
-        else:
-            bare = _bare(name)
-            keys = [bare, PurePosixPath(bare).name, _folded(name), PurePosixPath(name).name]
-            wanted = [(key, marked) for key in keys for marked in (True, False)]
-            choices = [self._named.get(key, []) for key in wanted]
-            others = [[f for f in choice if not self._is(f, own)] for choice in choices]
-            found = next(filter(None, others), next(filter(None, choices), []))
+        found = self._files.names if self._one else self._found(name, own)
         if not found:
             example = f"{PurePosixPath(name).stem}.png"
             raise InputError(
@@ -160,6 +154,18 @@ class DrawnMask:
                 f" {PurePosixPath(name).stem}_mask.png beside it"
             )
         return found[0]
+
+    def _found(self, name: str, own: Path | None) -> list[str]:
+        """The masks that may be meant, of the first kind of name that there is."""
+        bare = _bare(name)
+        beside = own is not None and own.resolve().is_relative_to(self._files.root.resolve())
+        order = (True, False) if beside else (False, True)  # beside it, NAME is the picture's own
+        choices = [self._named.get((key, m), []) for key in (bare, _folded(name)) for m in order]
+        bases = (PurePosixPath(bare).name, PurePosixPath(_folded(name)).name)
+        choices += [self._named.get((key, m), []) for key in bases for m in order]
+        choices += [self._based.get((key, m), []) for key in bases for m in order]
+        others = [[file for file in choice if not self._is(file, own)] for choice in choices]
+        return next(filter(None, others), next(filter(None, choices), []))
 
     def _is(self, file: str, own: Path | None) -> bool:
         mask = self._files.root / file
@@ -187,11 +193,11 @@ def _bare(name: str) -> str:
     return str(PurePosixPath(_folded(name)).with_suffix(""))
 
 
-def _by_name(files: Files) -> dict[tuple[str, bool], list[str]]:
+def _by_name(files: Sequence[str], key: Callable[[str], str]) -> dict[tuple[str, bool], list[str]]:
     """Masks by the picture they are for, and whether their names say that they are masks."""
     named: dict[tuple[str, bool], list[str]] = {}
-    for file in files.names:
-        bare = _bare(file)
+    for file in files:
+        bare = key(file)
         named.setdefault((bare, False), []).append(file)
         if (stem := _MASK.sub("", bare)) != bare:
             named.setdefault((stem, True), []).append(file)
@@ -211,27 +217,20 @@ def read_hole(mask: Image.Image, name: str) -> np.ndarray:
     Raises:
         InputError: there is more than one way to read it; the message says what is in it.
     """
-    bands = mask.getbands()
-    transparent = np.zeros((mask.height, mask.width), bool)
-    if "A" in bands or "transparency" in mask.info:
+    if "A" in mask.getbands() or "transparency" in mask.info:
         rgba = np.asarray(mask.convert("RGBA"))
-        transparent = rgba[..., 3] < 128
-        values = np.where(transparent[..., None], 0, rgba[..., :3]).astype(float)
+        painted = rgba[..., 3] >= max(int(rgba[..., 3].max()), 1) / 2
+        if not painted.all():
+            return _on_nothing(rgba[..., :3].astype(float), painted, name)
+        values = rgba[..., :3].astype(float)
     elif mask.mode.startswith(("I", "F")):
         values = np.asarray(mask, dtype=float)[..., None]
     else:
         values = np.asarray(mask.convert("RGB"), dtype=float)
     brightness = values.max(axis=2)  # red on black is as bright as white
-    opaque = ~transparent
-    if transparent.any() and opaque.any() and _is_picture(values[opaque]):
-        return transparent
-    if transparent.any() and not brightness[opaque].any():
-        raise InputError(
-            f"{name}: the mask is black and transparent: one of both may be meant as missing; paint"
-            " what is missing white"
-        )
     levels = np.unique(brightness)
-    two = len(levels) == 2 and levels[0] == 0
+    faint = levels[-1] <= _GREY[0] and name.lower().endswith((".jpg", ".jpeg", ".webp"))
+    two = len(levels) == 2 and levels[0] == 0 and not faint  # which is noise in a lossy file
     hole = brightness > 0 if two else _cut(brightness, levels, name)
     spread = np.ptp(values, axis=2) > _COLOURED
     if spread.mean() > _SOME and (_differ(values[spread]) or (hole & ~spread).mean() > _SOME):
@@ -240,6 +239,27 @@ def read_hole(mask: Image.Image, name: str) -> np.ndarray:
             " white, or in one colour on black"
         )
     return hole
+
+
+def _on_nothing(colours: np.ndarray, painted: np.ndarray, name: str) -> np.ndarray:
+    """Missing pixels of a mask that is transparent in part.
+
+    Args:
+        colours: ``(H, W, 3)``.
+        painted: ``(H, W)`` bool, what is not transparent.
+    """
+    seen = colours[painted]
+    bright = seen.max(axis=1)
+    between = float(((bright > _GREY[0]) & (bright < _GREY[1])).mean())
+    if between > 0.2 and len(np.unique(bright)) > 8:
+        return ~painted  # a picture of which a part was erased
+    stroke = bright.min() > _GREY[0] and np.ptp(bright) <= 2 * _GREY[0]
+    if stroke and not _differ(seen) and painted.mean() <= 0.6:
+        return painted
+    raise InputError(
+        f"{name}: the mask is transparent in part, and what is not may be known or missing"
+        f" ({_listed(seen)}); paint what is missing white and all else black"
+    )
 
 
 def _cut(brightness: np.ndarray, levels: np.ndarray, name: str) -> np.ndarray:
@@ -251,6 +271,8 @@ def _cut(brightness: np.ndarray, levels: np.ndarray, name: str) -> np.ndarray:
             " what is missing white (255) and all else black"
         )
     white = next(white for white in (1.0, 255.0, 65535.0) if levels[-1] <= white)
+    if len(levels) > 8 and levels[-1] > 1:  # soft, or of a lossy format: cut at half of the top
+        white = float(levels[-1])
     scaled = brightness / white * 255
     grey = float(((scaled > _GREY[0]) & (scaled < _GREY[1])).mean())
     if grey > 0.4 and len(levels) > 8:
@@ -273,19 +295,12 @@ def _has_small_numbers(values: np.ndarray) -> bool:
     inner = values[1:-1, 1:-1]
     around = (values[:-2, 1:-1], values[2:, 1:-1], values[1:-1, :-2], values[1:-1, 2:])
     solid = (inner > 0) & (inner <= _GREY[0]) & np.all([inner == v for v in around], axis=0)
-    return bool(solid.size and solid.mean() > 5 * _SOME)
-
-
-def _is_picture(pixels: np.ndarray) -> bool:
-    """Whether pixels ``(N, C)`` are more than black and one colour: a picture was erased."""
-    bright = pixels.max(axis=1)
-    between = (bright > _GREY[0]) & (bright < _GREY[1])
-    return bool(between.mean() > 0.2) and len(np.unique(bright)) > 8
+    return bool(solid.size and solid.mean() > _SOME / 2)
 
 
 def _differ(coloured: np.ndarray) -> bool:
     """Whether coloured pixels ``(N, 3)`` are of more than one colour."""
-    hues = coloured / coloured.max(axis=1, keepdims=True)
+    hues = coloured / coloured.max(axis=1, keepdims=True).clip(min=1)
     return bool((np.abs(hues - np.median(hues, axis=0)).max(axis=1) > 0.4).mean() > 0.05)
 
 
@@ -295,7 +310,7 @@ def _few(levels: np.ndarray) -> str:
 
 
 def _listed(values: np.ndarray) -> str:
-    colours, counts = np.unique(values.reshape(-1, values.shape[2]), axis=0, return_counts=True)
+    colours, counts = np.unique(values.reshape(-1, values.shape[-1]), axis=0, return_counts=True)
     common = colours[counts.argsort()[::-1][:4]].astype(int)
     return ", ".join(str(tuple(map(int, colour))) for colour in common)
 

@@ -62,7 +62,7 @@ class Hub:
                 f"data.image={image}: the data set has no such column, it has"
                 f" {', '.join(self._rows.column_names)}"
             )
-        self._rows = self._rows.select_columns([image])
+        self._rows = self._rows.select_columns([image]).with_format(None)
         self._image, self._grey, self._size, self._channels = image, grey, size, channels
         self.names = [f"{part}_{index:06d}" for index in range(len(self._rows))]
         self.fingerprint = f"hub {size} {channels} {grey} {self._rows._fingerprint}"
@@ -111,7 +111,7 @@ def _rows(name: str, path: str | None, config: str | None, split: str) -> "datas
         raise InputError("data=hub needs an extra: pip install 'gan_inpaint[hub]'") from None
     saved = next((p for p in (name, path) if p and _is_saved(Path(p))), None)
     if saved is not None:
-        return _from_disk(saved, split)
+        return _from_disk(saved, split).with_format(None)
     kind = "data_dir" if path and Path(path).is_dir() else "data_files"
     local = {kind: path} if path else {}
     try:
@@ -133,7 +133,7 @@ def _from_disk(folder: str, split: str) -> "datasets.Dataset":
     try:
         content = datasets.load_from_disk(folder)
         splits = content if isinstance(content, datasets.DatasetDict) else {"train": content}
-        parts = [_sliced(splits, part) for part in split.split("+")]
+        parts = [_sliced(splits, part.strip()) for part in split.split("+")]
         return datasets.concatenate_datasets(parts)
     except InputError:
         raise
@@ -154,4 +154,5 @@ def _sliced(splits: "Mapping[str, datasets.Dataset]", part: str) -> "datasets.Da
         )
     instruction = datasets.ReadInstruction.from_spec(part)
     (own,) = instruction.to_absolute({name: len(splits[name])})
-    return splits[name].select(range(own.from_ or 0, own.to or len(splits[name])))
+    whole = range(len(splits[name]))
+    return splits[name].select(whole[own.from_ : own.to])

@@ -1,7 +1,7 @@
 """Inpainting as one function: any number of images, checked, searched in batches, joined."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -73,19 +73,21 @@ def inpaint(
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Shields a search from torch's modes around it, and the global random generator from it."""
+    """Shields a search from torch's modes around it."""
     dtype = torch.get_default_dtype()
     with (
         torch.inference_mode(False),  # a search needs gradients
         torch.autocast("cpu", enabled=False),
         torch.autocast("cuda", enabled=False),
-        torch.random.fork_rng(devices=[]),  # a DataLoader takes a number from it
+        torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext(),
     ):
-        torch.set_default_dtype(torch.float32)
+        if dtype != torch.float32:  # it holds for all threads
+            torch.set_default_dtype(torch.float32)
         try:
             yield
         finally:
-            torch.set_default_dtype(dtype)
+            if dtype != torch.float32:
+                torch.set_default_dtype(dtype)
 
 
 def _tensor(values: Any, name: str) -> Tensor:
@@ -94,12 +96,18 @@ def _tensor(values: Any, name: str) -> Tensor:
         if isinstance(values, list | tuple) and any(isinstance(v, Tensor) for v in values):
             values = torch.stack([torch.as_tensor(value) for value in values])
         if not isinstance(values, Tensor):
-            values = torch.from_numpy(np.array(values))
+            array = np.array(values)
+            if array.dtype.kind not in "bfiu":
+                raise TypeError(f"it holds {array.dtype}")
+            kinds = {"b": bool, "f": np.float64, "i": np.int64, "u": np.int64}
+            values = torch.from_numpy(array.astype(kinds[array.dtype.kind]))
+        if values.layout != torch.strided or values.is_nested or values.is_meta:
+            raise TypeError("it is sparse, nested or without values")
+        return values.detach().cpu()
     except (TypeError, ValueError, RuntimeError) as problem:
         raise InputError(
             f"{name}: no tensor or array of numbers ({' '.join(str(problem).split())})"
         ) from None
-    return values.detach().cpu()
 
 
 def _joined(parts: list[Result]) -> Result:

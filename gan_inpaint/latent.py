@@ -136,7 +136,8 @@ class LatentReconstruction(pl.LightningModule):
         """The schedule: how many updates each training step makes."""
         whole, rest = divmod(self.steps, self._updates)
         updates = [self._updates] * whole + [rest] * bool(rest)
-        return DataLoader(updates, batch_size=None)  # type: ignore[arg-type]
+        own = torch.Generator()  # else it takes a number from the global one
+        return DataLoader(updates, batch_size=None, generator=own)  # type: ignore[arg-type]
 
     def on_fit_start(self) -> None:
         self.best = self.best.to(self.device)

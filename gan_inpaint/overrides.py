@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 
 from gan_inpaint.errors import InputError
 
 _PATH_KEY = re.compile(
     r"((data|mask|hydra\.run|hydra\.sweep)\.)?(path|dir|prior|discriminator|resume|run|sweep)"
-    r"|data\.(name|splits\.\w+)"
+    r"|name|data\.(name|splits\.\w+)"
 )
+_NEVER_SWEPT = ("hydra.run.dir", "hydra.sweep.dir")
 _TAKES_A_VALUE = {
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
     *("--config-dir", "-cd", "--info", "-i"),
@@ -48,12 +50,14 @@ def prepared(arguments: Sequence[str]) -> list[str]:
 
 def _readable(override: str, sweeping: bool) -> str:
     key, equals, value = override.partition("=")
-    if equals and _PATH_KEY.fullmatch(key.lstrip("+")) and not value.startswith("{_target_"):
-        if sweeping and "," in value and not _exists(value):
-            if _parses(override) and "~" not in value:
-                return override
-            return f"{key}={','.join(_path(part) for part in value.split(','))}"
-        return f"{key}={_path(value)}"
+    name = key.lstrip("+")
+    if equals and _PATH_KEY.fullmatch(name) and not value.startswith("{_target_"):
+        parts = value.split(",")
+        if name in _NEVER_SWEPT or not sweeping or len(parts) == 1 or _exists(value):
+            return f"{key}={_path(value, whole=name in _NEVER_SWEPT)}"
+        if _parses(override) and not any("~" in part or _exists(part) for part in parts):
+            return override
+        return f"{key}={','.join(map(_path, parts))}"
     if not _parses(override):
         if not equals:
             raise InputError(f"{override}: not a setting: write KEY=VALUE (--help lists the keys)")
@@ -63,16 +67,28 @@ def _readable(override: str, sweeping: bool) -> str:
     return override
 
 
-def _path(value: str) -> str:
-    """A path as Hydra takes it: as it is, or in quotes; ``~`` is the home folder."""
+def _path(value: str, whole: bool = False) -> str:
+    """A path as Hydra takes it: as it is, or in quotes; ``~`` is the home folder.
+
+    Args:
+        whole: whether a comma in it separates nothing.
+    """
     if value.startswith("~") and not _exists(value):
-        value = str(Path(value).expanduser())
+        try:
+            value = str(Path(value).expanduser())
+        except RuntimeError:
+            raise InputError(f"{value}: there is no such user; write the folder's path") from None
     try:
         parsed = OverridesParser.create().parse_override(f"key={value}")
     except HydraException:
         return _quoted(value)
-    taken = not parsed.is_sweep_override() and parsed.value() == value and "${" not in value
-    return _quoted(value) if _exists(value) and not taken else value
+    if parsed.is_sweep_override():
+        return _quoted(value) if whole or _exists(value) else value
+    found = parsed.value()
+    if found is None or isinstance(found, list | dict) or isinstance(parsed._value, QuotedString):
+        return _quoted(value) if _exists(value) else value
+    taken = found == value and not ("${" in value and _exists(value))
+    return value if taken else _quoted(value)
 
 
 def _parses(override: str) -> bool:

@@ -94,7 +94,7 @@ def restored(
         square = plain(photograph, background="white", levels=levels).crop(box)
         image = to_float(np.asarray(square).transpose(2, 0, 1))
         filling = torch.from_numpy(blended(filling.numpy(), image.numpy(), ~hole))
-    if "transparency" in photograph.info:  # the hole may need a transparent colour
+    if levels is None and "transparency" in photograph.info:  # the hole may need that colour
         photograph = photograph.convert("RGBA")
     result = _pasted(photograph, filling, box, hole, levels)
     result.info |= photograph.info

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gan_inpaint.constraints import constrained
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic
+from gan_inpaint.formats import is_lfs_pointer
 from gan_inpaint.networks import Discriminator, Generator, Reduced, frozen
 from gan_inpaint.randomness import draw_latent, torch_rng
 from gan_inpaint.settings import ModelSettings
@@ -137,7 +138,16 @@ def load_prior(source: str | Path, discriminator: str | Path | None = None) -> P
     Raises:
         InputError: there is no such prior, or the file does not hold one (a ValueError).
     """
-    path, name = find_prior(str(source))
+    if not isinstance(source, str | Path):
+        raise InputError(
+            f"prior={type(source).__name__}: give a prior from load_prior, its name or its path"
+        )
+    with torch.inference_mode(False):  # what is made there could not be differentiated elsewhere
+        return _loaded(str(source), discriminator)
+
+
+def _loaded(source: str, discriminator: str | Path | None) -> Prior:
+    path, name = find_prior(source)
     networks = read_networks(path, discriminator)
     judge = networks.discriminator
     files = (path, Path(discriminator)) if discriminator else (path,)
@@ -161,8 +171,20 @@ class Networks:
 def read_networks(path: Path, discriminator: str | Path | None = None) -> Networks:
     """The networks in a file that ``load_prior`` takes, not frozen."""
     others = path.suffix in TUTORIAL
+    if not others:
+        with path.open("rb") as file:
+            if is_lfs_pointer(file.read(64)):
+                reason = "only stands for weights that Git LFS keeps; run git lfs pull"
+                raise InputError(f"{path}: {reason}")
     if path.suffix == ".ckpt":
-        weights = read_checkpoint(path)
+        try:
+            weights = read_checkpoint(path)
+        except InputError as problem:  # perhaps somebody else's
+            try:
+                read_tutorial(path, None)
+            except InputError:
+                raise problem from None
+            others = True
     elif not others:
         weights = read_safetensors(path)
         others = "size" not in weights.metadata and not weights.discriminator
@@ -203,6 +225,11 @@ def read_networks(path: Path, discriminator: str | Path | None = None) -> Networ
 
 def find_prior(source: str) -> tuple[Path, str]:
     """The file behind a name, and how to speak of it."""
+    path = Path(source)
+    try:
+        there = path.is_file()
+    except OSError as problem:  # a name that the system does not allow
+        raise InputError(f"prior={source[:80]}: {problem.strerror}; check the path") from None
     if source == "latest":
         trained = sorted(
             (p for d in _TRAINED for p in Path(d).glob("**/prior.safetensors")),
@@ -214,8 +241,7 @@ def find_prior(source: str) -> tuple[Path, str]:
     bundled = BUNDLED / f"{source}.safetensors"
     if "/" not in source and bundled.is_file():
         return bundled, f"{source} (bundled)"
-    path = Path(source)
-    if path.is_file():
+    if there:
         if path.suffix in (".ckpt", ".safetensors", *TUTORIAL):
             return path, source
         raise InputError(

@@ -59,8 +59,15 @@ def main(settings: ReconstructSettings, run: RunDirectory) -> None:
         from gan_inpaint.prior import load_prior
         from gan_inpaint.record import Record
         from gan_inpaint.report import print_summary
-        from gan_inpaint.tracking import log_results, progress_bar, use_prior, wandb_logger
+        from gan_inpaint.tracking import (
+            check_wandb,
+            log_results,
+            progress_bar,
+            use_prior,
+            wandb_logger,
+        )
 
+    check_wandb(settings.logger)
     keep_freed_memory()
     mask_name = chosen("mask", directory if resuming else None)
     prior = load_prior(settings.prior, settings.discriminator)
@@ -71,10 +78,10 @@ def main(settings: ReconstructSettings, run: RunDirectory) -> None:
     )
     source = data(split=settings.split)
     mask = built("mask", settings.mask)
-    found, indices = to_fill(settings, source, mask)
+    indices = to_fill(settings, source, mask)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
     share = f", every {settings.shards}th of them here" if settings.shards > 1 else ""
-    print(f"data: {len(indices)} of {found} pictures of {source.dataset}{share}")
+    print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}{share}")
     mine = range(settings.shard, len(indices), settings.shards)
     if not mine:
         raise InputError(
@@ -170,10 +177,8 @@ def main(settings: ReconstructSettings, run: RunDirectory) -> None:
         print(f"{here / 'restored'}  your photographs, filled at their own size")
 
 
-def to_fill(
-    settings: ReconstructSettings, source: "Source", mask: Callable
-) -> tuple[int, list[int]]:
-    """How many pictures there are, and the indices of those that ``limit`` leaves.
+def to_fill(settings: ReconstructSettings, source: "Source", mask: Callable) -> list[int]:
+    """Indices of the pictures that ``limit`` leaves.
 
     A picture that is the mask of another one is none.
     """
@@ -181,16 +186,15 @@ def to_fill(
     from gan_inpaint.drawn import DrawnMask
     from gan_inpaint.sources import Pictures
 
-    there = list(range(len(source)))
     if isinstance(mask, DrawnMask) and isinstance(source, Pictures):
         masks = mask.masks_among(source.names, source.root)
-        there = [index for index in there if source.names[index] not in masks]
+        source.leave_out(masks)
         if masks:
             print(f"{len(masks)} files are masks of other pictures, not pictures to fill")
-    chosen = choose(len(there), settings.limit, settings.sample, settings.seed)
-    if not chosen:
+    indices = choose(len(source), settings.limit, settings.sample, settings.seed)
+    if not indices:
         raise InputError(f"split={settings.split}: the data hold no picture there; try split=all")
-    return len(there), [there[number] for number in chosen]
+    return indices
 
 
 _FREE = {  # keys that results do not depend on, or that name what counts by its content
@@ -213,17 +217,20 @@ def identity(
     """
     from gan_inpaint.data import content_digest
     from gan_inpaint.drawn import DrawnMask
+    from gan_inpaint.sources import Pictures
 
     kept = {key: value for key, value in asdict(settings).items() if key not in _FREE}
     for group in ("data", "mask"):  # where files lie does not matter, what they hold does
         kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
         kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]
-    names = [source.names[index] for index in indices]
+    files = isinstance(source, Pictures)
+    own = [(source.names[i], source.file(i) if files else None) for i in indices]  # type: ignore[attr-defined]
     return {
         "settings": kept,
         "prior": prior.digest,
         "images": content_digest(source, indices, settings.seed),
-        "masks": mask.digest(names) if isinstance(mask, DrawnMask) else None,
+        "levels": source.shared_levels() if isinstance(source, Pictures) else None,
+        "masks": mask.digest(own) if isinstance(mask, DrawnMask) else None,
     }
 
 

@@ -45,9 +45,12 @@ class RunDirectory:
 
     def __init__(self, path: Path, command: str, config: DictConfig):
         self.path, self._command, self._config = path, command, config
-        self.holds = next(
-            (kind for kind, found in _RESULTS.items() if any(map(any, map(path.glob, found)))), None
-        )
+        resume = config.get("resume")
+        if resume is not None and Path(resume).resolve() != path.resolve():
+            raise InputError(f"resume={resume} goes on in that directory: leave out hydra.run.dir=")
+        if command in _KIND and (path / "multirun.yaml").is_file():
+            raise InputError(f"{path} holds a sweep: name another directory with hydra.run.dir=")
+        self.holds = _held(path)
         self.accepted = False
         self._child = _is_child(command)
         if command not in _KIND or self._child:
@@ -156,6 +159,8 @@ def check_sweep(sweep: Path, overrides: list[str]) -> None:
     Raises:
         InputError: ``sweep`` holds a sweep of other settings.
     """
+    if kind := _held(sweep):
+        raise InputError(f"{sweep} holds a {kind}: name another directory with hydra.sweep.dir=")
     try:
         told = yaml.safe_load((sweep / "multirun.yaml").read_text("utf-8"))
         before = told["hydra"]["overrides"]["task"]
@@ -166,6 +171,13 @@ def check_sweep(sweep: Path, overrides: list[str]) -> None:
             f"{sweep} holds the sweep {' '.join(map(str, before))}: name another directory with"
             " hydra.sweep.dir=, or go on with one of its jobs by resume="
         )
+
+
+def _held(path: Path) -> str | None:
+    """The kind of run whose results lie in a directory."""
+    return next(
+        (kind for kind, found in _RESULTS.items() if any(map(any, map(path.glob, found)))), None
+    )
 
 
 def _read(file: Path) -> Any:

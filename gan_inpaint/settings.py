@@ -66,6 +66,9 @@ class SearchSettings:
         _above_zero(self, "lr", "radius")
         _at_least(self, 1, "steps", "patience", "restarts", "batch_size")
         _at_least(self, 1, "perceptual_every", "keep", "window")
+        for key in ("steps", "patience", "restarts", "keep", "candidates", "batch_size", "window"):
+            if (getattr(self, key) or 0) >= 2**31:
+                raise InputError(f"{key}={getattr(self, key)}: must be below 2^31")
         _check_seed(self.seed)
         _one_of(self, "norm", "l1", "l2")
         _one_of(self, "optimizer", "lbfgs", "adam", "sgd")

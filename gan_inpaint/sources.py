@@ -115,7 +115,7 @@ class Pictures:
         self._files, self._grey, self._crop = files, grey, crop
         self._size, self._channels = size, channels
         self._levels = checked_levels(white)
-        self._deep = 0  # pictures of more than 8 bits so far
+        self._deep: set[int] = set()  # pictures of more than 8 bits so far
         self._brightest = self._white = 0.0  # of them
         self._settings = (type(self).__name__, size, channels, grey, str(white), settings)
 
@@ -129,9 +129,9 @@ class Pictures:
         found = []
         if left_out := self._files.left_out:
             found.append(f"{len(left_out)} files are no pictures: {counted(left_out)}")
-        if self._deep and self._brightest < _DIM * self._white:
+        if self._deep and not self._levels and self._brightest < _DIM * self._white:
             found.append(
-                f"the brightest value of {self._deep} pictures is {self._brightest:g} of"
+                f"the brightest value of {len(self._deep)} pictures is {self._brightest:g} of"
                 f" {self._white:g}, so they are dark; if they should not be, set data.white="
                 f"{2 ** math.ceil(math.log2(self._brightest + 1)) - 1}, or data.white=auto"
             )
@@ -143,17 +143,26 @@ class Pictures:
     def size_of(self, index: int) -> int:
         return self._files.size_of(self.names[index])
 
+    def leave_out(self, names: set[str]) -> None:
+        """Forget files that turn out to be no pictures to fill."""
+        self.names = [name for name in self.names if name not in names]
+        self._files.names = [name for name in self._files.names if name not in names]
+
+    def shared_levels(self) -> Levels | None:
+        """Black and white that were set, or found, for all pictures of more than 8 bits."""
+        if self._levels == "auto":
+            self._levels = self._all_levels()
+        return self._levels
+
     def levels(self, index: int, picture: Image.Image) -> Levels | None:
         """Black and white of a picture of more than 8 bits; None for others."""
         if not is_deep(picture):
             return None
-        if self._levels == "auto":
-            self._levels = self._all_levels()
         try:
-            levels = self._levels or levels_of(picture)
+            levels = self.shared_levels() or levels_of(picture)
         except InputError as problem:
             raise InputError(f"{self.where(index)}: {problem}") from None
-        self._deep += 1
+        self._deep.add(index)
         self._brightest = max(self._brightest, float(np.asarray(picture).max()) - levels[0])
         self._white = max(self._white, levels[1] - levels[0])
         return levels
@@ -169,9 +178,7 @@ class Pictures:
             if is_deep(picture):
                 values = np.asarray(picture)
                 least, most = min(least, float(values.min())), max(most, float(values.max()))
-        if most <= least:
-            raise InputError("data.white=auto: no picture has a value above 0; set both levels")
-        return least, most
+        return least, most if most > least else least + 1
 
     def __len__(self) -> int:
         return len(self.names)

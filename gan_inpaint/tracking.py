@@ -118,16 +118,37 @@ def wandb_logger(
 _OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B took these until version 0.10
 
 
-def _begun(mode: str, options: Mapping[str, Any]) -> Any:
+def check_wandb(choice: str) -> None:
+    """Refuse what stands in the environment and W&B would refuse, before a run begins."""
+    if choice == "none" or _named_mode() == "disabled":
+        return
     import wandb
 
-    settings = wandb.Settings(
+    try:
+        wandb.Settings(
+            project=os.environ.get("WANDB_PROJECT") or None,
+            run_id=os.environ.get("WANDB_RUN_ID") or None,
+        )
+        _settings()
+    except (wandb.Error, ValueError) as problem:
+        raise _refused(problem) from None
+
+
+def _settings() -> Any:
+    import wandb
+
+    return wandb.Settings(
         silent=True,
         console="off",
         # a server that has gone away must not hold up the next job of a sweep for ever
         finish_timeout=float(os.environ.get("WANDB_FINISH_TIMEOUT", 600)),
     )
-    return wandb.init(mode=mode, settings=settings, **options)  # type: ignore[arg-type]
+
+
+def _begun(mode: str, options: Mapping[str, Any]) -> Any:
+    import wandb
+
+    return wandb.init(mode=mode, settings=_settings(), **options)  # type: ignore[arg-type]
 
 
 def _refused(problem: Exception) -> InputError:
@@ -194,13 +215,18 @@ def log_table(logger: WandbLogger, rows: Sequence[Mapping[str, Any]]) -> None:
     logger.log_table("images", columns=list(rows[0]), data=cells)
 
 
+def _named_mode() -> str | None:
+    """What the environment says of the mode, under its present name."""
+    told = os.environ.get("WANDB_MODE", "").lower()
+    mode = _OLD_MODES.get(told, told)
+    if mode not in ("", "online", "offline", "disabled"):
+        raise InputError(f"WANDB_MODE={told}: must be online, offline or disabled")
+    return mode or None
+
+
 def _wandb_mode() -> str:
-    chosen = os.environ.get("WANDB_MODE")
-    chosen = _OLD_MODES.get(chosen or "", chosen)
-    if chosen in ("online", "offline", "disabled"):
-        return chosen
-    if chosen:
-        raise InputError(f"WANDB_MODE={chosen}: must be online, offline or disabled")
+    if mode := _named_mode():
+        return mode
     import wandb
 
     try:

@@ -37,7 +37,9 @@ def main(settings: TrainSettings, run: RunDirectory) -> None:
         from gan_inpaint.data import read_all
         from gan_inpaint.files import remove_temporaries
         from gan_inpaint.memory import keep_freed_memory, let_go, ran_out
+        from gan_inpaint.tracking import check_wandb
 
+    check_wandb(settings.logger)
     for engine in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(engine).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
@@ -135,6 +137,7 @@ def train(
         keep=run.accepted,
     )
     check_trainer(settings.trainer)
+    minibatches(0, settings.trainer.get("limit_train_batches"))
     trainer = built(
         "trainer",
         settings.trainer,
@@ -213,6 +216,8 @@ _NOT_FOR_TWO_OPTIMIZERS = {  # arguments of Lightning's Trainer, and what to do 
     "gradient_clip_val": "set optimizer.discriminator.clip and optimizer.generator.clip",
     "gradient_clip_algorithm": "set optimizer.discriminator.clip and optimizer.generator.clip",
     "accumulate_grad_batches": "set a larger batch_size",
+    "fast_dev_run": "set trainer.max_epochs=1, +trainer.limit_train_batches=1",
+    "max_steps": "Lightning counts the steps of both; set trainer.max_epochs=",
     "overfit_batches": "name fewer images with data.path=",
     "precision": "set precision=",
     "logger": "set logger=",
@@ -227,7 +232,7 @@ _NOT_FOR_TWO_OPTIMIZERS = {  # arguments of Lightning's Trainer, and what to do 
 def check_trainer(arguments: Mapping[str, Any]) -> None:
     """Refuse arguments of the Trainer that would fail or be ignored, and name the cure."""
     for key, cure in _NOT_FOR_TWO_OPTIMIZERS.items():
-        if arguments.get(key) is not None:
+        if arguments.get(key) not in (None, False):
             raise InputError(
                 f"trainer.{key}={arguments[key]}: not for a GAN, whose two networks take turns;"
                 f" {cure}"
@@ -243,6 +248,8 @@ def minibatches(there: int, limit: int | float | None) -> int:
     """
     if limit is None:
         return there
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        raise InputError(f"trainer.limit_train_batches={limit}: must be a number")
     return int(there * limit) if isinstance(limit, float) else min(there, limit)
 
 

@@ -52,26 +52,14 @@ def read_tutorial(generator: Path, discriminator: Path | None) -> Weights:
     Raises:
         InputError: names the file, and the layer that cannot be taken.
     """
-    layers = _layers(generator)
-    channels = layers[-1].kernel.shape[1]
-    if channels not in (1, 3):
-        raise InputError(
-            f"{generator}: its last layer makes {channels} channels, not 1 or 3; prior= takes the"
-            " generator, discriminator= the discriminator"
-        )
-    for layer in layers:
-        if layer.kernel.shape[2:] != (4, 4):
-            raise InputError(f"{generator}: {layer.name} is {_shape(layer.kernel)}; {_FORM}")
-    for one, other in pairwise(layers):
-        if one.kernel.shape[1] != other.kernel.shape[0]:
-            raise InputError(
-                f"{generator}: {other.name} is {_shape(other.kernel)} after {one.name},"
-                f" {_shape(one.kernel)}; {_FORM}"
-            )
-    judges = _layers(discriminator) if discriminator else []
+    layers = _layers(generator, outputs=1)
+    judges = _layers(discriminator, outputs=0) if discriminator else []
+    size = 2 ** (len(layers) + 1)
+    if size < 16:
+        raise InputError(f"{generator}: it makes pictures of {size}x{size} pixels; {_FORM}")
     metadata = {
-        "size": 2 ** (len(layers) + 1),
-        "channels": channels,
+        "size": size,
+        "channels": layers[-1].kernel.shape[1],
         "nz": layers[0].kernel.shape[0],
         "ngf": layers[-1].kernel.shape[0],
         "ndf": judges[0].kernel.shape[0] if judges else layers[-1].kernel.shape[0],
@@ -151,53 +139,133 @@ def _folded(layer: _Layer, axis: int) -> _Layer:
     return _Layer(layer.name, layer.kernel.float() * scale.view(shape), bias, {})
 
 
-def _layers(path: Path) -> list[_Layer]:
-    """The convolutions of the one network in a file, in order."""
-    found = list(_networks(_content(path)))
+def _layers(path: Path, outputs: int) -> list[_Layer]:
+    """The convolutions of the one network in a file, in order.
+
+    Args:
+        outputs: the kernels' axis of what they make: 1 of transposed convolutions, else 0.
+    """
+    try:
+        found = dict(_networks(_content(path), ""))
+    except RecursionError:
+        raise InputError(f"{path}: nested without end; save network.state_dict()") from None
     if len(found) != 1:
+        names = f" ({', '.join(found)})" if all(found) and found else ""
+        lost = path.suffix == ".safetensors"
         raise InputError(
-            f"{path}: holds {len(found)} state dicts with convolutions, not one; save each"
+            f"{path}: holds {len(found)} state dicts with convolutions{names}, not one; save each"
             " network's state_dict() in a file of its own"
+            + (", as .pth: a .safetensors file does not keep the order of layers" if lost else "")
         )
-    (state,) = found
+    (state,) = found.values()
+    state = {key: value for key, value in state.items() if value.ndim}  # without counters
     for key, tensor in state.items():
-        check_numbers(tensor, f"{path}: {key}", integers=key.endswith("num_batches_tracked"))
+        check_numbers(tensor, f"{path}: {key}")
     kernels = {key: match["layer"] for key in state if (match := _is_kernel(state, key))}
     biases = {_joined(layer, "bias") for layer in kernels.values()}
     layers: list[_Layer] = []
-    norms: dict[str, dict[str, Tensor]] = {}  # by the layer they belong to
+    norms: dict[str, tuple[int, dict[str, Tensor]]] = {}  # by name: the layer before, the vectors
     for key, tensor in state.items():
         owner, _, part = key.rpartition(".")
         if key in kernels:
             name = _joined(kernels[key], "weight")
-            kernel = _kernel(state, kernels[key], tensor, f"{path}: {name}")
-            layers.append(_Layer(name, kernel, state.get(_joined(kernels[key], "bias")), {}))
+            kernel = _kernel(state, kernels[key], tensor, outputs, f"{path}: {name}")
+            bias = state.get(_joined(kernels[key], "bias"))
+            if bias is not None and bias.shape != kernel.shape[outputs : outputs + 1]:
+                raise InputError(f"{path}: {name} is {_shape(kernel)}, its bias {_shape(bias)}")
+            layers.append(_Layer(name, kernel, bias, {}))
         elif key in biases or key.endswith(_IGNORED):
             continue
-        elif tensor.ndim == 1 and layers and part in _NORM:
-            norms.setdefault(owner, layers[-1].norm)[part] = tensor
+        elif tensor.ndim == 1 and part in _NORM:
+            norms.setdefault(owner, (len(layers) - 1, {}))[1][part] = tensor
         else:
             raise InputError(f"{path}: {key} is {_shape(tensor)}: no such layer here; {_FORM}")
-    for layer in layers:
-        width = {len(value) for value in layer.norm.values()}
-        if layer.norm and (len(layer.norm) < 4 or len(width) != 1):
-            raise InputError(
-                f"{path}: the normalisation after {layer.name} is no BatchNorm with statistics"
-                f" ({', '.join(layer.norm)}); save the network as it was trained"
-            )
+    (_check_generator if outputs else _check_discriminator)(layers, path)
+    for name, (_, vectors) in norms.items():
+        _check_norm(vectors, f"{path}: {name}")
+    widths = [len(vectors["weight"]) for _, vectors in norms.values()]
+    places = [place for place, _ in norms.values()]
+    if len(set(places)) < len(places) or -1 in places:  # all convolutions come first, or last
+        places = _by_width(widths, layers, outputs)
+    fit = [
+        layers[place].kernel.shape[outputs] == width
+        for place, width in zip(places, widths, strict=False)
+    ]
+    if len(fit) < len(norms) or not all(fit):
+        raise InputError(
+            f"{path}: which layers {', '.join(norms)} come after cannot be told; {_FORM}"
+        )
+    for (_, vectors), place in zip(norms.values(), places, strict=True):
+        layers[place].norm |= vectors
     return layers
 
 
+def _check_generator(layers: Sequence[_Layer], path: Path) -> None:
+    channels = layers[-1].kernel.shape[1]
+    if channels not in (1, 3):
+        raise InputError(
+            f"{path}: its last layer makes {channels} channels, not 1 or 3; prior= takes the"
+            " generator, discriminator= the discriminator"
+        )
+    for layer in layers:
+        if layer.kernel.shape[2:] != (4, 4):
+            raise InputError(f"{path}: {layer.name} is {_shape(layer.kernel)}; {_FORM}")
+    for one, other in pairwise(layers):
+        if one.kernel.shape[1] != other.kernel.shape[0]:
+            raise InputError(
+                f"{path}: {other.name} is {_shape(other.kernel)} after {one.name},"
+                f" {_shape(one.kernel)}; {_FORM}"
+            )
+
+
+def _check_discriminator(layers: Sequence[_Layer], path: Path) -> None:
+    for one, other in pairwise(layers):
+        if one.kernel.shape[0] != other.kernel.shape[1]:
+            raise InputError(
+                f"{path}: {other.name} is {_shape(other.kernel)} after {one.name},"
+                f" {_shape(one.kernel)}: no discriminator; prior= takes the generator"
+            )
+
+
+def _check_norm(norm: Mapping[str, Tensor], what: str) -> None:
+    if set(norm) != set(_NORM) or len({len(value) for value in norm.values()}) > 1:
+        raise InputError(
+            f"{what} is no BatchNorm with statistics ({', '.join(norm)}), which this generator and"
+            " discriminator have; other networks cannot be taken"
+        )
+    if bool((norm["running_var"] < 0).any()):
+        raise InputError(f"{what}.running_var has negative numbers: the file is damaged")
+
+
+def _by_width(widths: Sequence[int], layers: Sequence[_Layer], outputs: int) -> list[int]:
+    """The layers that BatchNorms of these widths follow, in order; fewer if that cannot be."""
+    places: list[int] = []
+    for width in widths:
+        rest = range(places[-1] + 1 if places else 0, len(layers))
+        place = next((i for i in rest if layers[i].kernel.shape[outputs] == width), None)
+        if place is None:
+            break
+        places.append(place)
+    return places
+
+
 def _is_kernel(state: State, key: str) -> re.Match[str] | None:
-    return _KERNEL.fullmatch(key) if state[key].ndim == 4 else None
+    match = _KERNEL.fullmatch(key) if state[key].ndim == 4 else None
+    # old versions of torch keep the weight beside what it is made from
+    made = match and match[2] == "weight" and _joined(match["layer"], "weight_orig") in state
+    return None if made else match
 
 
 def _joined(layer: str, part: str) -> str:
     return f"{layer}.{part}" if layer else part
 
 
-def _kernel(state: State, layer: str, tensor: Tensor, what: str) -> Tensor:
-    """A layer's kernel as it is used: spectral and weight norm are worked out."""
+def _kernel(state: State, layer: str, tensor: Tensor, outputs: int, what: str) -> Tensor:
+    """A layer's kernel as it is used: spectral and weight norm are worked out.
+
+    Args:
+        outputs: the axis whose slices a spectral norm takes for rows.
+    """
 
     def part(*names: str) -> Tensor | None:
         keys = (_joined(layer, name) for name in names)
@@ -211,10 +279,10 @@ def _kernel(state: State, layer: str, tensor: Tensor, what: str) -> Tensor:
         if length is not None:
             others = [axis for axis in range(4) if length.shape[axis] == 1]
             kernel = tensor.float() * length / tensor.float().square().sum(others, True).sqrt()
-        elif left is not None and right is not None:
-            # the axis of a transposed convolution's outputs is its second
-            axis = int(len(left) != tensor.shape[0] or len(right) != tensor[0].numel())
-            matrix = tensor.float().movedim(axis, 0).flatten(1)
+        elif left is not None:
+            matrix = tensor.float().movedim(outputs, 0).flatten(1)
+            if right is None:  # old versions of torch do not keep it
+                right = torch.nn.functional.normalize(left @ matrix, dim=0)
             kernel = tensor.float() / (left @ (matrix @ right))
     except (RuntimeError, IndexError):
         raise InputError(f"{what}: its spectral or weight norm has other sizes") from None
@@ -246,38 +314,37 @@ def _content(path: Path) -> object:
 
 
 def _natural(key: str) -> list[tuple[int, int, str]]:
-    """Sorts ``main.3`` before ``main.12``."""
-    parts = key.split(".")
+    """Sorts ``main.3`` before ``main.12``, and ``l2`` before ``l10``."""
+    parts = re.split(r"(\d+)", key)
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]
 
 
-def _networks(content: object) -> Iterator[State]:
-    """The state dicts with convolutions, wherever they lie."""
+def _networks(content: object, name: str) -> Iterator[tuple[str, State]]:
+    """The state dicts with convolutions, wherever they lie, and their names."""
     if isinstance(content, list | tuple):
         content = dict(enumerate(content))
     if not isinstance(content, Mapping):
         return
     tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-    if any(tensor.ndim == 4 for tensor in tensors.values()):
-        yield from _separated(tensors)
-    for value in content.values():
+    if any(_is_kernel(tensors, key) for key in tensors):
+        yield from _separated(tensors, name)
+    for key, value in content.items():
         if isinstance(value, Mapping | list | tuple):
-            yield from _networks(value)
+            yield from _networks(value, f"{name}.{key}".removeprefix("."))
 
 
-def _separated(tensors: State) -> Iterator[State]:
+def _separated(tensors: State, name: str) -> Iterator[tuple[str, State]]:
     """A state dict as it is if its convolutions follow one another, else by network.
 
     Networks in one state dict differ in whole components of their names: ``netG.main.0.weight``.
     """
-    if _follow(tensors):
-        yield tensors
-        return
-    parts = [
-        dict(items) for _, items in groupby(tensors.items(), lambda item: item[0].partition(".")[0])
-    ]
-    parts = [part for part in parts if any(tensor.ndim == 4 for tensor in part.values())]
-    yield from parts if len(parts) > 1 and all(map(_follow, parts)) else [tensors]
+    groups = groupby(tensors.items(), lambda item: item[0].partition(".")[0])
+    parts = {key: dict(items) for key, items in groups}
+    parts = {k: p for k, p in parts.items() if any(_is_kernel(p, key) for key in p)}
+    if not _follow(tensors) and len(parts) > 1 and all(map(_follow, parts.values())):
+        yield from ((f"{name}.{key}".removeprefix("."), part) for key, part in parts.items())
+    else:
+        yield name, tensors
 
 
 def _follow(tensors: State) -> bool:

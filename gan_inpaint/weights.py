@@ -133,15 +133,12 @@ def _add_biases(network: nn.Module, state: State) -> None:
             layer.bias = nn.Parameter(torch.empty(layer.out_channels, device="meta"))
 
 
-def check_numbers(tensor: Tensor, what: str, integers: bool = False) -> None:
+def check_numbers(tensor: Tensor, what: str) -> None:
     """Refuse a tensor that is no plain array of finite numbers, all of them in the file.
 
     Args:
         what: how to call it.
-        integers: whether it may hold those instead.
     """
-    if integers and not tensor.is_floating_point():
-        return
     if not (tensor.layout == torch.strided and tensor.is_floating_point()):
         raise InputError(f"{what} is no plain tensor of floating-point numbers; save weights only")
     if tensor.untyped_storage().nbytes() < tensor.nbytes:  # a few numbers that claim to be many

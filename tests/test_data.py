@@ -326,3 +326,16 @@ def test_null_rows_and_damaged_ones_are_named(kind: str, tmp_path: Path) -> None
         source[1]
     with pytest.raises(InputError, match=r"train_000002: "):
         source[2]
+
+
+@pytest.mark.parametrize("format", ["numpy", "torch"])
+def test_a_set_saved_with_a_format_of_its_own(format: str, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image()})
+    rows = datasets.Dataset.from_dict({"image": [encoded(7)] * 3}, features=features)
+    rows.set_format(format)
+    rows.save_to_disk(str(tmp_path / "set"))
+    splits = {"train": "train", "val": "train[:2] + train[2:9]"}
+    source = Hub(16, 1, "val", name=str(tmp_path / "set"), path=None, splits=splits, **SAVED)  # type: ignore[arg-type]
+    assert len(source) == 3
+    assert int(source[2].mean()) == 7

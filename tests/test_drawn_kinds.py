@@ -105,6 +105,14 @@ def photograph_with_strokes(colour: tuple[int, int, int], grey: bool) -> Image.I
     return image
 
 
+def snow() -> Image.Image:
+    """A bright picture of which a part was erased: the white is not the hole."""
+    pixels = np.full((20, 16, 4), 255, np.uint8)
+    pixels[::8, :, :3] = 10
+    pixels[..., 3] = np.where(hole(), 0, 255)
+    return Image.fromarray(pixels)
+
+
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
@@ -118,10 +126,14 @@ def photograph_with_strokes(colour: tuple[int, int, int], grey: bool) -> Image.I
         (photograph_with_strokes((0, 0, 255), grey=True), "several colours|a picture"),
         (drawn((255, 0, 0), (255, 255, 255), "RGB"), "several colours"),
         (drawn((0, 0, 255), (255, 255, 0), "RGB"), "several colours"),
-        (drawn((0, 0, 0, 255), (0, 0, 0, 0), "RGBA"), "black and transparent"),
+        (drawn((0, 0, 0, 255), (0, 0, 0, 0), "RGBA"), "transparent in part"),
         (array(-1.0, -2.0, np.float32), "values -2, -1"),
+        (drawn((255, 255, 255, 0), (255, 255, 255, 255), "RGBA"), "transparent in part"),
+        (drawn((0, 0, 0, 0), (250, 250, 250, 255), "RGBA"), "transparent in part"),
+        (drawn((60, 0, 0), (255, 255, 255), "RGB"), "several colours"),
+        (snow(), "transparent in part"),
     ],
-    ids=range(12),
+    ids=range(16),
 )
 def test_where_there_are_several_the_sentence_says_what_is_in_it(
     mask: Image.Image, words: str
@@ -163,6 +175,52 @@ def test_masks_are_found_by_name(name: str, mask: str, packed: bool, tmp_path: P
                 archive.write(member, member.relative_to(tmp_path / "masks"))
     found = DrawnMask(str(path), invert=False).hole(name, (16, 20), (0, 0, 16, 20))
     assert (found == hole()).mean() > 0.99
+
+
+def test_a_dark_red_stroke_survives_a_jpeg(tmp_path: Path) -> None:
+    mask = drawn((128, 0, 0), (0, 0, 0), "RGB").resize((160, 200))
+    mask.save(tmp_path / "m.jpg", quality=75)
+    with Image.open(tmp_path / "m.jpg") as opened:
+        found = read_hole(opened, "m.jpg")
+    assert (found == np.kron(hole(), np.ones((10, 10), bool))).mean() > 0.97
+
+
+def test_noise_of_a_lossy_format_is_no_mask(tmp_path: Path) -> None:
+    drawn(1).resize((160, 200)).save(tmp_path / "m.jpg", quality=75)
+    with Image.open(tmp_path / "m.jpg") as mask, pytest.raises(InputError, match="values 0"):
+        read_hole(mask, "m.jpg")
+
+
+def test_a_soft_mask_of_12_bits(tmp_path: Path) -> None:
+    from scipy.ndimage import gaussian_filter
+
+    soft = gaussian_filter(np.kron(hole(), np.ones((8, 8))) * 4095.0, 3).astype(np.uint16)
+    found = read_hole(Image.fromarray(soft), "m.tif")
+    assert (found == np.kron(hole(), np.ones((8, 8), bool))).mean() > 0.98
+
+
+def test_the_exact_name_comes_first_in_a_folder_of_masks(tmp_path: Path) -> None:
+    drawn(255).save(tmp_path / "man.png")
+    drawn(0, 255).save(tmp_path / "man_mask.png")  # of the picture man_mask
+    masks = DrawnMask(str(tmp_path), invert=False)
+    frame = (16, 20), (0, 0, 16, 20)
+    assert np.array_equal(masks.hole("man.jpg", *frame), hole())
+    assert np.array_equal(masks.hole("man_mask.jpg", *frame), ~hole())
+
+
+@pytest.mark.parametrize("kind", ["list", "zip"])
+def test_masks_in_another_folder_of_a_list_or_archive(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    drawn(255).save(tmp_path / "m" / "a.png")
+    path = tmp_path / f"masks.{'txt' if kind == 'list' else 'zip'}"
+    if kind == "list":
+        path.write_text("m/a.png\n")
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.write(tmp_path / "m" / "a.png", "m/a.png")
+    for name in ("a.jpg", "p/a.jpg"):
+        found = DrawnMask(str(path), invert=False).hole(name, (16, 20), (0, 0, 16, 20))
+        assert np.array_equal(found, hole())
 
 
 def test_two_masks_for_one_picture_are_one_too_many(tmp_path: Path) -> None:

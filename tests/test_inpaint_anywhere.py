@@ -36,6 +36,8 @@ TYPES: list[Callable[[Tensor], object]] = [
     lambda t: tuple(t.numpy()),
     lambda t: t.tolist(),
     lambda t: t.clone().requires_grad_(),
+    lambda t: t.numpy().astype(">f4"),
+    lambda t: t.numpy().astype(np.longdouble),
 ]
 
 
@@ -99,8 +101,11 @@ def test_a_prior_by_its_name_or_path(tiny_prior: Prior, tiny_prior_file: Path) -
         ({"lam": np.array([1.0, 2.0])}, "lam"),
         ({"lam": {"a": 1}}, "lam"),
         ({"steps": None}, "steps"),
+        ({"steps": 10**30}, "steps=1.*below 2"),
+        ({"images": torch.zeros(1, 1, 16, 16).to_sparse()}, "sparse"),
+        ({"images": torch.zeros(1, 1, 16, 16, device="meta")}, "without values"),
     ],
-    ids=range(14),
+    ids=range(17),
 )
 def test_what_cannot_be_taken_is_an_input_error(
     change: dict, words: str, tiny_prior: Prior
@@ -146,6 +151,14 @@ def test_the_modes_around_it_change_nothing(mode: str, tiny_prior_file: Path) ->
     for key in ("images", "z", "objective", "spread"):
         assert torch.equal(getattr(result, key), getattr(expected, key)), key
     assert torch.equal(by_name.z, expected.z)
+
+
+def test_another_default_device_changes_nothing(tiny_prior: Prior) -> None:
+    images, known = task(tiny_prior)
+    expected = inpaint(images, known, tiny_prior, **FAST)
+    with torch.device("meta"):
+        result = inpaint(images, known, tiny_prior, **FAST)
+    assert torch.equal(result.z, expected.z)
 
 
 def test_random_generators_are_left_alone(tiny_prior: Prior) -> None:

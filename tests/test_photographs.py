@@ -1,10 +1,12 @@
 """A person's photographs: into the search and back, at their own size and mode."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import Ran, save_tiny_prior
 from PIL import Image
 
 from gan_inpaint import photographs
@@ -185,3 +187,16 @@ def test_no_two_names_are_the_same() -> None:
     found = distinct(names)
     assert len(set(found)) == len(names)
     assert not any(".." in name or name.startswith("/") for name in found)
+
+
+def test_a_grey_of_16_bits_with_a_transparent_value_is_restored(
+    run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    values = (np.arange(400).reshape(20, 20) * 100).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=0)
+    arguments = [f"prior={prior}", "data=folder", "data.path=a.png", "steps=1", "candidates=4"]
+    ran = run("reconstruct", *arguments, "logger=none", "hydra.run.dir=job")
+    assert ran.code == 0, ran.err
+    result = np.asarray(Image.open(tmp_path / "job" / "restored" / "a.png"))
+    assert np.array_equal(result[:5], values[:5])

@@ -228,7 +228,8 @@ def test_an_untrained_prior_is_not_exported(
 
 
 def test_a_training_that_ends_before_its_first_generator_step(run: Run, tmp_path: Path) -> None:
-    arguments = [*training(tmp_path), "schedule.discriminator=2", "+trainer.max_steps=1"]
+    arguments = [*training(tmp_path), "schedule.discriminator=3"]
+    arguments += ["+trainer.max_time='00:00:00:00'"]
     ran = run("train", *arguments)
     assert ran.code == 2
     assert "ended before the generator's first step" in ran.sentence
@@ -291,3 +292,72 @@ def test_pictures_of_somebody_else_are_not_written_over(
     assert ran.code == 2
     assert "own: what is there is damaged, or no job's" in ran.sentence
     assert content(tmp_path / "own") == before
+
+
+def test_runs_and_sweeps_are_not_mixed(job: list[str], run: Run, tmp_path: Path) -> None:
+    assert run("reconstruct", *job, "-m", "lam=0,1", "hydra.sweep.dir=sw").code == 0
+    before = content(tmp_path / "d"), content(tmp_path / "sw")
+    ran = run("reconstruct", *job, "-m", "lam=0,1", "hydra.sweep.dir=d")
+    assert (ran.code, "d holds a reconstruction" in ran.sentence) == (2, True)
+    ran = run("reconstruct", *job, "hydra.run.dir=sw")
+    assert (ran.code, "sw holds a sweep" in ran.sentence) == (2, True)
+    assert (content(tmp_path / "d"), content(tmp_path / "sw")) == before
+
+
+@pytest.mark.parametrize("name", ["train", "reconstruct"])
+def test_a_resume_stays_in_its_directory(
+    name: str, job: list[str], run: Run, tmp_path: Path
+) -> None:
+    assert run("train", *training(tmp_path), "hydra.run.dir=t").code == 0
+    resume = "resume=t" if name == "train" else "resume=d"
+    ran = run(name, resume, "hydra.run.dir=other")
+    assert ran.code == 2
+    assert f"{resume} goes on in that directory: leave out hydra.run.dir=" in ran.sentence
+
+
+def test_levels_that_depend_on_all_files_are_part_of_a_job(run: Run, tmp_path: Path) -> None:
+    import numpy as np
+
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    (tmp_path / "s").mkdir()
+    Image.fromarray(np.full((16, 16), 900, np.uint16)).save(tmp_path / "s" / "a.png")
+    arguments = [f"prior={prior}", "data=folder", "data.path=s", "data.white=auto", "limit=1"]
+    arguments += ["steps=1", "candidates=4", "logger=none", "hydra.run.dir=d"]
+    assert run("reconstruct", *arguments).code == 0
+    Image.fromarray(np.full((16, 16), 60000, np.uint16)).save(tmp_path / "s" / "z.png")
+    ran = run("reconstruct", *arguments)
+    assert ran.code == 2
+    assert "the job was for levels" in ran.sentence
+
+
+def test_a_mask_beside_its_picture_is_part_of_a_job(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    write_pictures(tmp_path / "s", 1)
+    (tmp_path / "s" / "00.png").rename(tmp_path / "s" / "a.bmp.png")
+    with Image.open(tmp_path / "s" / "a.bmp.png") as picture:
+        picture.save(tmp_path / "s" / "a.bmp")
+    (tmp_path / "s" / "a.bmp.png").unlink()
+    (tmp_path / "list.txt").write_text("s/a.bmp")
+    arguments = [f"prior={prior}", "data=folder", "data.path=list.txt", "mask=file", "mask.path=s"]
+    arguments += ["steps=1", "candidates=4", "logger=none", "hydra.run.dir=d"]
+    for number, corner in enumerate((4, 6)):
+        mask = Image.new("L", (16, 16))
+        mask.paste(255, (corner, 4, 12, 9))
+        mask.save(tmp_path / "s" / "a.png")
+        ran = run("reconstruct", *arguments)
+        assert ran.code == (2 if number else 0), ran.err
+    assert "another content of masks" in ran.sentence
+
+
+@pytest.mark.parametrize("name", ["train", "reconstruct"])
+def test_words_that_wandb_refuses_change_nothing(
+    name: str, job: list[str], run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("train", *training(tmp_path), "hydra.run.dir=t").code == 0
+    directory = tmp_path / ("t" if name == "train" else "d")
+    before = content(directory)
+    for key, value in {"WANDB_MODE": "foo", "WANDB_PROJECT": "a/b"}.items():
+        with monkeypatch.context() as patched:
+            patched.setenv(key, value)
+            assert run(name, f"resume={directory}", "logger=wandb").code == 2
+    assert content(directory) == before

@@ -36,7 +36,10 @@ def arguments(tmp_path: Path) -> list[str]:
         ("limit_train_batches=2.5", "limit_train_batches"),
         ("strategy=nope", "nope"),
         ("accelerator=gpu", "gpu|GPU|CUDA"),
-        ("fast_dev_run=maybe", "maybe"),
+        ("fast_dev_run=true", "max_epochs=1"),
+        ("max_steps=3", "trainer.max_epochs="),
+        ("limit_train_batches=true", "must be a number"),
+        ("limit_train_batches=abc", "must be a number"),
         ("val_check_interval=7.5", "val_check_interval"),
     ],
 )

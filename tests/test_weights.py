@@ -291,3 +291,131 @@ def test_two_networks_in_one_file_are_counted(both: Callable) -> None:
     torch.save(both(generator.state_dict(), discriminator.state_dict()), "both.pth")
     with pytest.raises(InputError, match="holds 2 state dicts"):
         load_prior("both.pth")
+
+
+def spectral_square(wrap: Callable[[nn.Module], nn.Module]) -> nn.Sequential:
+    """A generator whose first kernel has as many inputs as outputs."""
+    layers: list[nn.Module] = []
+    for index, (wide, narrow) in enumerate([(16, 16), (16, 8), (8, 1)]):
+        stride, padding = (2, 1) if index else (1, 0)
+        layer = wrap(nn.ConvTranspose2d(wide, narrow, 4, stride, padding, bias=False))
+        layers += [layer, nn.BatchNorm2d(narrow), nn.ReLU()] if index < 2 else [layer, nn.Tanh()]
+    network = nn.Sequential(*layers)
+    for _ in range(3):
+        network(torch.randn(8, 16, 1, 1))
+    return network.eval()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("wrap", ["old spectral", "spectral"])
+@pytest.mark.parametrize("drop", [(), ("weight_v", "._v")])
+def test_the_axis_of_a_spectral_norm_is_that_of_the_layer(wrap: str, drop: tuple[str, ...]) -> None:
+    torch.manual_seed(0)
+    network = spectral_square(WRAPS[wrap])
+    state = {k: v for k, v in network.state_dict().items() if not (drop and k.endswith(drop))}
+    torch.save(state, "netG.pth")
+    z = torch.randn(3, 16)
+    expected = network(z[:, :, None, None])
+    # a power iteration that has converged gives v from u
+    tolerance = 5e-2 if drop else 1e-4
+    torch.testing.assert_close(
+        load_prior("netG.pth").generator(z), expected, rtol=tolerance, atol=tolerance
+    )
+
+
+class Declared(nn.Module):
+    """All convolutions come first, then all normalisations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.ConvTranspose2d(7, 16, 4)
+        self.conv2 = nn.ConvTranspose2d(16, 8, 4, 2, 1)
+        self.conv3 = nn.ConvTranspose2d(8, 3, 4, 2, 1)
+        self.bn1, self.bn2 = nn.BatchNorm2d(16), nn.BatchNorm2d(8)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.bn1(self.conv1(z)).relu()
+        return self.conv3(self.bn2(self.conv2(x)).relu()).tanh()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_layers_declared_in_another_order(suffix: str) -> None:
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    network = Declared()
+    for _ in range(3):
+        network(torch.randn(8, 7, 1, 1))
+    save = save_file if suffix == ".safetensors" else torch.save
+    save(network.eval().state_dict(), f"netG{suffix}")
+    z = torch.randn(3, 7)
+    found = load_prior(f"netG{suffix}").generator(z)
+    torch.testing.assert_close(found, network(z[:, :, None, None]), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["training", "noise", "average", "lightning"])
+def test_what_else_lies_in_a_checkpoint_is_passed_over(kind: str) -> None:
+    generator, _ = tutorial(16, 1, 7, 4, 4)
+    state = generator.state_dict()
+    name = "netG.pth"
+    if kind == "training":
+        optimizer = torch.optim.Adam(generator.parameters())
+        generator.main(torch.randn(2, 7, 1, 1)).sum().backward()
+        optimizer.step()
+        state = {k: v.clone() for k, v in generator.state_dict().items()}
+        content = {"epoch": 3, "model_state_dict": state, "optimizer": optimizer.state_dict()}
+    elif kind == "noise":
+        content = {"netG": state, "fixed_noise": torch.randn(64, 7, 1, 1)}
+    elif kind == "average":
+        content = {f"module.{key}": value for key, value in state.items()}
+        content = {"n_averaged": torch.tensor(3), **content}
+    else:
+        name = "netG.ckpt"
+        content = {"state_dict": {f"generator.{k}": v for k, v in state.items()}, "epoch": 3}
+    torch.save(content, name)
+    z = torch.randn(3, 7)
+    generator.eval()
+    expected = generator.main(z[:, :, None, None])
+    torch.testing.assert_close(load_prior(name).generator(z), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_other_ways_to_go_wrong_are_sentences() -> None:
+    generator, _ = tutorial(16, 1, 7, 4, 4)
+    state = generator.state_dict()
+    torch.save(state, "netG.pth")
+    kernels = {k: v for k, v in state.items() if v.ndim == 4}
+    torch.save({**kernels, "main.0.bias": torch.ones(3)}, "bias.pth")
+    torch.save({**state, "main.1b.weight": torch.ones(8)}, "two.pth")
+    torch.save({**state, "main.1.running_var": -torch.ones(8)}, "negative.pth")
+    torch.save({"0.weight": torch.randn(4, 2, 4, 4), "1.weight": torch.randn(2, 1, 4, 4)}, "8.pth")
+    torch.save({"G": state, "G_ema": state}, "ema.pth")
+    nested: list = []
+    nested.append(nested)
+    torch.save(nested, "cycle.pth")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9\n"
+    for name in ("p.ckpt", "p.safetensors"):
+        Path(name).write_text(pointer)
+    for arguments, words in {
+        ("netG.pth", "netG.pth"): "no discriminator",
+        ("bias.pth",): r"main\.0\.weight is .* its bias \(3\)",
+        ("two.pth",): "main.1b is no BatchNorm",
+        ("negative.pth",): "running_var has negative numbers",
+        ("8.pth",): "pictures of 8x8 pixels",
+        ("ema.pth",): r"2 state dicts with convolutions \(G, G_ema\)",
+        ("cycle.pth",): "nested without end|damaged",
+        ("p.ckpt",): "run git lfs pull",
+        ("p.safetensors",): "run git lfs pull",
+        ("x" * 300,): "File name too long",
+        (3,): "give a prior",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            load_prior(*arguments)  # type: ignore[arg-type]
+
+
+def test_a_prior_made_in_inference_mode_can_be_differentiated() -> None:
+    generator, _ = tutorial(16, 1, 7, 4, 4)
+    torch.save(generator.state_dict(), "netG.pth")
+    with torch.inference_mode():
+        prior = load_prior("netG.pth")
+    z = torch.randn(2, 7, requires_grad=True)
+    assert torch.autograd.grad(prior.generator(z).sum(), z)[0].abs().sum() > 0
