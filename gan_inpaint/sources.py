@@ -121,7 +121,9 @@ class Pictures:
 
     @property
     def fingerprint(self) -> str:
-        return f"{self._settings} {self._files.fingerprint(self.names)}"
+        # with white=auto the levels, and so the pixels, depend on all files
+        names = self._files.names if "auto" in self._settings else self.names
+        return f"{self._settings} {self._files.fingerprint(names)}"
 
     @property
     def notes(self) -> list[str]:
