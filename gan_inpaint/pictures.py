@@ -114,6 +114,9 @@ def _decoded(file: Path | BinaryIO, name: str) -> Image.Image:
 
 def _loaded(file: Path | BinaryIO, name: str) -> Image.Image:
     with Image.open(file, formats=pillow_formats(name)) as picture:
+        # a phone's JPEG may carry a map of depths as its second picture: no page
+        several = picture.format in ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
+        picture.info["several"] = several and getattr(picture, "is_animated", False)
         picture.load()
         return picture
 

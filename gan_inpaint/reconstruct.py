@@ -132,6 +132,8 @@ def main(settings: ReconstructSettings, run: RunDirectory) -> None:
     ]
     if done:
         print(f"resuming: {len(done)} pictures are done")
+        if settings.animate and not (directory / "search.gif").is_file():
+            print("animate is left out: the first picture's search is done; start a new job for it")
     # a Trainer refers to itself: what its batch held would stay until a full collection, which is
     # quick if it need not look at what is there for the whole job
     gc.collect()

@@ -219,4 +219,4 @@ def _is_child(command: str) -> bool:
 
 
 def _is_requeued() -> bool:
-    return int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+    return os.environ.get("SLURM_RESTART_COUNT", "0").strip() not in ("", "0")

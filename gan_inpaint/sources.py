@@ -117,6 +117,7 @@ class Pictures:
         self._levels = checked_levels(white)
         self._deep: set[int] = set()  # pictures of more than 8 bits so far
         self._brightest = self._white = 0.0  # of them
+        self._several: set[int] = set()  # files of several pages or frames so far
         self._settings = (type(self).__name__, size, channels, grey, str(white), settings)
 
     @property
@@ -131,6 +132,11 @@ class Pictures:
         found = []
         if left_out := self._files.left_out:
             found.append(f"{len(left_out)} files are no pictures: {counted(left_out)}")
+        if self._several:
+            found.append(
+                f"{len(self._several)} files hold several pages or frames: the first of each was"
+                " taken; to use the others, save them as files of their own"
+            )
         if self._deep and not self._levels and self._brightest < _DIM * self._white:
             found.append(
                 f"the brightest value of {len(self._deep)} pictures is {self._brightest:g} of"
@@ -196,6 +202,8 @@ class Pictures:
         except Exception as problem:  # archives raise whatever they like on damaged members
             raise InputError(f"{shown}: cannot be read ({problem}); replace it") from None
         picture = open_picture(file, shown)
+        if picture.info.get("several"):
+            self._several.add(index)
         return picture, self._crop(picture)
 
     def fitted(self, index: int, picture: Image.Image, box: Box) -> np.ndarray:

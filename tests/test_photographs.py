@@ -200,3 +200,18 @@ def test_a_grey_of_16_bits_with_a_transparent_value_is_restored(
     assert ran.code == 0, ran.err
     result = np.asarray(Image.open(tmp_path / "job" / "restored" / "a.png"))
     assert np.array_equal(result[:5], values[:5])
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "png", "webp"])
+def test_of_a_file_of_several_pages_the_first_is_taken_and_it_is_said(
+    tmp_path: Path, suffix: str
+) -> None:
+    pages = [Image.new("RGB", (32, 32), colour) for colour in ("red", "lime", "blue")]
+    pages[0].save(tmp_path / f"pages.{suffix}", save_all=True, append_images=pages[1:])
+    pages[0].save(tmp_path / f"single.{suffix}")
+    source = folder(tmp_path)
+    first, single = source[0], source[1]
+    assert np.abs(first.astype(int) - single).max() < 8  # red, both
+    assert first[0].min() > 240 and first[2].max() < 16
+    (note,) = source.notes
+    assert note.startswith("1 files hold several pages or frames: the first of each was taken")
