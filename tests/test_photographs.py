@@ -212,6 +212,7 @@ def test_of_a_file_of_several_pages_the_first_is_taken_and_it_is_said(
     source = folder(tmp_path)
     first, single = source[0], source[1]
     assert np.abs(first.astype(int) - single).max() < 8  # red, both
-    assert first[0].min() > 240 and first[2].max() < 16
+    assert first[0].min() > 240
+    assert first[2].max() < 16
     (note,) = source.notes
     assert note.startswith("1 files hold several pages or frames: the first of each was taken")
