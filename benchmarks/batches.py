@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gan_inpaint import inpaint, load_prior
 from gan_inpaint.environment import described
-from gan_inpaint.losses import psnr
+from gan_inpaint.functional.metrics import psnr
 
 
 def main() -> None:

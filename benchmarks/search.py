@@ -29,7 +29,8 @@ from training import product_rate
 
 from gan_inpaint.config import CONF, search_settings
 from gan_inpaint.files import write_json
-from gan_inpaint.losses import contextual, psnr
+from gan_inpaint.functional.losses import contextual
+from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.memory import keep_freed_memory
 from gan_inpaint.precision import LIGHTNING, resolved
 from gan_inpaint.prior import Networks, Prior, find_prior, load_prior, read_networks

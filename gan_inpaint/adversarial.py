@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gan_inpaint import health
-from gan_inpaint.augmentation import diffaugment, mirrored
-from gan_inpaint.losses import discriminator_loss, generator_loss, gradient_penalty
+from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss, gradient_penalty
+from gan_inpaint.functional.augment import diffaugment, mirrored
+from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.networks import Discriminator, Generator, running_statistics_kept
-from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.randomness import torch_rng
 from gan_inpaint.weights import described, images_seen
 
 METRICS = ("loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second", "diversity")

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from gan_inpaint import baselines
+from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.losses import psnr
 from gan_inpaint.prior import Prior
 from gan_inpaint.settings import SearchSettings
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
-from torch import Tensor, nn
+from torch import nn
 
 from gan_inpaint.errors import InputError
 
@@ -14,19 +14,6 @@ STEPS = 500  # of the generator, and minibatches: the first pictures of a traini
 
 class Unhealthy(InputError):
     """A training that has diverged or collapsed: other settings are needed."""
-
-
-def variety(images: Tensor) -> float:
-    """How much images differ: the root mean square distance of the pixels from the mean image.
-
-    Args:
-        images: ``(B, C, H, W)`` in [-1, 1], at least two.
-
-    Example:
-        >>> variety(Tensor([-1.0, 1.0]).view(2, 1, 1, 1))
-        1.0
-    """
-    return images.var(dim=0, correction=0).mean().sqrt().item()
 
 
 def check_finite(module: nn.Module, step: int) -> None:

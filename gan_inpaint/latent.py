@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from gan_inpaint.constraints import constrained
+from gan_inpaint.functional.latent import project
+from gan_inpaint.functional.losses import contextual, perceptual
 from gan_inpaint.lbfgs import RowLBFGS
-from gan_inpaint.losses import contextual, perceptual
 from gan_inpaint.prior import Prior
 from gan_inpaint.rows import RUNNING, STOPPED_BY, Rows
 
@@ -47,7 +47,7 @@ class LatentReconstruction(pl.LightningModule):
         steps: budget of updates a row.
         tolerance: L1 norm of a row's gradient below which it stops; 0 never stops.
         patience: see above; None never stops.
-        constraint, radius: see ``constrained``; applied after every update.
+        constraint, radius: see ``project``; applied after every update.
         perceptual: form of the perceptual term, ``saturating`` or ``nonsaturating``.
         perceptual_every: the discriminator is asked at every such update only, and then counts that
             much more; in between, a row's objective holds its last opinion.
@@ -205,7 +205,7 @@ class LatentReconstruction(pl.LightningModule):
         every[rows] = objective
         optimizer.step(lambda: every)  # type: ignore[union-attr]
         with torch.no_grad():
-            self.z.copy_(constrained(self.z, self.constraint, self.radius))
+            self.z.copy_(project(self.z, self.constraint, self.radius))
         self.best.steps[rows] += self.best.stopped_by[rows] == RUNNING
         self._made += 1
         if self._made in self._halve_after:

@@ -10,7 +10,6 @@ share the leading arguments, so that a config may choose any of them:
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -146,30 +145,6 @@ def lattice(size: int, rng: np.random.Generator, name: str, *, every: int) -> Te
     known = torch.zeros(1, size, size, dtype=torch.bool)
     known[:, ::every, ::every] = True
     return known
-
-
-def importance(known: Tensor, window: int) -> Tensor:
-    """Weights of the contextual term that let known pixels near the hole count most.
-
-    At a known pixel the fraction of missing pixels among those of its window that lie in the image,
-    itself included; 0 in the hole, and wherever the whole window is known.
-
-    Source: Yeh et al., CVPR 2017, eq. 3, where the window is 7x7.
-
-    Args:
-        known: ``(B, 1, H, W)`` bool.
-        window: side of the window in pixels, odd.
-
-    Returns:
-        ``(B, 1, H, W)`` in [0, 1).
-
-    Example:
-        >>> importance(torch.tensor([[[[True, True, True, False]]]]), 3)
-        tensor([[[[0.0000, 0.0000, 0.3333, 0.0000]]]])
-    """
-    # the padding is not counted, neither as missing nor as pixels
-    missing = F.avg_pool2d((~known).float(), window, 1, window // 2, count_include_pad=False)
-    return missing * known
 
 
 def _check_fraction(key: str, value: float) -> None:

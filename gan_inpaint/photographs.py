@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from gan_inpaint.blending import poisson
 from gan_inpaint.drawn import DrawnMask, touched
 from gan_inpaint.files import atomic
+from gan_inpaint.functional.blending import poisson
 from gan_inpaint.notes import for_saving
 from gan_inpaint.pictures import Box, Levels, is_deep, plain, to_float, to_uint8
 from gan_inpaint.sources import Pictures

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from gan_inpaint.constraints import constrained
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic
 from gan_inpaint.formats import is_lfs_pointer
+from gan_inpaint.functional.latent import draw_latent, project
 from gan_inpaint.networks import Discriminator, Generator, Reduced, frozen
-from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.randomness import torch_rng
 from gan_inpaint.settings import ModelSettings
 from gan_inpaint.tutorial import SUFFIXES as TUTORIAL
 from gan_inpaint.tutorial import read_tutorial
@@ -102,7 +102,7 @@ class Prior:
         """``sample`` in parts, for those who do not need all at once."""
         z = draw_latent(count, self.nz, self.latent, torch_rng("sample", seed))
         if self.latent == "normal" and math.isfinite(radius):
-            z = constrained(z, "ball", radius)
+            z = project(z, "ball", radius)
         for part in z.split(256):
             yield self.generator(part)
 

@@ -8,7 +8,6 @@ import zlib
 
 import numpy as np
 import torch
-from torch import Tensor
 
 
 def numpy_rng(*key: int | str | bytes) -> np.random.Generator:
@@ -27,14 +26,3 @@ def torch_rng(*key: int | str | bytes, device: torch.device | str = "cpu") -> to
     # torch's CPU generator keeps 32 bits of its seed: let NumPy mix the key into them
     seed = int(numpy_rng(*key).integers(2**32))
     return torch.Generator(device).manual_seed(seed)
-
-
-def draw_latent(count: int, nz: int, latent: str, rng: torch.Generator) -> Tensor:
-    """``(count, nz)`` codes from the prior's latent distribution.
-
-    Args:
-        latent: ``normal``, N(0, 1), or ``uniform``, U(-1, 1), in each coordinate.
-    """
-    if latent == "normal":
-        return torch.randn(count, nz, generator=rng, device=rng.device, dtype=torch.float32)
-    return torch.rand(count, nz, generator=rng, device=rng.device, dtype=torch.float32) * 2 - 1

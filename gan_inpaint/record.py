@@ -20,13 +20,13 @@ from gan_inpaint import columns
 from gan_inpaint.baselines import Baselines
 from gan_inpaint.errors import InputError
 from gan_inpaint.files import atomic, read_table, write_csv, write_json, write_png
+from gan_inpaint.functional.completions import mean_completion
+from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.gallery import Gallery
 from gan_inpaint.inpainting import mean_history
 from gan_inpaint.latent import METRICS
-from gan_inpaint.losses import psnr
 from gan_inpaint.pictures import to_uint8
 from gan_inpaint.prior import Prior
-from gan_inpaint.restarts import average
 from gan_inpaint.rows import STOPPED_BY, final_restarts
 from gan_inpaint.search import Result, completions, filled
 
@@ -179,7 +179,7 @@ class Record:
             similarity = ssim(*unit, data_range=1.0, reduction="none")
             table["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
             if every.shape[1] > 1:
-                mean = average(every, final_restarts(result.rows, len(batch.numbers)))
+                mean = mean_completion(every, final_restarts(result.rows, len(batch.numbers)))
                 mean = filled(batch.images, batch.known, mean, self._blend)
                 table["psnr_hole_average"] = psnr(mean - batch.images, hole).tolist()
             if self._blend != "none":

@@ -10,14 +10,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from gan_inpaint import masks
-from gan_inpaint.blending import poisson
-from gan_inpaint.constraints import binding, constraint_for
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.blending import poisson
+from gan_inpaint.functional.completions import completion_std, mean_completion, select_diverse
+from gan_inpaint.functional.latent import constraint_activity, resolve_constraint
+from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.latent import LatentReconstruction
 from gan_inpaint.precision import resolved
 from gan_inpaint.prior import Prior
-from gan_inpaint.restarts import average, different, spread
 from gan_inpaint.rows import STOPPED_BY, Rows, final_restarts
 from gan_inpaint.settings import SearchSettings
 from gan_inpaint.starts import Starts
@@ -32,15 +32,15 @@ class Result:
     Attributes:
         images: ``(B, C, H, W)`` in [-1, 1]: the known pixels as they were, the hole from G(z).
         generated: ``(B, C, H, W)``, what fills the hole, everywhere: G(z), or with
-            ``estimate=mean`` its average over the restarts.
+            ``estimate=mean`` its mean_completion over the restarts.
         z: ``(B, nz)``, the winning restart's.
         objective, contextual, perceptual, steps: ``(B,)``, likewise.
         restart: ``(B,)``, the index of the winner.
         stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
         alternatives: ``(B, keep, C, H, W)``, filled like ``images``: the best completions that
             differ from each other (see ``restarts.different``); the first is the winner.
-        spread: ``(B, 1, H, W)``, standard deviation over the restarts, 0 on known pixels.
-        binding: ``(B,)`` in [0, 1], how far the winner is held by the constraint on z.
+        completion_std: ``(B, 1, H, W)``, standard deviation over the restarts, 0 on known pixels.
+        constraint_activity: ``(B,)`` in [0, 1], how far the winner is held by the constraint on z.
         rows: every restart, those of one image being neighbours.
         history: how the losses fell: a row every few steps, means over images and restarts.
     """
@@ -86,7 +86,7 @@ def search(
     starts = starts or Starts(prior, settings)
     weight = known.float()
     if settings.weighting == "yeh":
-        weight = masks.importance(known, settings.window)
+        weight = importance_weights(known, settings.window)
     begun = starts(images, weight)
     module = LatentReconstruction(
         prior,
@@ -100,7 +100,7 @@ def search(
         steps=settings.steps,
         tolerance=settings.tolerance,
         patience=settings.patience,
-        constraint=constraint_for(settings.constraint, prior.latent),
+        constraint=resolve_constraint(settings.constraint, prior.latent),
         radius=settings.radius,
         z_penalty=settings.z_penalty,
         perceptual=settings.perceptual,
@@ -146,14 +146,14 @@ def _result(
     restart = objective.argmin(dim=1)
     winner = rows[torch.arange(count) * objective.shape[1] + restart]
     counted = final_restarts(rows, count)
-    kept = different(every, objective, ~known, settings.keep)
+    kept = select_diverse(every, objective, ~known, settings.keep)
     alternatives = every[torch.arange(count)[:, None], kept]
     alternatives = torch.stack(
         [filled(images, known, shown, settings.blend) for shown in alternatives.unbind(1)], dim=1
     )
     generated = every[torch.arange(count), restart]
     if settings.estimate == "mean":
-        generated = average(every, counted)
+        generated = mean_completion(every, counted)
     return Result(
         images=filled(images, known, generated, settings.blend),
         generated=generated,
@@ -165,9 +165,9 @@ def _result(
         restart=restart,
         stopped_by=[STOPPED_BY[reason] for reason in winner.stopped_by],
         alternatives=alternatives,
-        spread=spread(every, counted) * ~known,
-        binding=binding(
-            winner.z, constraint_for(settings.constraint, prior.latent), settings.radius
+        spread=completion_std(every, counted) * ~known,
+        binding=constraint_activity(
+            winner.z, resolve_constraint(settings.constraint, prior.latent), settings.radius
         ),
         rows=rows,
         history=history,

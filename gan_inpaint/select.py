@@ -34,9 +34,10 @@ def main(settings: SelectSettings, run_directory: RunDirectory) -> None:
     from gan_inpaint.environment import described
     from gan_inpaint.figures import labelled
     from gan_inpaint.files import read_csv, write_csv, write_png
+    from gan_inpaint.functional.latent import draw_latent
     from gan_inpaint.pictures import grid
     from gan_inpaint.prior import load_prior
-    from gan_inpaint.randomness import draw_latent, numpy_rng, torch_rng
+    from gan_inpaint.randomness import numpy_rng, torch_rng
     from gan_inpaint.tracking import wandb_logger
 
     real = held_out(run, settings)

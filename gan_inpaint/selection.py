@@ -11,9 +11,8 @@ from torch import Tensor
 from gan_inpaint.config import search_settings
 from gan_inpaint.errors import InputError
 from gan_inpaint.frechet import FrechetDistance
-from gan_inpaint.health import variety
+from gan_inpaint.functional.metrics import diversity, psnr
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.losses import psnr
 from gan_inpaint.prior import Prior
 
 COLUMNS = (
@@ -108,7 +107,7 @@ def measure(
         images_seen=int(prior.metadata["images_seen"]),
         losses=losses,
         frechet_distance=distance(fake) if distance else None,
-        diversity=variety(fake) / variety(real),
+        diversity=diversity(fake) / diversity(real),
         contextual=result.contextual,
         psnr_hole=psnr(result.images - truth, (~known).float()),
     )

@@ -13,9 +13,11 @@ from gan_inpaint import health, interruption
 from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.figures import draw_losses
 from gan_inpaint.files import atomic, write_png
+from gan_inpaint.functional.latent import draw_latent
+from gan_inpaint.functional.metrics import diversity
 from gan_inpaint.page import write_training
 from gan_inpaint.pictures import grid
-from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.randomness import torch_rng
 from gan_inpaint.tracking import MetricsFile
 
 _SAMPLES = 64  # on the fixed-noise grid, 8 x 8
@@ -36,8 +38,7 @@ class Snapshots(Checkpoint):
         every_n_epochs: see above.
         metrics: the run's metrics.csv.
         wandb: where samples go too, if anywhere.
-        variety: of the training pictures, ``health.variety``, which that of the samples is held
-            against.
+        diversity: of the training pictures, which that of the samples is held against.
     """
 
     def __init__(
@@ -46,10 +47,10 @@ class Snapshots(Checkpoint):
         every_n_epochs: int,
         metrics: MetricsFile,
         wandb: WandbLogger | None,
-        variety: float,
+        diversity: float,
     ):
         self._directory, self._every, self._metrics = directory, every_n_epochs, metrics
-        self._wandb, self._variety = wandb, variety
+        self._wandb, self._diversity = wandb, diversity
         self._last = directory / "checkpoints" / "last.ckpt"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
@@ -111,9 +112,9 @@ class Snapshots(Checkpoint):
         step = int(module.discriminator_steps)
         health.check_finite(module, step)
         # training pictures that are all the same ask for no more
-        diversity = health.variety(samples) / self._variety if self._variety else 1.0
+        relative = diversity(samples) / self._diversity if self._diversity else 1.0
         for logger in module.loggers:
-            logger.log_metrics({"diversity": diversity, "epoch": epoch - 1}, step=step)
+            logger.log_metrics({"diversity": relative, "epoch": epoch - 1}, step=step)
         if int(module.generator_steps) >= health.STEPS:
             health.check_diverse(self._metrics.rows)
 

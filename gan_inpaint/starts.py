@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gan_inpaint.constraints import constrained, constraint_for
+from gan_inpaint.functional.latent import draw_latent, project, resolve_constraint
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.randomness import torch_rng
 from gan_inpaint.settings import SearchSettings
 
 _CHUNK = 256  # candidates generated and compared at once
@@ -28,10 +28,10 @@ class Starts:
 
     def __init__(self, prior: Prior, settings: SearchSettings):
         self._prior, self._settings = prior, settings
-        self._constraint = constraint_for(settings.constraint, prior.latent)
+        self._constraint = resolve_constraint(settings.constraint, prior.latent)
         rng = torch_rng("candidates", settings.seed)
         codes = draw_latent(settings.candidates, prior.nz, prior.latent, rng)
-        self._codes = constrained(codes, self._constraint, settings.radius)
+        self._codes = project(codes, self._constraint, settings.radius)
         self._pictures: list[Tensor] = []
         size = prior.channels * prior.size**2
         self._keep = settings.candidates * size * 2 <= _KEPT
@@ -57,7 +57,7 @@ class Starts:
         for image in visible:
             rng = torch_rng("start", settings.seed, image.cpu().numpy().tobytes())
             starts.append(draw_latent(settings.restarts, self._prior.nz, self._prior.latent, rng))
-        return constrained(torch.cat(starts), self._constraint, settings.radius)
+        return project(torch.cat(starts), self._constraint, settings.radius)
 
     def _nearest(self, visible: Tensor, weight: Tensor) -> Tensor:
         """``(B, restarts)``: indices of codes, the nearest first."""

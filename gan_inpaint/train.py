@@ -105,6 +105,7 @@ def train(
         from gan_inpaint.adversarial import METRICS, AdversarialTraining
         from gan_inpaint.data import training_batches
         from gan_inpaint.environment import described
+        from gan_inpaint.functional.metrics import diversity
         from gan_inpaint.pictures import to_float
         from gan_inpaint.precision import LIGHTNING, agreed
         from gan_inpaint.prior import save_prior
@@ -167,7 +168,7 @@ def train(
         f"{', as it began' if checkpoint else ''}{many}"
     )
     metrics = MetricsFile(directory / "metrics.csv", (*METRICS, "epoch"))
-    variety = health.variety(to_float(pixels[:1024]))
+    variety = diversity(to_float(pixels[:1024]))
     with (
         wandb_logger(
             settings.logger if trainer.is_global_zero else "none",

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_inpaint.augmentation import POLICIES, diffaugment, mirrored
+from gan_inpaint.functional.augment import POLICIES, diffaugment, mirrored
 from gan_inpaint.randomness import torch_rng
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from gan_inpaint.blending import poisson
+from gan_inpaint.functional.blending import poisson
 
 
 def random_case(count: int, channels: int, size: int = 16) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,10 @@ from PIL import Image
 from gan_inpaint import masks
 from gan_inpaint.data import choose, read_all, training_batches
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.hub import Hub
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import draw_latent, numpy_rng, torch_rng
+from gan_inpaint.randomness import numpy_rng, torch_rng
 from gan_inpaint.sources import CelebA, Coco, Digits, Folder
 from gan_inpaint.targets import Generated, held_out, mean_picture, training_pictures
 

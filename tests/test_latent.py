@@ -8,11 +8,14 @@ from torch import Tensor
 from gan_inpaint import masks
 from gan_inpaint.config import search_settings
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.latent import draw_latent
+from gan_inpaint.functional.losses import contextual, perceptual
+from gan_inpaint.functional.metrics import psnr
+from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inpainting import inpaint
 from gan_inpaint.latent import LatentReconstruction
-from gan_inpaint.losses import contextual, perceptual, psnr
 from gan_inpaint.prior import Prior, load_prior
-from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.randomness import torch_rng
 from gan_inpaint.rows import STOPPED_BY
 from gan_inpaint.search import Result, search
 
@@ -383,7 +386,7 @@ def test_the_penalty_on_z_is_a_term_of_the_objective(tiny_prior: Prior) -> None:
 
 def test_importance_weights_are_those_of_the_term(tiny_prior: Prior) -> None:
     images, known = case(tiny_prior, 1)
-    weight = masks.importance(known, 5)
+    weight = importance_weights(known, 5)
 
     def objective(z: Tensor) -> Tensor:
         return contextual(tiny_prior.generator(z), images, weight, "l2").sum()
@@ -486,7 +489,6 @@ def test_compiled_networks_find_the_same(tiny_prior: Prior, monkeypatch) -> None
 
 def test_masks_that_differ_in_one_batch_give_what_each_gives_alone(tiny_prior: Prior) -> None:
     """Blended too: masks are grouped for one factorisation each."""
-    from gan_inpaint import masks
 
     rng = np.random.default_rng(0)
     known = torch.stack(

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from gan_inpaint.losses import contextual, discriminator_loss, perceptual, psnr
+from gan_inpaint.functional.adversarial import discriminator_loss
+from gan_inpaint.functional.losses import contextual, perceptual
+from gan_inpaint.functional.metrics import psnr
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from gan_inpaint import masks
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.weighting import importance_weights
 
 
 def rng() -> np.random.Generator:
@@ -88,7 +89,7 @@ def test_importance_is_the_missing_share_of_the_pixels_around(window: int) -> No
             masks.half(16, np.random.default_rng(0), "", missing="left"),  # touches the border
         ]
     )
-    weight = masks.importance(known, window)
+    weight = importance_weights(known, window)
     assert weight.shape == known.shape
     for mine, mask in zip(weight, known, strict=True):
         torch.testing.assert_close(mine[0], by_hand(mask[0], window))
@@ -98,7 +99,7 @@ def test_importance_is_the_missing_share_of_the_pixels_around(window: int) -> No
 
 def test_importance_falls_with_the_distance_from_the_hole_and_does_not_wrap() -> None:
     known = masks.half(16, np.random.default_rng(0), "", missing="left")[None]
-    row = masks.importance(known, 7)[0, 0, 8]
+    row = importance_weights(known, 7)[0, 0, 8]
     assert (row[8:11] > row[9:12]).all()
     assert not row[11:].any()  # the far border does not see the hole on the other side
     torch.testing.assert_close(row[8:12], torch.tensor([3 / 7, 2 / 7, 1 / 7, 0]))

@@ -1,6 +1,5 @@
-"""The package as a whole: layers, the wheel, the reference."""
+"""The package as a whole: the wheel, the reference."""
 
-import ast
 import os
 import re
 import subprocess
@@ -14,73 +13,6 @@ import gan_inpaint
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gan_inpaint"
-
-# imports go downwards only: a module may use those in the lines above its own
-LAYERS = """
-errors
-settings environment files formats notes overrides
-randomness losses networks memory lbfgs interruption health
-precision run_directory config
-pictures blending figures augmentation archives frechet
-masks drawn baselines weights constraints restarts rows similarity
-tutorial columns
-prior
-data adversarial latent frames
-sources hub starts
-targets photographs
-search
-inpainting paper jobs page gallery
-findings mistakes
-dashboard
-report
-selection diagnosis
-record
-tracking command
-snapshots batches
-train reconstruct select compare
-"""
-PURE = {
-    "networks",
-    "losses",
-    "masks",
-    "blending",
-    "constraints",
-    "restarts",
-    "randomness",
-    "pictures",
-    "files",
-    "errors",
-}
-FRAMEWORKS = {"pytorch_lightning", "hydra", "omegaconf", "wandb"}
-
-
-def imports(module: str) -> set[str]:
-    """Top-level names that a module imports, those inside functions included."""
-    found = set()
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= set(names) if node.module == "gan_inpaint" else {str(node.module)}
-    return found
-
-
-def test_imports_go_downwards() -> None:
-    layer = {name: i for i, line in enumerate(LAYERS.split("\n")) for name in line.split()}
-    assert set(layer) | {"__init__"} == {path.stem for path in PACKAGE.glob("*.py")}
-    for module in layer:
-        for name in imports(module):
-            if name.startswith("gan_inpaint."):
-                used = name.split(".")[1]
-                lower = layer[used] < layer[module]
-                assert lower or {used, module} <= {"command", "report"}, f"{module} uses {used}"
-
-
-def test_the_maths_knows_no_framework() -> None:
-    for module in PURE:
-        assert not FRAMEWORKS & {name.split(".")[0] for name in imports(module)}, module
-
 
 def test_every_public_name_is_there() -> None:
     for name in gan_inpaint.__all__:

@@ -4,10 +4,10 @@ from torch import Tensor
 
 from gan_inpaint import starts
 from gan_inpaint.config import search_settings
-from gan_inpaint.constraints import constrained
-from gan_inpaint.losses import contextual
+from gan_inpaint.functional.latent import draw_latent, project
+from gan_inpaint.functional.losses import contextual
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import draw_latent, torch_rng
+from gan_inpaint.randomness import torch_rng
 from gan_inpaint.starts import Starts
 
 
@@ -28,7 +28,7 @@ def test_they_are_the_nearest_by_the_contextual_term(
     images, known = batch
     settings = search_settings({"candidates": 600, "restarts": 4, "norm": norm, "seed": 7})
     codes = draw_latent(600, tiny_prior.nz, "normal", torch_rng("candidates", 7))
-    codes = constrained(codes, "ball", settings.radius)
+    codes = project(codes, "ball", settings.radius)
     pictures = tiny_prior.generator(codes).half().float()
     expected = torch.cat(
         [

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def average(pictures: Tensor, counted: Tensor) -> Tensor:
+def mean_completion(pictures: Tensor, counted: Tensor) -> Tensor:
     """``(B, C, H, W)``: mean over the restarts that count, of each image.
 
     Args:
@@ -15,24 +15,24 @@ def average(pictures: Tensor, counted: Tensor) -> Tensor:
     return (pictures * weight).sum(dim=1)
 
 
-def spread(pictures: Tensor, counted: Tensor) -> Tensor:
+def completion_std(pictures: Tensor, counted: Tensor) -> Tensor:
     """``(B, 1, H, W)``: standard deviation over the restarts, root mean square over the channels.
 
     Where it is large, the known pixels leave open what belongs there.
 
     Args:
-        pictures, counted: see ``average``.
+        pictures, counted: see ``mean_completion``.
 
     Example:
         >>> two = torch.tensor([0.5, -0.5])[None, :, None, None, None]  # one pixel, two opinions
-        >>> float(spread(two, torch.ones(1, 2, dtype=torch.bool)))
+        >>> float(completion_std(two, torch.ones(1, 2, dtype=torch.bool)))
         0.5
     """
-    apart = pictures - average(pictures, counted)[:, None]
-    return average(apart.square(), counted).mean(dim=1, keepdim=True).sqrt()
+    apart = pictures - mean_completion(pictures, counted)[:, None]
+    return mean_completion(apart.square(), counted).mean(dim=1, keepdim=True).sqrt()
 
 
-def different(pictures: Tensor, objective: Tensor, hole: Tensor, count: int) -> Tensor:
+def select_diverse(pictures: Tensor, objective: Tensor, hole: Tensor, count: int) -> Tensor:
     """``(B, count)``: indices of the best completions of each image that are not the same again.
 
     The lowest objective first; then always the next one whose hole is not near one already taken.
@@ -47,7 +47,7 @@ def different(pictures: Tensor, objective: Tensor, hole: Tensor, count: int) -> 
 
     Example:
         >>> values = torch.tensor([0.0, 0.01, 1.0])[None, :, None, None, None]
-        >>> different(values, torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 1, 1, 1), 2)
+        >>> select_diverse(values, torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 1, 1, 1), 2)
         tensor([[0, 2]])
     """
     filled = (pictures * hole[:, None]).flatten(2)

@@ -1,11 +1,12 @@
-"""Which latent codes a search may visit: those that the prior could have drawn."""
+"""Latent codes: drawing them, and projecting them onto what the prior could have drawn."""
 
+import torch
 from torch import Tensor
 
 _EDGE = 1e-4  # a code this near to the limit, relatively, is held by it
 
 
-def constrained(z: Tensor, constraint: str, radius: float) -> Tensor:
+def project(z: Tensor, constraint: str, radius: float) -> Tensor:
     """The nearest codes that the prior could have drawn.
 
     Without it |z| grows while the search fits ever more of the known pixels, and the hole gets
@@ -19,7 +20,7 @@ def constrained(z: Tensor, constraint: str, radius: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> constrained(torch.tensor([[3.0, 4.0]]), "ball", 2.5 / 2**0.5)
+        >>> project(torch.tensor([[3.0, 4.0]]), "ball", 2.5 / 2**0.5)
         tensor([[1.5000, 2.0000]])
     """
     if constraint == "clip":
@@ -30,17 +31,17 @@ def constrained(z: Tensor, constraint: str, radius: float) -> Tensor:
     return z
 
 
-def binding(z: Tensor, constraint: str, radius: float) -> Tensor:
+def constraint_activity(z: Tensor, constraint: str, radius: float) -> Tensor:
     """``(R,)`` in [0, 1]: how far codes are held by the constraint.
 
     For ``clip`` the fraction of coordinates at the edge, for ``ball`` 1 on the sphere and 0 inside.
 
     Args:
-        z, constraint, radius: see ``constrained``.
+        z, constraint, radius: see ``project``.
 
     Example:
         >>> import torch
-        >>> binding(torch.tensor([[1.0, 0.5], [0.2, 0.1]]), "clip", 1.0)
+        >>> constraint_activity(torch.tensor([[1.0, 0.5], [0.2, 0.1]]), "clip", 1.0)
         tensor([0.5000, 0.0000])
     """
     if constraint == "clip":
@@ -50,6 +51,17 @@ def binding(z: Tensor, constraint: str, radius: float) -> Tensor:
     return z.new_zeros(len(z))
 
 
-def constraint_for(choice: str, latent: str) -> str:
+def resolve_constraint(choice: str, latent: str) -> str:
     """What ``auto`` means for a prior: clip for a uniform one, ball for a normal one."""
     return {"normal": "ball", "uniform": "clip"}[latent] if choice == "auto" else choice
+
+
+def draw_latent(count: int, nz: int, latent: str, rng: torch.Generator) -> Tensor:
+    """``(count, nz)`` codes from the prior's latent distribution.
+
+    Args:
+        latent: ``normal``, N(0, 1), or ``uniform``, U(-1, 1), in each coordinate.
+    """
+    if latent == "normal":
+        return torch.randn(count, nz, generator=rng, device=rng.device, dtype=torch.float32)
+    return torch.rand(count, nz, generator=rng, device=rng.device, dtype=torch.float32) * 2 - 1

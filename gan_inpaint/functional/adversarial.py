@@ -1,0 +1,64 @@
+"""The losses of adversarial training, as pure functions on tensors."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def discriminator_loss(real_logit: Tensor, fake_logit: Tensor, loss: str) -> Tensor:
+    """What a discriminator minimises, a scalar from ``(B,)`` logits of real and generated images.
+
+    Sources: ``bce``: ``−log D(x) − log(1 − D(G(z)))``, Goodfellow et al., NeurIPS 2014, eq. 1,
+    through softplus so that it cannot overflow; ``hinge``: Lim and Ye, 2017, eq. 13; ``wgan_gp``:
+    Gulrajani et al., NeurIPS 2017, eq. 3, without its ``gradient_penalty``.
+
+    Example:
+        >>> discriminator_loss(torch.zeros(4), torch.zeros(4), "bce")  # 2 log 2
+        tensor(1.3863)
+        >>> discriminator_loss(torch.zeros(4), torch.zeros(4), "hinge")
+        tensor(2.)
+    """
+    if loss == "bce":
+        return F.softplus(-real_logit).mean() + F.softplus(fake_logit).mean()
+    if loss == "hinge":
+        return F.relu(1 - real_logit).mean() + F.relu(1 + fake_logit).mean()
+    return fake_logit.mean() - real_logit.mean()
+
+
+def generator_loss(fake_logit: Tensor, loss: str) -> Tensor:
+    """What a generator minimises, a scalar from the ``(B,)`` logits of its images.
+
+    ``bce`` is the non-saturating ``−log D(G(z))`` (Goodfellow et al., 2014, section 3); the critics
+    of ``hinge`` and ``wgan_gp`` give ``−D(G(z))``.
+
+    Example:
+        >>> generator_loss(torch.zeros(4), "bce")  # log 2
+        tensor(0.6931)
+    """
+    return F.softplus(-fake_logit).mean() if loss == "bce" else -fake_logit.mean()
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, rng: torch.Generator
+) -> Tensor:
+    """``mean of (‖∇D(x̂)‖₂ − 1)²`` at points x̂ drawn evenly between real and generated images.
+
+    Source: Gulrajani et al., NeurIPS 2017, "Improved training of Wasserstein GANs", eq. 3; their
+    weight for it is 10.
+
+    Args:
+        critic: ``(B, C, H, W)`` -> ``(B,)``; must not mix the images of a batch, as BatchNorm does.
+        real, fake: ``(B, C, H, W)``.
+
+    Example:
+        >>> steep = lambda x: 3 * x.sum(dim=(1, 2, 3)) / x[0].numel() ** 0.5  # slope 3 everywhere
+        >>> one, other = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
+        >>> float(gradient_penalty(steep, one, other, torch.Generator()))  # (3 - 1)^2
+        4.0
+    """
+    share = torch.rand(len(real), 1, 1, 1, generator=rng, device=rng.device)
+    between = torch.lerp(real.detach(), fake.detach(), share).requires_grad_(True)
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()

@@ -1,0 +1,36 @@
+"""Measures of images and of sets of images, as pure functions on tensors."""
+
+import torch
+from torch import Tensor
+
+
+def psnr(error: Tensor, weight: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB over the pixels where ``weight`` is 1.
+
+    Args:
+        error: ``(B, C, H, W)``, difference of two images in [-1, 1] (peak to peak 2).
+        weight: ``(B or 1, 1, H, W)`` of 0 and 1: ``1 - known`` for the hole.
+
+    Returns:
+        ``(B,)``; infinite for a perfect match.
+
+    Example:
+        >>> psnr(torch.full((1, 1, 2, 2), 0.2), torch.ones(1, 1, 2, 2))  # 10 log10(4 / 0.04)
+        tensor([20.])
+    """
+    weight = weight.expand_as(error)
+    squared = torch.where(weight > 0, error, 0.0).square()
+    return 10 * torch.log10(4.0 * weight.sum(dim=(1, 2, 3)) / squared.sum(dim=(1, 2, 3)))
+
+
+def diversity(images: Tensor) -> float:
+    """How much images differ: the root mean square distance of the pixels from the mean image.
+
+    Args:
+        images: ``(B, C, H, W)`` in [-1, 1], at least two.
+
+    Example:
+        >>> diversity(Tensor([-1.0, 1.0]).view(2, 1, 1, 1))
+        1.0
+    """
+    return images.var(dim=0, correction=0).mean().sqrt().item()
