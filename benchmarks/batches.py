@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from gan_inpaint import inpaint, load_prior
-from gan_inpaint.environment import described
 from gan_inpaint.functional.metrics import psnr
+from gan_inpaint.runtime.environment import collect_environment
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
         seconds = time.perf_counter() - started
         return result.objective, psnr(result.images - truth, 1 - known), seconds
 
-    machine = described()
+    machine = collect_environment()
     print(f"{machine['processor']}, torch {machine['torch']}, {vars(options)}")
     objective, quality, seconds = search(options.images)
     print(f"all at once: hole PSNR {quality.mean():.2f} dB, {seconds:.1f} s")

@@ -16,8 +16,8 @@ from held_out import MASKS, known_pixels
 from rich.console import Console
 from rich.table import Table
 
-from gan_inpaint.files import write_json
 from gan_inpaint.functional.blending import poisson
+from gan_inpaint.runtime.io import write_json
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from gan_inpaint.environment import described
+from gan_inpaint.runtime.environment import collect_environment
 
 
 def main() -> None:
@@ -35,7 +35,7 @@ def main() -> None:
         speed = trained([*options, *more], threads)
         first = first or speed
         table.add_row(str(processes), str(threads), f"{speed:.0f}", f"{speed / first:.2f}")
-    print(json.dumps(described()))
+    print(json.dumps(collect_environment()))
     Console().print(table)
 
 

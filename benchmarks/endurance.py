@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan_inpaint.environment import described
+from gan_inpaint.runtime.environment import collect_environment
 
 
 def main() -> None:
@@ -43,7 +43,7 @@ def main() -> None:
     options += [f"hydra.run.dir={directory}", *overrides]
     process = subprocess.Popen([sys.executable, "-m", module, *options], stdout=subprocess.DEVNULL)
     looks = watched(process, directory, limit)
-    print(json.dumps(described()))
+    print(json.dumps(collect_environment()))
     print(f"{' '.join(options)}: exit code {process.wait()}, {looks[-1][0] / 60:.1f} minutes")
     report(looks, {"train": "minibatches", "reconstruct": "images"}[arguments.command])
 

@@ -10,7 +10,7 @@ from gan_inpaint import masks
 from gan_inpaint.data import choose
 from gan_inpaint.pictures import to_float
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import numpy_rng
+from gan_inpaint.runtime.seeding import numpy_rng
 from gan_inpaint.sources import CelebA, Folder
 from gan_inpaint.targets import Generated
 

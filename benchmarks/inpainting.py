@@ -21,13 +21,13 @@ from rich.table import Table
 from torch import Tensor
 
 from gan_inpaint import frechet
-from gan_inpaint.files import write_json, write_png
 from gan_inpaint.functional.blending import poisson
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.memory import keep_freed_memory
 from gan_inpaint.pictures import grid
 from gan_inpaint.prior import Prior, load_prior
+from gan_inpaint.runtime.io import write_json, write_png
+from gan_inpaint.runtime.memory import keep_freed_memory
 
 GREY = 0.3  # what stands for missing pixels in the picture
 

@@ -14,10 +14,10 @@ from omegaconf import OmegaConf
 
 from gan_inpaint.config import CONF
 from gan_inpaint.figures import labelled
-from gan_inpaint.files import write_png
 from gan_inpaint.pictures import grid, with_hole
 from gan_inpaint.prior import load_prior
-from gan_inpaint.randomness import numpy_rng
+from gan_inpaint.runtime.io import write_png
+from gan_inpaint.runtime.seeding import numpy_rng
 
 DRAWS = 4
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gan_inpaint import columns, report
-from gan_inpaint.files import write_csv, write_json, write_png, write_text
+from gan_inpaint.runtime.io import write_csv, write_json, write_png, write_text
 
 IMAGES, STEPS = 12, 50
 

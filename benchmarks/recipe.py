@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from gan_inpaint import frechet, masks
 from gan_inpaint.data import read_all
-from gan_inpaint.files import write_json
 from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss
 from gan_inpaint.functional.augment import diffaugment, mirrored
 from gan_inpaint.functional.metrics import psnr
@@ -31,7 +30,8 @@ from gan_inpaint.inpainting import inpaint
 from gan_inpaint.networks import Discriminator, Generator, frozen, running_statistics_kept
 from gan_inpaint.pictures import to_float
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import numpy_rng
+from gan_inpaint.runtime.io import write_json
+from gan_inpaint.runtime.seeding import numpy_rng
 from gan_inpaint.sources import CelebA
 
 PLAIN = {

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from gan_inpaint.files import write_json
+from gan_inpaint.runtime.io import write_json
 
 
 def job(images: int, restarts: int, steps: int, batch_size: int) -> tuple[float, float]:

@@ -28,12 +28,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import product_rate
 
 from gan_inpaint.config import CONF, search_settings
-from gan_inpaint.files import write_json
 from gan_inpaint.functional.losses import contextual
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.memory import keep_freed_memory
-from gan_inpaint.precision import LIGHTNING, resolved
 from gan_inpaint.prior import Networks, Prior, find_prior, load_prior, read_networks
+from gan_inpaint.runtime.io import write_json
+from gan_inpaint.runtime.memory import keep_freed_memory
+from gan_inpaint.runtime.precision import LIGHTNING, resolve_precision
 from gan_inpaint.search import search
 from gan_inpaint.starts import Starts
 
@@ -179,7 +179,7 @@ def main() -> None:
 
     base = found["ports' loop"]
     device = torch.device("cpu")
-    rate = product_rate(LIGHTNING[resolved("auto")], device)
+    rate = product_rate(LIGHTNING[resolve_precision("auto")], device)
     table = Table(title=f"{prior.name}: {len(images)} pictures, {options.mask} hole")
     for column in ("", "seconds", "image-steps", "a second", "hole PSNR", "contextual", "times"):
         table.add_column(column, justify="right" if column else "left")
@@ -220,7 +220,8 @@ def main() -> None:
         word = "with_d" if lam else "lam0"
         figures |= {f"{word}_image_steps_per_second": speed, f"{word}_share": share}
         figures[f"{word}_throughput_ratio"] = times
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {resolved('auto')}")
+    threads, precision = torch.get_num_threads(), resolve_precision("auto")
+    print(f"torch {torch.__version__}, {threads} threads, {precision}")
     if options.json:
         write_json(options.json, figures)
     if options.figure:

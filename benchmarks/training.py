@@ -27,10 +27,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.data import training_batches
-from gan_inpaint.files import write_json
-from gan_inpaint.memory import keep_freed_memory
 from gan_inpaint.networks import Discriminator, Generator
-from gan_inpaint.precision import LIGHTNING, resolved
+from gan_inpaint.runtime.io import write_json
+from gan_inpaint.runtime.memory import keep_freed_memory
+from gan_inpaint.runtime.precision import LIGHTNING, resolve_precision
 
 WARM_UP = 3  # steps of each turn that are not timed
 
@@ -174,7 +174,7 @@ def main() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precision = LIGHTNING[resolved(options.precision)]
+    precision = LIGHTNING[resolve_precision(options.precision)]
     count = options.batch_size * (WARM_UP + options.steps)
     shape = (count, 3, options.size, options.size)
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)

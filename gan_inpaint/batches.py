@@ -17,14 +17,14 @@ from gan_inpaint.data import Source
 from gan_inpaint.drawn import DrawnMask
 from gan_inpaint.errors import InputError
 from gan_inpaint.frames import Frames
-from gan_inpaint.interruption import held
 from gan_inpaint.masks import check
-from gan_inpaint.memory import let_go, ran_out
 from gan_inpaint.photographs import distinct, look, restored, write_photograph
 from gan_inpaint.pictures import to_float
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import numpy_rng
 from gan_inpaint.record import Batch, Record
+from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
+from gan_inpaint.runtime.seeding import numpy_rng
+from gan_inpaint.runtime.signals import defer_signals
 from gan_inpaint.search import Result, search
 from gan_inpaint.settings import ReconstructSettings
 from gan_inpaint.sources import Folder, Pictures
@@ -114,11 +114,11 @@ def searched(
         restore(job.directory, job.source, job.indices, job.mask, batch, result, settings.blend)
         for frames in watching if settings.animate else ():
             frames.save(job.directory / "search.gif")
-        with held():  # last, and not in two by a signal: what is recorded is not done again
+        with defer_signals():  # last: what is recorded is not done again
             record.add(batch, result, took, job.prior)
             record.save()
     except Exception as problem:
-        if not ran_out(problem):
+        if not is_out_of_memory(problem):
             raise
         return False
     return True
@@ -126,7 +126,7 @@ def searched(
 
 def halved(batches: Sequence[list[int]], restarts: int) -> deque[list[int]]:
     """Batches of half as many images, after memory ran out on the first of them."""
-    let_go()
+    free_memory()
     images = len(batches[0])
     rows = f"batch_size={images * restarts}: memory ran out"
     if images == 1:

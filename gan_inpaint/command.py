@@ -30,10 +30,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_inpaint.config import CONF, validated
 from gan_inpaint.errors import InputError
-from gan_inpaint.interruption import Interrupted, listening
 from gan_inpaint.mistakes import GROUPS, one_line, sentence
 from gan_inpaint.overrides import prepared
 from gan_inpaint.run_directory import RunDirectory, check_sweep
+from gan_inpaint.runtime.signals import Interrupted, handle_signals
 
 S = TypeVar("S")
 
@@ -88,7 +88,7 @@ def command(
             logging.getLogger("torch").setLevel(logging.WARNING)
             logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback
             try:
-                with listening():
+                with handle_signals():
                     sys.argv[1:] = prepared(sys.argv[1:])
                     task()
             except Exception as problem:

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import atomic, remove_temporaries, write_json
-from gan_inpaint.randomness import numpy_rng
+from gan_inpaint.runtime.io import atomic_write, remove_temporaries, write_json
+from gan_inpaint.runtime.seeding import numpy_rng
 
 
 class Source(Protocol):
@@ -118,7 +118,7 @@ def _decode(source: Source, file: Path) -> tuple[list[int], list[str]]:
     shape: list[int] = [0]
     problems: list[str] = []
     console = Console(stderr=True)
-    with atomic(file) as temporary, temporary.open("wb") as out:
+    with atomic_write(file) as temporary, temporary.open("wb") as out:
         for index in track(
             range(len(source)), "decoding", console=console, disable=not console.is_terminal
         ):

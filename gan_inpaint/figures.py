@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gan_inpaint.files import atomic
+from gan_inpaint.runtime.io import atomic_write
 
 
 class figure:
@@ -25,7 +25,7 @@ class figure:
 
     def __exit__(self, kind: object, *rest: object) -> None:
         if kind is None:
-            with atomic(self._path) as temporary:
+            with atomic_write(self._path) as temporary:
                 self._figure.savefig(temporary, dpi=120)
 
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gan_inpaint.figures import labelled
-from gan_inpaint.files import atomic
 from gan_inpaint.pictures import grid, with_hole
+from gan_inpaint.runtime.io import atomic_write
 
 _IMAGES = 8  # on a frame
 _LOOKS = 10  # frames that are shown as the search proceeds: each costs a forward pass
@@ -78,7 +78,7 @@ class Frames(pl.Callback):
             for f in self.kept
         ]
         durations = [max(40, 4000 // len(frames))] * (len(frames) - 1) + [_LAST]
-        with atomic(path) as temporary:
+        with atomic_write(path) as temporary:
             frames[0].save(
                 temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0
             )

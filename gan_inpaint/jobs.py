@@ -14,7 +14,7 @@ import yaml
 
 from gan_inpaint.columns import COST, MEANS, WORDS, means
 from gan_inpaint.errors import InputError, printable
-from gan_inpaint.files import read_csv, read_table
+from gan_inpaint.runtime.io import read_csv, read_table
 
 _NEEDED = {"results": {"image"}, "restarts": {"image", "objective"}, "metrics": {"step"}}
 _DAMAGE = (  # what reading a file can come to that somebody has changed

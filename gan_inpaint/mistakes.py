@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from gan_inpaint.config import CONF
 from gan_inpaint.errors import InputError
-from gan_inpaint.memory import ran_out
+from gan_inpaint.runtime.memory import is_out_of_memory
 
 GROUPS = {
     "train": ("data", "experiment", "model", "trainer"),
@@ -49,7 +49,7 @@ def sentence(problem: BaseException, name: str) -> str | None:
     for cause in _causes(problem):
         if isinstance(cause, InputError):
             return str(cause)
-    if ran_out(problem):
+    if is_out_of_memory(problem):
         return "memory ran out; set a smaller batch_size"
     for cause in _causes(problem):
         if isinstance(cause, OSError) and cause.errno in _OF_THE_SYSTEM:

@@ -13,11 +13,11 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from gan_inpaint.environment import described
 from gan_inpaint.errors import InputError
 from gan_inpaint.figures import smooth
-from gan_inpaint.files import read_csv, write_text
 from gan_inpaint.pictures import open_picture
+from gan_inpaint.runtime.environment import collect_environment
+from gan_inpaint.runtime.io import read_csv, write_text
 
 _PAGES = Path(__file__).parent / "pages"
 _LARGEST = 512  # pixels of the side of a picture, of which a page has hundreds
@@ -88,7 +88,7 @@ def write_training(run: Path) -> None:
     rows = read_csv(run / "metrics.csv")
     told = run / ".hydra" / "overrides.yaml"
     overrides = map(str, yaml.safe_load(told.read_text("utf-8")) or ()) if told.is_file() else ()
-    ran = described()
+    ran = collect_environment()
     about = [("command", " ".join(["python -m gan_inpaint.train", *overrides]))]
     about += [(key, str(ran[key])) for key in ("gan_inpaint", "git", "torch") if ran[key]]
     curves = []

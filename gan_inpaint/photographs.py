@@ -13,10 +13,10 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from gan_inpaint.drawn import DrawnMask, touched
-from gan_inpaint.files import atomic
 from gan_inpaint.functional.blending import poisson
 from gan_inpaint.notes import for_saving
 from gan_inpaint.pictures import Box, Levels, is_deep, plain, to_float, to_uint8
+from gan_inpaint.runtime.io import atomic_write
 from gan_inpaint.sources import Pictures
 
 _PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # modes that Pillow writes as PNG
@@ -193,7 +193,7 @@ def write_photograph(folder: Path, name: str, photograph: Image.Image) -> None:
         name: without suffix, of ``distinct``.
     """
     path = folder / f"{name}{'.png' if photograph.mode in _PNG else '.tif'}"
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             photograph.save(temporary, **for_saving(photograph, path.suffix))
         except (ValueError, TypeError, struct.error):  # a note that this format cannot hold

@@ -12,11 +12,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import atomic
 from gan_inpaint.formats import is_lfs_pointer
 from gan_inpaint.functional.latent import draw_latent, project
 from gan_inpaint.networks import Discriminator, Generator, Reduced, frozen
-from gan_inpaint.randomness import torch_rng
+from gan_inpaint.runtime.io import atomic_write
+from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.settings import ModelSettings
 from gan_inpaint.tutorial import SUFFIXES as TUTORIAL
 from gan_inpaint.tutorial import read_tutorial
@@ -120,7 +120,7 @@ def save_prior(
         for key, value in network.state_dict().items():
             kept = value.detach().cpu()
             tensors[f"{prefix}.{key}"] = (kept.half() if kept.ndim > 1 else kept).contiguous()
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(save(tensors, {key: str(value) for key, value in metadata.items()}))
 
 

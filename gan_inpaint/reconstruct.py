@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 
 from gan_inpaint.command import built, chosen, command, resumed
 from gan_inpaint.errors import InputError
-from gan_inpaint.interruption import held
 from gan_inpaint.run_directory import RunDirectory
+from gan_inpaint.runtime.signals import defer_signals
 from gan_inpaint.settings import ReconstructSettings
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
     """The summary.json of a job that failed: what was asked, and why it did not work."""
-    from gan_inpaint.files import write_json
+    from gan_inpaint.runtime.io import write_json
 
     file = directory / "summary.json"
     try:
@@ -49,16 +49,16 @@ def main(settings: ReconstructSettings, run: RunDirectory) -> None:
     if settings.resume:
         settings = resumed(settings.resume, "reconstruct", ReconstructSettings)
 
-    with held():  # an import that is cut in two breaks the next one
+    with defer_signals():  # an import that is cut in two breaks the next one
         from gan_inpaint.batches import Job, fill
         from gan_inpaint.diagnosis import explained
-        from gan_inpaint.environment import described
-        from gan_inpaint.files import remove_temporaries
-        from gan_inpaint.memory import keep_freed_memory
-        from gan_inpaint.precision import agreed
         from gan_inpaint.prior import load_prior
         from gan_inpaint.record import Record
         from gan_inpaint.report import print_summary
+        from gan_inpaint.runtime.environment import collect_environment
+        from gan_inpaint.runtime.io import remove_temporaries
+        from gan_inpaint.runtime.memory import keep_freed_memory
+        from gan_inpaint.runtime.precision import agree_on_precision
         from gan_inpaint.tracking import (
             check_wandb,
             log_results,
@@ -88,7 +88,7 @@ def main(settings: ReconstructSettings, run: RunDirectory) -> None:
             f"shard={settings.shard}: none of the {len(indices)} pictures falls to it; set fewer"
             " shards"
         )
-    settings.precision = agreed(
+    settings.precision = agree_on_precision(
         settings.precision,
         run.settings / "precision.json",
         "start a new job with precision=fp32",
@@ -112,7 +112,7 @@ def main(settings: ReconstructSettings, run: RunDirectory) -> None:
     run.begin_reconstruction(job, about)
     remove_temporaries(directory)
 
-    environment = described()
+    environment = collect_environment()
     record = Record(
         directory,
         len(indices),
@@ -263,7 +263,7 @@ def finish(
 def draw(directory: Path, record: "Record") -> None:
     """The pictures of what is done."""
     from gan_inpaint.figures import draw_losses
-    from gan_inpaint.files import write_png
+    from gan_inpaint.runtime.io import write_png
 
     write_png(directory / "grid.png", record.gallery.grid())
     curves = {"objective": "objective", "contextual": "contextual"}

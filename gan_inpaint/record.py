@@ -19,7 +19,6 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 from gan_inpaint import columns
 from gan_inpaint.baselines import Baselines
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import atomic, read_table, write_csv, write_json, write_png
 from gan_inpaint.functional.completions import mean_completion
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.gallery import Gallery
@@ -28,6 +27,7 @@ from gan_inpaint.latent import METRICS
 from gan_inpaint.pictures import to_uint8
 from gan_inpaint.prior import Prior
 from gan_inpaint.rows import STOPPED_BY, final_restarts
+from gan_inpaint.runtime.io import atomic_write, read_table, write_csv, write_json, write_png
 from gan_inpaint.search import Result, completions, filled
 
 _LINES = 10  # of problems on the terminal
@@ -257,7 +257,7 @@ class Record:
         write_csv(self._directory / "metrics.csv", self.history, ("step", *METRICS))
         # a resume goes by this file: all that is not in the tables, in one piece
         history = {"history": json.dumps(self.history)}
-        with atomic(self._directory / "latents.safetensors") as temporary:
+        with atomic_write(self._directory / "latents.safetensors") as temporary:
             temporary.write_bytes(save({"z": self._codes}, history))
         image_steps = sum(row["steps"] for row in self._restarts)
         shares = [row["perceptual_share"] for row in self.history]

@@ -13,10 +13,10 @@ from rich.table import Table
 from gan_inpaint import baselines, columns, dashboard, paper
 from gan_inpaint.errors import InputError
 from gan_inpaint.figures import figure
-from gan_inpaint.files import read_csv, write_csv
 from gan_inpaint.jobs import Job, ranked, read_jobs
 from gan_inpaint.page import short
 from gan_inpaint.pictures import MISSING, open_picture
+from gan_inpaint.runtime.io import read_csv, write_csv
 
 _RIVALS = tuple(f"psnr_hole_{name}" for name in ("average", *baselines.NAMES))
 _SHOWN = ("status", "seconds", "objective", "contextual", "psnr_hole", *_RIVALS)  # on a terminal

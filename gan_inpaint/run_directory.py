@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import write_json, write_text
+from gan_inpaint.runtime.io import write_json, write_text
 
 _RESULTS = {
     "training": ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt", "prior.safetensors"),

@@ -16,9 +16,9 @@ from gan_inpaint.functional.completions import completion_std, mean_completion, 
 from gan_inpaint.functional.latent import constraint_activity, resolve_constraint
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.latent import LatentReconstruction
-from gan_inpaint.precision import resolved
 from gan_inpaint.prior import Prior
 from gan_inpaint.rows import STOPPED_BY, Rows, final_restarts
+from gan_inpaint.runtime.precision import resolve_precision
 from gan_inpaint.settings import SearchSettings
 from gan_inpaint.starts import Starts
 
@@ -32,15 +32,15 @@ class Result:
     Attributes:
         images: ``(B, C, H, W)`` in [-1, 1]: the known pixels as they were, the hole from G(z).
         generated: ``(B, C, H, W)``, what fills the hole, everywhere: G(z), or with
-            ``estimate=mean`` its mean_completion over the restarts.
+            ``estimate=mean`` its average over the restarts.
         z: ``(B, nz)``, the winning restart's.
         objective, contextual, perceptual, steps: ``(B,)``, likewise.
         restart: ``(B,)``, the index of the winner.
         stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
         alternatives: ``(B, keep, C, H, W)``, filled like ``images``: the best completions that
             differ from each other (see ``restarts.different``); the first is the winner.
-        completion_std: ``(B, 1, H, W)``, standard deviation over the restarts, 0 on known pixels.
-        constraint_activity: ``(B,)`` in [0, 1], how far the winner is held by the constraint on z.
+        spread: ``(B, 1, H, W)``, standard deviation over the restarts, 0 on known pixels.
+        binding: ``(B,)`` in [0, 1], how far the winner is held by the constraint on z.
         rows: every restart, those of one image being neighbours.
         history: how the losses fell: a row every few steps, means over images and restarts.
     """
@@ -82,7 +82,7 @@ def search(
             f"lam={settings.lam}: the prior {prior.name} came without a discriminator; name it with"
             " discriminator=, or set lam=0"
         )
-    precision = resolved(settings.precision)
+    precision = resolve_precision(settings.precision)
     starts = starts or Starts(prior, settings)
     weight = known.float()
     if settings.weighting == "yeh":

@@ -31,13 +31,13 @@ def main(settings: SelectSettings, run_directory: RunDirectory) -> None:
     import torch
 
     from gan_inpaint import frechet, page, selection
-    from gan_inpaint.environment import described
     from gan_inpaint.figures import labelled
-    from gan_inpaint.files import read_csv, write_csv, write_png
     from gan_inpaint.functional.latent import draw_latent
     from gan_inpaint.pictures import grid
     from gan_inpaint.prior import load_prior
-    from gan_inpaint.randomness import numpy_rng, torch_rng
+    from gan_inpaint.runtime.environment import collect_environment
+    from gan_inpaint.runtime.io import read_csv, write_csv, write_png
+    from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
     from gan_inpaint.tracking import wandb_logger
 
     real = held_out(run, settings)
@@ -91,7 +91,7 @@ def main(settings: SelectSettings, run_directory: RunDirectory) -> None:
         name=f"select {run.name}",
         group=None,
         job_type="select",
-        config=asdict(settings) | {"environment": described()},
+        config=asdict(settings) | {"environment": collect_environment()},
     ) as wandb:
         if wandb:
             cells = [[row.get(column) for column in selection.COLUMNS] for row in table]

@@ -5,31 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_inpaint.errors import InputError
-
-
-def _at_least(settings: object, least: float, *keys: str) -> None:
-    for key in keys:
-        value = getattr(settings, key)
-        if value is not None and not (math.isfinite(value) and value >= least):
-            raise InputError(f"{key}={value}: must be a number of at least {least}")
-
-
-def _above_zero(settings: object, *keys: str) -> None:
-    for key in keys:
-        value = getattr(settings, key)
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{key}={value}: must be a number above 0")
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**63:
-        raise InputError(f"seed={seed}: must be at least 0 and below 2^63")
-
-
-def _one_of(settings: object, key: str, *choices: str, group: str = "") -> None:
-    value = getattr(settings, key)
-    if value not in choices:
-        raise InputError(f"{group}{key}={value}: must be one of {', '.join(choices)}")
+from gan_inpaint.runtime.validation import (
+    check_above_zero,
+    check_at_least,
+    check_one_of,
+    check_seed,
+)
 
 
 @dataclass
@@ -62,22 +43,22 @@ class SearchSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        _at_least(self, 0, "lam", "z_penalty", "tolerance", "candidates")
-        _above_zero(self, "lr", "radius")
-        _at_least(self, 1, "steps", "patience", "restarts", "batch_size")
-        _at_least(self, 1, "perceptual_every", "keep", "window")
+        check_at_least(self, 0, "lam", "z_penalty", "tolerance", "candidates")
+        check_above_zero(self, "lr", "radius")
+        check_at_least(self, 1, "steps", "patience", "restarts", "batch_size")
+        check_at_least(self, 1, "perceptual_every", "keep", "window")
         for key in ("steps", "patience", "restarts", "keep", "candidates", "batch_size", "window"):
             if (getattr(self, key) or 0) >= 2**31:
                 raise InputError(f"{key}={getattr(self, key)}: must be below 2^31")
-        _check_seed(self.seed)
-        _one_of(self, "norm", "l1", "l2")
-        _one_of(self, "optimizer", "lbfgs", "adam", "sgd")
-        _one_of(self, "perceptual", "saturating", "nonsaturating")
-        _one_of(self, "constraint", "auto", "clip", "ball", "none")
-        _one_of(self, "estimate", "best", "mean")
-        _one_of(self, "blend", "none", "poisson")
-        _one_of(self, "precision", "auto", "fp32", "bf16")
-        _one_of(self, "weighting", "known", "yeh")
+        check_seed(self.seed)
+        check_one_of(self, "norm", "l1", "l2")
+        check_one_of(self, "optimizer", "lbfgs", "adam", "sgd")
+        check_one_of(self, "perceptual", "saturating", "nonsaturating")
+        check_one_of(self, "constraint", "auto", "clip", "ball", "none")
+        check_one_of(self, "estimate", "best", "mean")
+        check_one_of(self, "blend", "none", "poisson")
+        check_one_of(self, "precision", "auto", "fp32", "bf16")
+        check_one_of(self, "weighting", "known", "yeh")
         if self.optimizer == "lbfgs" and self.perceptual_every > 1:
             raise InputError(
                 f"perceptual_every={self.perceptual_every}: L-BFGS compares objectives and needs D"
@@ -124,16 +105,16 @@ class ReconstructSettings(SearchSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _at_least(self, 1, "limit", "shards")
+        check_at_least(self, 1, "limit", "shards")
         if not 0 <= self.shard < self.shards:
             raise InputError(f"shard={self.shard}: must be from 0 to under shards={self.shards}")
-        _one_of(self, "sample", "first", "random")
+        check_one_of(self, "sample", "first", "random")
         for metric in self.metrics:
             if metric not in ("frechet", "lpips", "fid"):
                 raise InputError(f"metrics={self.metrics}: may hold frechet, lpips and fid")
-        _one_of(self, "logger", "wandb", "none")
+        check_one_of(self, "logger", "wandb", "none")
         if self.split is not None:
-            _one_of(self, "split", "all", "train", "val")
+            check_one_of(self, "split", "all", "train", "val")
 
 
 @dataclass
@@ -153,8 +134,8 @@ class ModelSettings:
             raise InputError(f"model.size={self.size}: must be a power of two of at least 16")
         if self.channels not in (1, 3):
             raise InputError(f"model.channels={self.channels}: must be 1 (grey) or 3 (colour)")
-        _one_of(self, "latent", "normal", "uniform", group="model.")
-        _one_of(self, "discriminator_norm", "batch", "spectral", "none", group="model.")
+        check_one_of(self, "latent", "normal", "uniform", group="model.")
+        check_one_of(self, "discriminator_norm", "batch", "spectral", "none", group="model.")
         for key in ("nz", "ngf", "ndf"):
             if getattr(self, key) < 1:
                 raise InputError(f"model.{key}={getattr(self, key)}: must be at least 1")
@@ -259,17 +240,17 @@ class TrainSettings:
     logger: str
 
     def __post_init__(self) -> None:
-        _at_least(self, 2, "batch_size")  # BatchNorm cannot work on one image
-        _at_least(self, 1, "log_every")
-        _check_seed(self.seed)
-        _one_of(self, "loss", "bce", "hinge", "wgan_gp")
+        check_at_least(self, 2, "batch_size")  # BatchNorm cannot work on one image
+        check_at_least(self, 1, "log_every")
+        check_seed(self.seed)
+        check_one_of(self, "loss", "bce", "hinge", "wgan_gp")
         if self.loss == "wgan_gp" and self.model.discriminator_norm == "batch":
             raise InputError(
                 "loss=wgan_gp: its penalty looks at each image alone, and BatchNorm mixes them; set"
                 " model.discriminator_norm=none"
             )
-        _one_of(self, "precision", "auto", "fp32", "bf16")
-        _one_of(self, "logger", "wandb", "none")
+        check_one_of(self, "precision", "auto", "fp32", "bf16")
+        check_one_of(self, "logger", "wandb", "none")
         epochs = self.trainer.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
             raise InputError(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
@@ -292,11 +273,11 @@ class SelectSettings:
     logger: str
 
     def __post_init__(self) -> None:
-        _one_of(self, "logger", "wandb", "none")
-        _at_least(self, 1, "columns", "images", "steps")
-        _at_least(self, 2, "samples")  # a spread needs two
-        _at_least(self, 0, "candidates")
-        _check_seed(self.seed)
+        check_one_of(self, "logger", "wandb", "none")
+        check_at_least(self, 1, "columns", "images", "steps")
+        check_at_least(self, 2, "samples")  # a spread needs two
+        check_at_least(self, 0, "candidates")
+        check_seed(self.seed)
 
 
 @dataclass

@@ -9,15 +9,16 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
-from gan_inpaint import health, interruption
+from gan_inpaint import health
 from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.figures import draw_losses
-from gan_inpaint.files import atomic, write_png
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.metrics import diversity
 from gan_inpaint.page import write_training
 from gan_inpaint.pictures import grid
-from gan_inpaint.randomness import torch_rng
+from gan_inpaint.runtime import signals
+from gan_inpaint.runtime.io import atomic_write, write_png
+from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.tracking import MetricsFile
 
 _SAMPLES = 64  # on the fixed-noise grid, 8 x 8
@@ -58,7 +59,7 @@ class Snapshots(Checkpoint):
         hparams = pl_module.hparams
         rng = torch_rng("fixed", hparams["seed"])
         self._fixed_z = draw_latent(_SAMPLES, hparams["nz"], hparams["latent"], rng)
-        interruption.listen()  # again: Lightning has put its own handler in front
+        signals.install_handlers()  # again: Lightning has put its own handler in front
         self._hold_requeue()
 
     def _hold_requeue(self) -> None:
@@ -77,11 +78,11 @@ class Snapshots(Checkpoint):
             self._requeue_asked = False
             self._metrics.save()
             self._requeue(signal.SIGUSR1, None)  # type: ignore[operator,misc]
-        if interruption.asked():
+        if signals.stop_requested():
             self._metrics.save()
             self._save(trainer)
             self._draw()
-            interruption.check()
+            signals.raise_if_requested()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
         epoch = trainer.current_epoch + 1
@@ -93,18 +94,18 @@ class Snapshots(Checkpoint):
             if due or epoch == trainer.max_epochs:
                 self._show(epoch, samples, pl_module)
         self._save(trainer, self._last.with_name(f"epoch_{epoch:03d}.ckpt") if due else None)
-        if interruption.asked():
+        if signals.stop_requested():
             self._draw()
-            interruption.check()
+            signals.raise_if_requested()
 
     def _save(self, trainer: pl.Trainer, copy: Path | None = None) -> None:
         if not trainer.is_global_zero:  # it has its part in a checkpoint, the first one writes it
             trainer.save_checkpoint(self._last)
             return
-        with atomic(self._last) as temporary:
+        with atomic_write(self._last) as temporary:
             trainer.save_checkpoint(temporary)
             if copy:  # first: a run that goes on from the last one does not come by here again
-                with atomic(copy) as beside:
+                with atomic_write(copy) as beside:
                     shutil.copyfile(temporary, beside)
 
     def _examine(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:

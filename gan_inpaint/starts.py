@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gan_inpaint.functional.latent import draw_latent, project, resolve_constraint
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import torch_rng
+from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.settings import SearchSettings
 
 _CHUNK = 256  # candidates generated and compared at once

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import read_table, write_csv
-from gan_inpaint.interruption import Interrupted
 from gan_inpaint.latent import METRICS as LOSSES
 from gan_inpaint.record import Record
+from gan_inpaint.runtime.io import read_table, write_csv
+from gan_inpaint.runtime.signals import Interrupted
 
 
 class MetricsFile(Logger):

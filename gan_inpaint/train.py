@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gan_inpaint.command import built, command, resumed
 from gan_inpaint.errors import InputError
-from gan_inpaint.interruption import held
 from gan_inpaint.run_directory import RunDirectory
+from gan_inpaint.runtime.signals import defer_signals
 from gan_inpaint.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ def main(settings: TrainSettings, run: RunDirectory) -> None:
     if settings.resume:
         settings = resumed(settings.resume, "train", TrainSettings)
 
-    with held():  # an import that is cut in two breaks the next one
+    with defer_signals():  # an import that is cut in two breaks the next one
         from pytorch_lightning.utilities import rank_zero_only
 
         from gan_inpaint.data import read_all
-        from gan_inpaint.files import remove_temporaries
-        from gan_inpaint.memory import keep_freed_memory, let_go, ran_out
+        from gan_inpaint.runtime.io import remove_temporaries
+        from gan_inpaint.runtime.memory import free_memory, is_out_of_memory, keep_freed_memory
         from gan_inpaint.tracking import check_wandb
 
     check_wandb(settings.logger)
@@ -65,10 +65,10 @@ def main(settings: TrainSettings, run: RunDirectory) -> None:
             speed = train(settings, run, source, pixels, go_on)
             break
         except Exception as problem:
-            if not ran_out(problem):
+            if not is_out_of_memory(problem):
                 raise
             settings, go_on = with_half_the_batch(settings, problem), True
-        let_go()
+        free_memory()
     if speed:
         say(f"trained at {speed:.0f} images/s")
     shown = Path(os.path.relpath(directory))
@@ -97,18 +97,18 @@ def train(
             start.
     """
     directory = run.path
-    with held():  # an import that is cut in two breaks the next one
+    with defer_signals():  # an import that is cut in two breaks the next one
         from pytorch_lightning.utilities import rank_zero_only
         from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
         from gan_inpaint import health
         from gan_inpaint.adversarial import METRICS, AdversarialTraining
         from gan_inpaint.data import training_batches
-        from gan_inpaint.environment import described
         from gan_inpaint.functional.metrics import diversity
         from gan_inpaint.pictures import to_float
-        from gan_inpaint.precision import LIGHTNING, agreed
         from gan_inpaint.prior import save_prior
+        from gan_inpaint.runtime.environment import collect_environment
+        from gan_inpaint.runtime.precision import LIGHTNING, agree_on_precision
         from gan_inpaint.snapshots import Snapshots
         from gan_inpaint.tracking import MetricsFile, log_prior, progress_bar, wandb_logger
 
@@ -130,7 +130,7 @@ def train(
     checkpoint = newest_checkpoint(directory) if go_on else None
     if checkpoint:
         check_resumable(checkpoint, module, epochs)
-    precision = agreed(
+    precision = agree_on_precision(
         settings.precision,
         run.settings / "precision.json",
         "give precision=fp32 to go on with that",
@@ -176,7 +176,7 @@ def train(
             name=settings.name,
             group=None,
             job_type="train",
-            config=asdict(settings) | {"environment": described()},
+            config=asdict(settings) | {"environment": collect_environment()},
         ) as wandb,
         progress_bar("training", epochs * per_epoch, ("loss/d", "loss/g")) as bar,
     ):
@@ -187,7 +187,7 @@ def train(
         trainer.callbacks += [bar, snapshots]
         try:
             # several processes would have to agree on the step to stop after: they stop at once
-            with held() if ranks == 1 else nullcontext():
+            with defer_signals() if ranks == 1 else nullcontext():
                 trainer.fit(module, batches, ckpt_path=checkpoint, weights_only=True)
         except BaseException as problem:
             if trainer.strategy.launcher:  # the other processes would wait for this one

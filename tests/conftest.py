@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_inpaint import precision
 from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.networks import Projection
 from gan_inpaint.prior import Prior, load_prior, save_prior
+from gan_inpaint.runtime import precision
 
 torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
 

@@ -49,7 +49,8 @@ def _main(name: str, arguments: list[str], directory: Path, log: Path, memory: i
     out = log.open("w", buffering=1)
     sys.stdout = sys.stderr = out
     sys.argv = [f"{name}.py", *arguments]
-    from gan_inpaint import precision, record
+    from gan_inpaint import record
+    from gan_inpaint.runtime import precision
 
     precision._gain = lambda: 1.0  # type: ignore[assignment]
     record._SAVE_AFTER = record._COST = (

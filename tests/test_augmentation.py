@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from gan_inpaint.functional.augment import POLICIES, diffaugment, mirrored
-from gan_inpaint.randomness import torch_rng
+from gan_inpaint.runtime.seeding import torch_rng
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.hub import Hub
 from gan_inpaint.prior import Prior
-from gan_inpaint.randomness import numpy_rng, torch_rng
+from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
 from gan_inpaint.sources import CelebA, Coco, Digits, Folder
 from gan_inpaint.targets import Generated, held_out, mean_picture, training_pictures
 

@@ -2,16 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from gan_inpaint.files import atomic, read_csv, write_csv, write_json
+from gan_inpaint.runtime.io import atomic_write, read_csv, write_csv, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.txt"
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("old")
 
     def fail() -> None:
-        with atomic(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError
 

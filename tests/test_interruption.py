@@ -16,8 +16,8 @@ import torch
 from conftest import TINY, save_tiny_prior, write_pictures
 from processes import check_whole, started
 
-from gan_inpaint import interruption
-from gan_inpaint.interruption import Interrupted
+from gan_inpaint.runtime import signals
+from gan_inpaint.runtime.signals import Interrupted
 
 TIMED = {"seconds", "image_steps_per_second", "images_per_second"}
 
@@ -200,17 +200,17 @@ def test_a_signal_waits_for_the_end_of_a_block() -> None:
     passed = []
 
     def block(*signals: int) -> None:
-        with interruption.held():
+        with signals.defer_signals():
             for signum in signals:
                 signal.raise_signal(signum)
             passed.append(signals)
 
-    with interruption.listening():
+    with signals.handle_signals():
         with pytest.raises(Interrupted, match="SIGTERM") as stop:
             block(signal.SIGTERM)
         assert passed == [(signal.SIGTERM,)]
         assert stop.value.code == 143
-    with interruption.listening():
+    with signals.handle_signals():
         with pytest.raises(Interrupted, match="SIGINT"):
             block(signal.SIGTERM, signal.SIGINT)
         assert len(passed) == 1, "the second does not wait"

@@ -15,8 +15,8 @@ from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inpainting import inpaint
 from gan_inpaint.latent import LatentReconstruction
 from gan_inpaint.prior import Prior, load_prior
-from gan_inpaint.randomness import torch_rng
 from gan_inpaint.rows import STOPPED_BY
+from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.search import Result, search
 
 SEARCH = {

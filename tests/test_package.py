@@ -14,6 +14,7 @@ import gan_inpaint
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "gan_inpaint"
 
+
 def test_every_public_name_is_there() -> None:
     for name in gan_inpaint.__all__:
         assert getattr(gan_inpaint, name).__doc__

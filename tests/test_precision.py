@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from gan_inpaint import precision
-from gan_inpaint.memory import keep_freed_memory
+from gan_inpaint.runtime import precision
+from gan_inpaint.runtime.memory import keep_freed_memory
 
 measured = precision._gain  # before conftest puts a constant in its place
 
@@ -17,15 +17,15 @@ def cpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.mark.parametrize(("gain", "expected"), [(1.9, "bf16"), (1.1, "fp32"), (0.5, "fp32")])
 def test_auto_is_what_is_faster(cpu: pytest.MonkeyPatch, gain: float, expected: str) -> None:
     cpu.setattr(precision, "_gain", lambda: gain)
-    assert precision.resolved("auto") == expected
-    assert precision.resolved("fp32") == "fp32"
-    assert precision.resolved("bf16") == "bf16"
+    assert precision.resolve_precision("auto") == expected
+    assert precision.resolve_precision("fp32") == "fp32"
+    assert precision.resolve_precision("bf16") == "bf16"
 
 
 def test_a_cpu_without_bf16_is_not_measured(cpu: pytest.MonkeyPatch) -> None:
     cpu.setattr(torch.cpu, "get_capabilities", lambda: {})
     cpu.setattr(precision, "_gain", lambda: pytest.fail("measured"))
-    assert precision.resolved("auto") == "fp32"
+    assert precision.resolve_precision("auto") == "fp32"
 
 
 def test_the_measurement_is_a_ratio() -> None:

@@ -9,9 +9,9 @@ import yaml
 from conftest import TINY, Ran, save_tiny_prior, write_pictures
 from PIL import Image
 
-from gan_inpaint import precision
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import write_once
+from gan_inpaint.runtime import precision
+from gan_inpaint.runtime.io import write_once
 
 Run = Callable[..., Ran]
 
@@ -246,18 +246,18 @@ def test_precision_is_measured_once_for_a_job_and_for_a_sweep(
     own, shared = tmp_path / "0" / ".hydra" / "precision.json", tmp_path / "precision.json"
     gains = iter([2.0, 0.5, 0.5])
     monkeypatch.setattr(precision, "_gain", lambda: next(gains))
-    assert precision.agreed("auto", own, "", shared) == "bf16"
+    assert precision.agree_on_precision("auto", own, "", shared) == "bf16"
     assert json.loads(own.read_text()) == json.loads(shared.read_text()) == "bf16"
-    assert precision.agreed("auto", own, "", shared) == "bf16"
-    assert precision.agreed("auto", tmp_path / "1.json", "", shared) == "bf16"
-    assert precision.agreed("fp32", own, "", shared) == "fp32"
+    assert precision.agree_on_precision("auto", own, "", shared) == "bf16"
+    assert precision.agree_on_precision("auto", tmp_path / "1.json", "", shared) == "bf16"
+    assert precision.agree_on_precision("fp32", own, "", shared) == "fp32"
     monkeypatch.setattr(precision, "_has_bf16", lambda: False)
     with pytest.raises(InputError, match="bf16, which this processor lacks; do this"):
-        precision.agreed("auto", own, "do this", shared)
+        precision.agree_on_precision("auto", own, "do this", shared)
     own.write_text("fp")
     with pytest.raises(InputError, match="damaged"):
-        precision.agreed("auto", own, "", shared)
-    assert precision.agreed("auto", tmp_path / "none.json", "", keep=False) == "fp32"
+        precision.agree_on_precision("auto", own, "", shared)
+    assert precision.agree_on_precision("auto", tmp_path / "none.json", "", keep=False) == "fp32"
     assert not (tmp_path / "none.json").exists()
 
 

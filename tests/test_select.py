@@ -9,9 +9,9 @@ from conftest import TINY, only, write_pictures
 from PIL import Image
 from torch import nn
 
-from gan_inpaint.files import read_csv
 from gan_inpaint.frechet import FrechetDistance
 from gan_inpaint.prior import load_prior
+from gan_inpaint.runtime.io import read_csv
 from gan_inpaint.selection import Epoch, epoch_losses, recommended
 
 QUICK = ["samples=4", "images=3", "steps=2", "candidates=4", "columns=3"]

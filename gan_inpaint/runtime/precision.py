@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.files import write_once
+from gan_inpaint.runtime.io import write_once
 
 LIGHTNING = {"fp32": "32-true", "bf16": "bf16-mixed"}  # a Trainer's words for them
 
 
-def resolved(choice: str) -> str:
+def resolve_precision(choice: str) -> str:
     """``fp32`` or ``bf16``; ``auto`` is bf16 where the hardware is faster in it.
 
     On a CPU that says it multiplies bf16 natively this is measured, once a process: some that say
@@ -28,8 +28,10 @@ def resolved(choice: str) -> str:
     return "bf16" if _gain() > 1.2 else "fp32"  # less is not worth the digits
 
 
-def agreed(choice: str, own: Path, cure: str, shared: Path | None = None, keep: bool = True) -> str:
-    """``resolved``, but once for a job or a sweep: a measurement may come out otherwise next time.
+def agree_on_precision(
+    choice: str, own: Path, cure: str, shared: Path | None = None, keep: bool = True
+) -> str:
+    """``resolve_precision``, once for a job or a sweep: the next measurement may differ.
 
     Args:
         own: file of the job that records what ``auto`` came to.
@@ -43,7 +45,11 @@ def agreed(choice: str, own: Path, cure: str, shared: Path | None = None, keep: 
     if choice != "auto":
         return choice
     file = own if own.is_file() or shared is None else shared
-    recorded = file.read_text(encoding="utf-8") if file.is_file() else json.dumps(resolved(choice))
+    recorded = (
+        file.read_text(encoding="utf-8")
+        if file.is_file()
+        else json.dumps(resolve_precision(choice))
+    )
     if file == shared:
         recorded = write_once(file, recorded)
     if keep and not own.is_file():

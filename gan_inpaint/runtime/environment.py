@@ -13,7 +13,7 @@ import gan_inpaint
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "scipy", "pillow", "hydra-core")
 
 
-def described() -> dict[str, Any]:
+def collect_environment() -> dict[str, Any]:
     """Plain values, for summary.json and W&B."""
     found: dict[str, Any] = {"gan_inpaint": gan_inpaint.__version__, "git": _revision()}
     found["python"] = platform.python_version()
@@ -31,7 +31,7 @@ def described() -> dict[str, Any]:
 
 def _revision() -> str | None:
     """The commit of the checkout that this package is part of, with a + if it was changed."""
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parents[1]
     if not (folder.parent / ".git").exists():
         return None
 

@@ -28,14 +28,14 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(_MMAP_THRESHOLD, 2**25) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
 
 
-def ran_out(problem: BaseException) -> bool:
+def is_out_of_memory(problem: BaseException) -> bool:
     """Whether an error says that memory ran out: Python's, NumPy's, or torch's on any device."""
     if isinstance(problem, MemoryError):
         return True
     return isinstance(problem, RuntimeError) and any(word in str(problem) for word in _SHORT)
 
 
-def let_go() -> None:
+def free_memory() -> None:
     """Give back what a failed attempt held, so that a smaller one has room.
 
     To be called outside of the ``except`` block: there the error still holds all its frames.

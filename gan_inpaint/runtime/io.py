@@ -19,7 +19,7 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.part(\..*)?")
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it takes ``path``'s name, else it goes.
 
     Raises:
@@ -52,7 +52,7 @@ def remove_temporaries(folder: Path, older_than: float = 0.0) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -88,7 +88,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> None:
     """One line a row; a value that is missing or None is an empty cell."""
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -117,5 +117,5 @@ def read_table(path: Path, words: Iterable[str] = ()) -> list[dict[str, Any]]:
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """``pixels``: uint8, (H, W, C) with C = 1 or 3."""
-    with atomic(path) as temporary:
+    with atomic_write(path) as temporary:
         Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary)
