@@ -4,14 +4,14 @@ import argparse
 from functools import partial
 
 import torch
+from gan_inpaint.data.datasets import CelebA, Folder
+from gan_inpaint.data.images import to_float
+from gan_inpaint.data.loading import subset_indices
 from torch import Tensor
 
-from gan_inpaint import masks
-from gan_inpaint.data import choose
-from gan_inpaint.pictures import to_float
+from gan_inpaint.data import masks
 from gan_inpaint.prior import Prior
 from gan_inpaint.runtime.seeding import numpy_rng
-from gan_inpaint.sources import CelebA, Folder
 from gan_inpaint.targets import Generated
 
 MASKS = {
@@ -42,7 +42,7 @@ def pictures(options: argparse.Namespace, prior: Prior) -> Tensor:
         source = CelebA(*shape, path=options.data, held_out=options.held_out)
     else:
         source = Folder(*shape, path=options.data, truth=True, grey=True, box=options.box)
-    chosen = choose(len(source), options.limit, "first", 0)
+    chosen = subset_indices(len(source), options.limit, "first", 0)
     return torch.stack([to_float(source[index]) for index in chosen])
 
 

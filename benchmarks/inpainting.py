@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from gan_inpaint.data.images import grid
 from held_out import MASKS, add_arguments, known_pixels, pictures
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +25,6 @@ from gan_inpaint import frechet
 from gan_inpaint.functional.blending import poisson
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.pictures import grid
 from gan_inpaint.prior import Prior, load_prior
 from gan_inpaint.runtime.io import write_json, write_png
 from gan_inpaint.runtime.memory import keep_freed_memory

@@ -9,12 +9,12 @@ import argparse
 from pathlib import Path
 
 import torch
+from gan_inpaint.data.images import grid, highlight_hole
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gan_inpaint.config import CONF
 from gan_inpaint.figures import labelled
-from gan_inpaint.pictures import grid, with_hole
 from gan_inpaint.prior import load_prior
 from gan_inpaint.runtime.io import write_png
 from gan_inpaint.runtime.seeding import numpy_rng
@@ -36,7 +36,7 @@ def main() -> None:
         mask = instantiate(OmegaConf.load(file))
         drawn = [mask(prior.size, numpy_rng("mask", 0, draw), "") for draw in range(DRAWS)]
         known = torch.stack(drawn)
-        rows.append(with_hole(samples, known))
+        rows.append(highlight_hole(samples, known))
         labels.append(f"{file.stem}, {100 * (~known).float().mean():.0f} %")
     columns = list(torch.stack(rows).unbind(1))
     write_png(options.figure, labelled(grid(columns), labels))

@@ -17,22 +17,24 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from gan_inpaint.data.datasets import CelebA
+from gan_inpaint.data.images import to_float
+from gan_inpaint.data.loading import decode_cached
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from gan_inpaint import frechet, masks
-from gan_inpaint.data import read_all
+from gan_inpaint import frechet
+from gan_inpaint.data import masks
 from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss
 from gan_inpaint.functional.augment import diffaugment, mirrored
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.networks import Discriminator, Generator, frozen, running_statistics_kept
-from gan_inpaint.pictures import to_float
+from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.prior import Prior
+from gan_inpaint.priors.freeze import freeze
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.seeding import numpy_rng
-from gan_inpaint.sources import CelebA
 
 PLAIN = {
     "nz": 100,
@@ -126,7 +128,7 @@ def judge(
         "latent": "normal",
         "loss": "bce",
     }
-    prior = Prior(frozen(generator), None, metadata, "variant")
+    prior = Prior(freeze(generator), None, metadata, "variant")
     truth = real[:images]
     figures = {"distance": distance(prior.sample(len(real), 0))}
     for name, mask in (
@@ -151,9 +153,9 @@ def main() -> None:
 
     torch.set_num_threads(1)
     pixels = torch.from_numpy(
-        read_all(CelebA(SIZE, 3, "train", path=options.data, held_out=500))[0].copy()
+        decode_cached(CelebA(SIZE, 3, "train", path=options.data, held_out=500))[0].copy()
     )
-    real = to_float(read_all(CelebA(SIZE, 3, "val", path=options.data, held_out=500))[0])
+    real = to_float(decode_cached(CelebA(SIZE, 3, "val", path=options.data, held_out=500))[0])
     distance = frechet.FrechetDistance(real)
     table = Table(title=f"{options.minutes:g} minutes of one processor each, {SIZE}x{SIZE}")
     for column in ("variant", "EMA", "images seen", "center", "random 80 %", "feature distance"):

@@ -15,7 +15,7 @@ from gan_inpaint import health
 from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss, gradient_penalty
 from gan_inpaint.functional.augment import diffaugment, mirrored
 from gan_inpaint.functional.latent import draw_latent
-from gan_inpaint.networks import Discriminator, Generator, running_statistics_kept
+from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.weights import described, images_seen
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_inpaint.pictures import to_float, to_uint8
+from gan_inpaint.data.images import to_float, to_uint8
 
 NAMES = ("mean", "nearest", "biharmonic", "telea", "ns")
 _CHUNK = 1024  # training pictures compared at once

@@ -13,13 +13,14 @@ import torch
 from pytorch_lightning.loggers import Logger, WandbLogger
 from torch import Tensor
 
-from gan_inpaint.data import Source
-from gan_inpaint.drawn import DrawnMask
+from gan_inpaint.data.datasets import Folder, ImageFiles
+from gan_inpaint.data.images import to_float
+from gan_inpaint.data.loading import Source
+from gan_inpaint.data.mask_files import MaskFile
+from gan_inpaint.data.masks import validate_mask
+from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
 from gan_inpaint.errors import InputError
 from gan_inpaint.frames import Frames
-from gan_inpaint.masks import check
-from gan_inpaint.photographs import distinct, look, restored, write_photograph
-from gan_inpaint.pictures import to_float
 from gan_inpaint.prior import Prior
 from gan_inpaint.record import Batch, Record
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
@@ -27,7 +28,6 @@ from gan_inpaint.runtime.seeding import numpy_rng
 from gan_inpaint.runtime.signals import defer_signals
 from gan_inpaint.search import Result, search
 from gan_inpaint.settings import ReconstructSettings
-from gan_inpaint.sources import Folder, Pictures
 from gan_inpaint.starts import Starts
 from gan_inpaint.tracking import Bar, log_look
 
@@ -159,12 +159,12 @@ def read_batch(
         index = indices[number]
         name = source.names[index]
         try:
-            if isinstance(mask, DrawnMask) and isinstance(source, Pictures):
+            if isinstance(mask, MaskFile) and isinstance(source, ImageFiles):
                 pixels, drawn = look(source, index, mask)
             else:
                 pixels = source[index]
                 drawn = mask(pixels.shape[-1], numpy_rng("mask", seed, name), name)
-            check(drawn, f"the mask of {name}")
+            validate_mask(drawn, f"the mask of {name}")
         except InputError as problem:
             record.add_unread(number, name, str(problem))
             continue

@@ -10,9 +10,9 @@ import numpy as np
 import yaml
 
 from gan_inpaint import baselines, page, paper
+from gan_inpaint.data.images import MISSING
 from gan_inpaint.findings import Lead, differences, findings, leads
 from gan_inpaint.jobs import Job, ranked, varied
-from gan_inpaint.pictures import MISSING
 
 _NAMED = 3  # images that are named where the best job loses
 

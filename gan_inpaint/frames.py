@@ -10,8 +10,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from gan_inpaint.data.images import grid, highlight_hole
 from gan_inpaint.figures import labelled
-from gan_inpaint.pictures import grid, with_hole
 from gan_inpaint.runtime.io import atomic_write
 
 _IMAGES = 8  # on a frame
@@ -52,7 +52,7 @@ class Frames(pl.Callback):
         number, batches = len(pl_module.history), int(trainer.num_training_batches)
         if self._show and (number == batches or number % -(-batches // _LOOKS) == 0):
             pictures = self._drawn(pl_module)
-            corrupted = with_hole(self._images, self._known)
+            corrupted = highlight_hole(self._images, self._known)
             self._show(step, grid([corrupted, pictures.expand_as(corrupted)]))
 
     @torch.no_grad()
@@ -66,7 +66,7 @@ class Frames(pl.Callback):
         return torch.where(self._known, self._images, generated)
 
     def _keep(self, step: int, pictures: Tensor) -> None:
-        corrupted = with_hole(self._images[:1], self._known[:1])
+        corrupted = highlight_hole(self._images[:1], self._known[:1])
         frame = grid([corrupted, pictures[:1].expand_as(corrupted)])
         self.kept.append(labelled(frame.repeat(3, axis=0).repeat(3, axis=1), [f"step {step:4d}"]))
 

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from gan_inpaint import baselines
+from gan_inpaint.data.images import grid, highlight_hole, to_float, to_uint8
 from gan_inpaint.figures import labelled
-from gan_inpaint.pictures import grid, to_float, to_uint8, with_hole
 
 _ROWS = 32  # of a grid; more would make a picture that nobody can open
 _WORST = 8  # of them for the worst images: failures are not hidden
@@ -52,7 +52,9 @@ class Gallery:
             psnr = self._rows[number].get("psnr_hole")
             words = f"{number}" if psnr is None else f"{number} {psnr:.1f} dB"
             labels.append(f"worst: {words}" if number in worst else words)
-        return labelled(grid([with_hole(shown[0], known), *cells]), labels, ["corrupted", *paths])
+        return labelled(
+            grid([highlight_hole(shown[0], known), *cells]), labels, ["corrupted", *paths]
+        )
 
     def table(self) -> list[dict[str, Any]]:
         """A row an image of the grid: its name, its pictures, uint8 ``(H, W, C)``, its figures."""
@@ -68,7 +70,7 @@ class Gallery:
             row = self._rows[number]
             pictures = {column: self._read(path, number) for column, path in paths.items()}
             known = self._read("known/{}", number)[None] > 0
-            corrupted = with_hole(next(iter(pictures.values()))[None], known)[0]
+            corrupted = highlight_hole(next(iter(pictures.values()))[None], known)[0]
             cells: dict[str, Any] = {"image": number, "name": row["name"]}
             for column, picture in {"corrupted": corrupted, **pictures}.items():
                 cells[column] = to_uint8(picture).transpose(1, 2, 0)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_inpaint import masks
 from gan_inpaint.config import search_settings
+from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
 from gan_inpaint.prior import Prior, load_prior
 from gan_inpaint.rows import Rows
@@ -178,5 +178,5 @@ def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
     if observed.abs().max() > 1.001:
         raise InputError("images must be floats in [-1, 1]; for bytes use x / 127.5 - 1")
     for index, mask in enumerate(known):
-        masks.check(mask, f"known[{index}]")
+        masks.validate_mask(mask, f"known[{index}]")
     return known.expand(len(images), -1, -1, -1)

@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from gan_inpaint.data.images import open_image
 from gan_inpaint.errors import InputError
 from gan_inpaint.figures import smooth
-from gan_inpaint.pictures import open_picture
 from gan_inpaint.runtime.environment import collect_environment
 from gan_inpaint.runtime.io import read_csv, write_text
 
@@ -62,7 +62,7 @@ def sprite(rows: Sequence[Sequence[Path]], size: int) -> str:
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
             with suppress(InputError):  # one that is not there or damaged stays black
-                picture = open_picture(path).convert("RGB")
+                picture = open_image(path).convert("RGB")
                 cell = picture.resize((size, size), Image.Resampling.NEAREST)
                 sheet.paste(cell, (x * size, y * size))
     out = io.BytesIO()
@@ -121,7 +121,7 @@ def side(folder: Path) -> int:
     """Side in pixels of the pictures in a folder."""
     for file in folder.glob("?????.png"):
         with suppress(InputError):
-            return min(open_picture(file).width, _LARGEST)
+            return min(open_image(file).width, _LARGEST)
     return _LARGEST
 
 

@@ -11,13 +11,14 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from gan_inpaint.data.formats import is_lfs_pointer
 from gan_inpaint.errors import InputError
-from gan_inpaint.formats import is_lfs_pointer
 from gan_inpaint.functional.latent import draw_latent, project
-from gan_inpaint.networks import Discriminator, Generator, Reduced, frozen
+from gan_inpaint.models.config import ModelConfig
+from gan_inpaint.models.dcgan import Discriminator, Generator
+from gan_inpaint.priors.freeze import ReducedPrecision, freeze
 from gan_inpaint.runtime.io import atomic_write
 from gan_inpaint.runtime.seeding import torch_rng
-from gan_inpaint.settings import ModelSettings
 from gan_inpaint.tutorial import SUFFIXES as TUTORIAL
 from gan_inpaint.tutorial import read_tutorial
 from gan_inpaint.weights import filled, read_checkpoint, read_safetensors
@@ -86,8 +87,8 @@ class Prior:
 
     def reduced(self) -> "Prior":
         """The same networks computing in bf16; what goes in and comes out stays fp32."""
-        judge = self.discriminator and Reduced(self.discriminator)
-        return replace(self, generator=Reduced(self.generator), discriminator=judge)
+        judge = self.discriminator and ReducedPrecision(self.discriminator)
+        return replace(self, generator=ReducedPrecision(self.generator), discriminator=judge)
 
     def sample(self, count: int, seed: int, radius: float = math.inf) -> Tensor:
         """``(count, C, H, W)`` images in [-1, 1] from the prior's own distribution.
@@ -152,7 +153,7 @@ def _loaded(source: str, discriminator: str | Path | None) -> Prior:
     judge = networks.discriminator
     files = (path, Path(discriminator)) if discriminator else (path,)
     prior = Prior(
-        frozen(networks.generator), judge and frozen(judge), networks.metadata, name, files
+        freeze(networks.generator), judge and freeze(judge), networks.metadata, name, files
     )
     if not bool(prior.sample(4, seed=0).isfinite().all()):
         raise InputError(f"{path}: its pictures are not finite; it is damaged: train it again")
@@ -202,7 +203,7 @@ def read_networks(path: Path, discriminator: str | Path | None = None) -> Networ
     if metadata["loss"] not in ("bce", "hinge", "wgan_gp"):
         raise InputError(f"{path}: its metadata says loss={metadata['loss']}, which is unknown")
     try:
-        model = ModelSettings(
+        model = ModelConfig(
             **{k: int(metadata[k]) for k in _SIZES},
             latent=metadata["latent"],
             discriminator_norm=metadata.get("discriminator_norm", "batch"),

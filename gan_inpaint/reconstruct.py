@@ -20,7 +20,7 @@ from gan_inpaint.settings import ReconstructSettings
 
 if TYPE_CHECKING:
     from gan_inpaint.baselines import Baselines
-    from gan_inpaint.data import Source
+    from gan_inpaint.data.loading import Source
     from gan_inpaint.prior import Prior
     from gan_inpaint.record import Record
 
@@ -184,16 +184,16 @@ def to_fill(settings: ReconstructSettings, source: "Source", mask: Callable) -> 
 
     A picture that is the mask of another one is none.
     """
-    from gan_inpaint.data import choose
-    from gan_inpaint.drawn import DrawnMask
-    from gan_inpaint.sources import Pictures
+    from gan_inpaint.data.datasets import ImageFiles
+    from gan_inpaint.data.loading import subset_indices
+    from gan_inpaint.data.mask_files import MaskFile
 
-    if isinstance(mask, DrawnMask) and isinstance(source, Pictures):
+    if isinstance(mask, MaskFile) and isinstance(source, ImageFiles):
         masks = mask.masks_among(source.names, source.root)
         source.leave_out(masks)
         if masks:
             print(f"{len(masks)} files are masks of other pictures, not pictures to fill")
-    indices = choose(len(source), settings.limit, settings.sample, settings.seed)
+    indices = subset_indices(len(source), settings.limit, settings.sample, settings.seed)
     if not indices:
         raise InputError(f"split={settings.split}: the data hold no picture there; try split=all")
     return indices
@@ -217,22 +217,22 @@ def identity(
     Args:
         indices: of the job's pictures in ``source``.
     """
-    from gan_inpaint.data import content_digest
-    from gan_inpaint.drawn import DrawnMask
-    from gan_inpaint.sources import Pictures
+    from gan_inpaint.data.datasets import ImageFiles
+    from gan_inpaint.data.loading import content_digest
+    from gan_inpaint.data.mask_files import MaskFile
 
     kept = {key: value for key, value in asdict(settings).items() if key not in _FREE}
     for group in ("data", "mask"):  # where files lie does not matter, what they hold does
         kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
         kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]
-    files = isinstance(source, Pictures)
+    files = isinstance(source, ImageFiles)
     own = [(source.names[i], source.file(i) if files else None) for i in indices]  # type: ignore[attr-defined]
     return {
         "settings": kept,
         "prior": prior.digest,
         "images": content_digest(source, indices, settings.seed),
-        "levels": source.shared_levels() if isinstance(source, Pictures) else None,
-        "masks": mask.digest(own) if isinstance(mask, DrawnMask) else None,
+        "levels": source.shared_levels() if isinstance(source, ImageFiles) else None,
+        "masks": mask.digest(own) if isinstance(mask, MaskFile) else None,
     }
 
 
@@ -279,7 +279,7 @@ def baselines(
         data: makes the source of a ``split``.
     """
     from gan_inpaint.baselines import Baselines
-    from gan_inpaint.sources import Folder
+    from gan_inpaint.data.datasets import Folder
     from gan_inpaint.targets import mean_picture, training_pictures
 
     # any folder could be the one that the prior was trained on: only split=val says that it is

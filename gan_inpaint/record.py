@@ -18,13 +18,13 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 
 from gan_inpaint import columns
 from gan_inpaint.baselines import Baselines
+from gan_inpaint.data.images import to_uint8
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.completions import mean_completion
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.gallery import Gallery
 from gan_inpaint.inpainting import mean_history
 from gan_inpaint.latent import METRICS
-from gan_inpaint.pictures import to_uint8
 from gan_inpaint.prior import Prior
 from gan_inpaint.rows import STOPPED_BY, final_restarts
 from gan_inpaint.runtime.io import atomic_write, read_table, write_csv, write_json, write_png

@@ -11,11 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from gan_inpaint import baselines, columns, dashboard, paper
+from gan_inpaint.data.images import MISSING, open_image
 from gan_inpaint.errors import InputError
 from gan_inpaint.figures import figure
 from gan_inpaint.jobs import Job, ranked, read_jobs
 from gan_inpaint.page import short
-from gan_inpaint.pictures import MISSING, open_picture
 from gan_inpaint.runtime.io import read_csv, write_csv
 
 _RIVALS = tuple(f"psnr_hole_{name}" for name in ("average", *baselines.NAMES))
@@ -109,9 +109,9 @@ def _draw_comparison(path: Path, jobs: list[Job]) -> None:
             for axes, (heading, job, folder) in zip(cells[row], panels, strict=True):
                 axes.set_axis_off()
                 with suppress(InputError):  # one that is not there or damaged stays white
-                    shown = np.array(open_picture(job.picture(folder, image)).convert("RGB"))
+                    shown = np.array(open_image(job.picture(folder, image)).convert("RGB"))
                     if heading == "corrupted":
-                        result = np.array(open_picture(job.picture("images", image)).convert("RGB"))
+                        result = np.array(open_image(job.picture("images", image)).convert("RGB"))
                         shown = np.where(shown > 0, result, np.array(MISSING, np.uint8))
                     axes.imshow(shown)
                 found = job.results.get(image, {}) if folder == "images" else {}

@@ -31,9 +31,9 @@ def main(settings: SelectSettings, run_directory: RunDirectory) -> None:
     import torch
 
     from gan_inpaint import frechet, page, selection
+    from gan_inpaint.data.images import grid
     from gan_inpaint.figures import labelled
     from gan_inpaint.functional.latent import draw_latent
-    from gan_inpaint.pictures import grid
     from gan_inpaint.prior import load_prior
     from gan_inpaint.runtime.environment import collect_environment
     from gan_inpaint.runtime.io import read_csv, write_csv, write_png
@@ -107,14 +107,14 @@ def main(settings: SelectSettings, run_directory: RunDirectory) -> None:
 
 def held_out(run: Path, settings: SelectSettings) -> "Tensor":
     """``(M, C, H, W)`` in [-1, 1]: the first pictures that a run's data hold out."""
-    from gan_inpaint.data import read_all
-    from gan_inpaint.pictures import to_float
+    from gan_inpaint.data.images import to_float
+    from gan_inpaint.data.loading import decode_cached
 
     trained = run_settings(run, "train", TrainSettings)
     data = trained.data | ({"path": settings.path} if settings.path else {})
     model = trained.model
     source = built("data", data)(size=model.size, channels=model.channels, split="val")
-    pixels, _, _ = read_all(source)
+    pixels, _, _ = decode_cached(source)
     if len(pixels) < 2:
         raise InputError(f"run={run}: its data hold out only {len(pixels)} picture; too few")
     return to_float(pixels[: max(settings.samples, settings.images)])

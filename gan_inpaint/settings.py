@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_inpaint.errors import InputError
+from gan_inpaint.models.config import ModelConfig
 from gan_inpaint.runtime.validation import (
     check_above_zero,
     check_at_least,
@@ -118,30 +119,6 @@ class ReconstructSettings(SearchSettings):
 
 
 @dataclass
-class ModelSettings:
-    """The ``model`` group of ``train``."""
-
-    size: int
-    channels: int
-    nz: int
-    ngf: int
-    ndf: int
-    latent: str
-    discriminator_norm: str
-
-    def __post_init__(self) -> None:
-        if self.size < 16 or self.size & (self.size - 1):
-            raise InputError(f"model.size={self.size}: must be a power of two of at least 16")
-        if self.channels not in (1, 3):
-            raise InputError(f"model.channels={self.channels}: must be 1 (grey) or 3 (colour)")
-        check_one_of(self, "latent", "normal", "uniform", group="model.")
-        check_one_of(self, "discriminator_norm", "batch", "spectral", "none", group="model.")
-        for key in ("nz", "ngf", "ndf"):
-            if getattr(self, key) < 1:
-                raise InputError(f"model.{key}={getattr(self, key)}: must be at least 1")
-
-
-@dataclass
 class ScheduleSettings:
     """The ``schedule`` of ``train``."""
 
@@ -223,7 +200,7 @@ class TrainSettings:
 
     name: str
     data: dict[str, Any]
-    model: ModelSettings
+    model: ModelConfig
     schedule: ScheduleSettings
     loss: str
     optimizer: OptimizerSettings

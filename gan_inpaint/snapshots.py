@@ -11,11 +11,11 @@ from torch import Tensor
 
 from gan_inpaint import health
 from gan_inpaint.adversarial import AdversarialTraining
+from gan_inpaint.data.images import grid
 from gan_inpaint.figures import draw_losses
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.metrics import diversity
 from gan_inpaint.page import write_training
-from gan_inpaint.pictures import grid
 from gan_inpaint.runtime import signals
 from gan_inpaint.runtime.io import atomic_write, write_png
 from gan_inpaint.runtime.seeding import torch_rng

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_inpaint.data import Source, read_all
+from gan_inpaint.data.datasets import Digits
+from gan_inpaint.data.images import to_uint8
+from gan_inpaint.data.loading import Source, decode_cached
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import to_uint8
 from gan_inpaint.prior import Prior
-from gan_inpaint.sources import Digits
 
 
 class Generated:
@@ -98,8 +98,8 @@ def training_pictures(
     """
     dataset = prior.metadata.get("dataset")
     if dataset == Digits.dataset:
-        return read_all(Digits(prior.size, prior.channels, "train"))[0]
-    return read_all(train())[0] if source.dataset == dataset else None
+        return decode_cached(Digits(prior.size, prior.channels, "train"))[0]
+    return decode_cached(train())[0] if source.dataset == dataset else None
 
 
 def mean_picture(prior: Prior, training: np.ndarray | None) -> Tensor:

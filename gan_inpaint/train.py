@@ -20,7 +20,7 @@ from gan_inpaint.settings import TrainSettings
 if TYPE_CHECKING:
     import numpy as np
 
-    from gan_inpaint.data import Source
+    from gan_inpaint.data.loading import Source
 
 
 @command("train", TrainSettings)
@@ -34,7 +34,7 @@ def main(settings: TrainSettings, run: RunDirectory) -> None:
     with defer_signals():  # an import that is cut in two breaks the next one
         from pytorch_lightning.utilities import rank_zero_only
 
-        from gan_inpaint.data import read_all
+        from gan_inpaint.data.loading import decode_cached
         from gan_inpaint.runtime.io import remove_temporaries
         from gan_inpaint.runtime.memory import free_memory, is_out_of_memory, keep_freed_memory
         from gan_inpaint.tracking import check_wandb
@@ -49,7 +49,7 @@ def main(settings: TrainSettings, run: RunDirectory) -> None:
     rank_zero_only(remove_temporaries)(directory)
     model = settings.model
     source = built("data", settings.data)(size=model.size, channels=model.channels, split="train")
-    pixels, problems, notes = read_all(source)
+    pixels, problems, notes = decode_cached(source)
     for problem in problems[:20]:
         say(f"skipped: {problem}")
     if problems:
@@ -103,9 +103,9 @@ def train(
 
         from gan_inpaint import health
         from gan_inpaint.adversarial import METRICS, AdversarialTraining
-        from gan_inpaint.data import training_batches
+        from gan_inpaint.data.images import to_float
+        from gan_inpaint.data.loading import training_batches
         from gan_inpaint.functional.metrics import diversity
-        from gan_inpaint.pictures import to_float
         from gan_inpaint.prior import save_prior
         from gan_inpaint.runtime.environment import collect_environment
         from gan_inpaint.runtime.precision import LIGHTNING, agree_on_precision

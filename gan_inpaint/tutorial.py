@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gan_inpaint.data.formats import is_lfs_pointer
 from gan_inpaint.errors import InputError
-from gan_inpaint.formats import is_lfs_pointer
 from gan_inpaint.weights import State, Weights, check_numbers, unpickled
 
 SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".bin", ".th")

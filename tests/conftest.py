@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from gan_inpaint.adversarial import AdversarialTraining
-from gan_inpaint.networks import Projection
+from gan_inpaint.models.dcgan import Projection
 from gan_inpaint.prior import Prior, load_prior, save_prior
 from gan_inpaint.runtime import precision
 

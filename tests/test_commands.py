@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
+from gan_inpaint.data.datasets import Digits
+from gan_inpaint.data.images import read_image
 from PIL import Image
 from safetensors.torch import load_file
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.findings import lead
-from gan_inpaint.pictures import read_picture
 from gan_inpaint.prior import load_prior
-from gan_inpaint.sources import Digits
 
 Run = Callable[..., Ran]
 FAST = ["logger=none", "steps=4", "candidates=8"]
@@ -272,7 +272,7 @@ def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> N
     assert summary["frechet_distance"] > 0
     assert load_file(job / "latents.safetensors")["z"].shape == (3, 8)
     for i in range(3):
-        source = read_picture(pictures / f"{i:02}.png", 16, 1, grey=False)[0]
+        source = read_image(pictures / f"{i:02}.png", 16, 1, grey=False)[0]
         result = np.asarray(Image.open(job / "images" / f"{i:05}.png"))
         known = np.asarray(Image.open(job / "known" / f"{i:05}.png")) == 255
         assert known.sum() == 16 * 16 - 8 * 8

@@ -80,7 +80,7 @@ def test_the_2017_experiment_is_what_it_says_and_leaves_the_data_alone() -> None
     assert settings.model.latent == "uniform"
     assert settings.data == plain.data
     folder = composed("train", "+experiment=lacaille2017", "data=folder", "data.path=x")
-    assert folder.data["_target_"] == "gan_inpaint.sources.Folder"
+    assert folder.data["_target_"] == "gan_inpaint.data.datasets.Folder"
     assert (folder.model.size, folder.model.channels) == (64, 3)
 
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_pictures
+from gan_inpaint.data.datasets import CelebA, Coco, Digits, Folder
+from gan_inpaint.data.huggingface import Hub
+from gan_inpaint.data.loading import decode_cached, subset_indices, training_batches
 from PIL import Image
 
-from gan_inpaint import masks
-from gan_inpaint.data import choose, read_all, training_batches
+from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.latent import draw_latent
-from gan_inpaint.hub import Hub
 from gan_inpaint.prior import Prior
 from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
-from gan_inpaint.sources import CelebA, Coco, Digits, Folder
 from gan_inpaint.targets import Generated, held_out, mean_picture, training_pictures
 
 FOLDER = {"truth": True, "grey": False, "box": None}
@@ -54,11 +54,11 @@ def test_a_folder_in_name_order_with_a_stable_split(tmp_path: Path) -> None:
 
 
 def test_choose() -> None:
-    assert choose(5, None, "first", 0) == [0, 1, 2, 3, 4]
-    assert choose(5, 2, "first", 0) == [0, 1]
-    drawn = choose(500, 8, "random", 0)
-    assert drawn == sorted(drawn) == choose(500, 8, "random", 0)
-    assert drawn != choose(500, 8, "random", 1)
+    assert subset_indices(5, None, "first", 0) == [0, 1, 2, 3, 4]
+    assert subset_indices(5, 2, "first", 0) == [0, 1]
+    drawn = subset_indices(500, 8, "random", 0)
+    assert drawn == sorted(drawn) == subset_indices(500, 8, "random", 0)
+    assert drawn != subset_indices(500, 8, "random", 1)
     assert drawn != list(range(8))
 
 
@@ -207,26 +207,28 @@ def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def source() -> Folder:
         return Folder(16, 1, None, path=str(folder), **FOLDER)
 
-    pixels, problems, _ = read_all(source())
+    pixels, problems, _ = decode_cached(source())
     assert isinstance(pixels, np.memmap)
     assert pixels.shape == (4, 1, 16, 16)
     assert len(problems) == 1
     assert "note.jpg" in problems[0]
     monkeypatch.setattr(Folder, "__getitem__", None)  # not needed a second time
     pixels_before = np.array(pixels)
-    again, told, _ = read_all(source())
+    again, told, _ = decode_cached(source())
     assert np.array_equal(again, pixels)
     assert told == problems
     monkeypatch.undo()
     file = next((tmp_path / "cache").glob("*.uint8"))
     for damage in (b"", file.read_bytes()[:-5]):
         file.write_bytes(damage)
-        assert np.array_equal(read_all(source())[0], pixels_before), "a damaged cache is made again"
+        assert np.array_equal(decode_cached(source())[0], pixels_before), (
+            "a damaged cache is made again"
+        )
     next((tmp_path / "cache").glob("*.json")).write_text("{")
-    assert np.array_equal(read_all(source())[0], pixels_before)
+    assert np.array_equal(decode_cached(source())[0], pixels_before)
     monkeypatch.setenv("GAN_INPAINT_CACHE", str(tmp_path / "cache"))
     (folder / "note.jpg").unlink()
-    assert read_all(source())[1] == [], "a changed folder is read again"
+    assert decode_cached(source())[1] == [], "a changed folder is read again"
 
 
 def test_a_decoding_that_was_cut_short_leaves_no_cache(tmp_path: Path) -> None:
@@ -238,13 +240,13 @@ def test_a_decoding_that_was_cut_short_leaves_no_cache(tmp_path: Path) -> None:
 
     folder = write_pictures(tmp_path / "p", 3)
     with pytest.raises(KeyboardInterrupt):
-        read_all(Stops(16, 1, None, path=str(folder), **FOLDER))
+        decode_cached(Stops(16, 1, None, path=str(folder), **FOLDER))
     assert not list((tmp_path / "cache").rglob("*.*"))
 
 
 def test_batches_leave_the_map_of_the_file_alone(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "p", 6)
-    pixels, _, _ = read_all(Folder(16, 1, None, path=str(folder), **FOLDER))
+    pixels, _, _ = decode_cached(Folder(16, 1, None, path=str(folder), **FOLDER))
     batches = list(training_batches(pixels, 2, seed=0))
     assert sorted(b.tobytes() for batch in batches for b in batch.numpy()) == sorted(
         p.tobytes() for p in pixels

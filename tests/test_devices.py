@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY, Ran, save_tiny_prior, write_pictures
+from gan_inpaint.data.loading import ShuffledBatches
 from processes import check_whole
 from test_interruption import assert_equal, tensors
-
-from gan_inpaint.data import ShuffledBatches
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
@@ -25,7 +24,7 @@ import sys
 import pytorch_lightning as pl
 import torch
 from conftest import tiny_training
-from gan_inpaint.data import training_batches
+from gan_inpaint.data.loading import training_batches
 
 torch.set_num_threads(1)
 ranks = int(sys.argv[1])

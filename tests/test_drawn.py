@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gan_inpaint.data.mask_files import MaskFile, resize_mask
 from PIL import Image
 
-from gan_inpaint.drawn import DrawnMask, touched
 from gan_inpaint.errors import InputError
 
 
@@ -26,18 +26,18 @@ def write_mask(path: Path, size: int = 16) -> Path:
 @pytest.mark.parametrize("size", [16, 64])
 def test_white_is_missing_in_a_file_of_any_size(tmp_path: Path, size: int) -> None:
     path = str(write_mask(tmp_path / "mask.png", size))
-    known = DrawnMask(path, invert=False)(16, rng(), "a")
+    known = MaskFile(path, invert=False)(16, rng(), "a")
     assert not known[0, :8].any()
     assert known[0, 8:].all()
-    assert torch.equal(~known, DrawnMask(path, invert=True)(16, rng(), "a"))
+    assert torch.equal(~known, MaskFile(path, invert=True)(16, rng(), "a"))
 
 
 def test_a_folder_of_masks_is_matched_by_name(tmp_path: Path) -> None:
     write_mask(tmp_path / "masks" / "cat.png")
-    known = DrawnMask(str(tmp_path / "masks"), invert=False)(16, rng(), "cat.jpg")
+    known = MaskFile(str(tmp_path / "masks"), invert=False)(16, rng(), "cat.jpg")
     assert not known[0, 0, 0]
     with pytest.raises(InputError, match=r"dog\.jpg.*dog\.png"):
-        DrawnMask(str(tmp_path / "masks"), invert=False)(16, rng(), "dog.jpg")
+        MaskFile(str(tmp_path / "masks"), invert=False)(16, rng(), "dog.jpg")
 
 
 def test_transparent_and_dark_parts_of_a_mask_are_known(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_transparent_and_dark_parts_of_a_mask_are_known(tmp_path: Path) -> None:
     deep[:8] = 65535
     Image.fromarray(deep).save(tmp_path / "deep.png")
     for name in ("alpha.png", "deep.png"):
-        known = DrawnMask(str(tmp_path / name), invert=False)(16, rng(), "a")
+        known = MaskFile(str(tmp_path / name), invert=False)(16, rng(), "a")
         assert known[0, 8:].all(), name
         assert not known[0, :8].any(), name
 
@@ -65,7 +65,7 @@ def drawing(path: Path, width: int, height: int, box: tuple[int, int, int, int])
 def test_a_mask_lies_over_the_whole_picture_at_any_scale(tmp_path: Path, scale: int) -> None:
     box = (6 * scale, 2 * scale, 12 * scale, 4 * scale)
     path = drawing(tmp_path / "m.png", 24 * scale, 16 * scale, box)
-    hole = DrawnMask(path, invert=False).hole("a", (24, 16), (4, 0, 20, 16))
+    hole = MaskFile(path, invert=False).hole("a", (24, 16), (4, 0, 20, 16))
     expected = np.zeros((16, 16), bool)
     expected[2:4, 2:8] = True  # what the square (4, 0, 20, 16) sees of it
     assert np.array_equal(hole, expected)
@@ -73,7 +73,7 @@ def test_a_mask_lies_over_the_whole_picture_at_any_scale(tmp_path: Path, scale: 
 
 def test_a_square_mask_for_a_picture_that_is_none_lies_over_the_square(tmp_path: Path) -> None:
     path = drawing(tmp_path / "m.png", 8, 8, (0, 0, 4, 8))
-    hole = DrawnMask(path, invert=False).hole("a", (40, 16), (12, 0, 28, 16))
+    hole = MaskFile(path, invert=False).hole("a", (40, 16), (12, 0, 28, 16))
     assert hole.shape == (16, 16)
     assert hole[:, :8].all()
     assert not hole[:, 8:].any()
@@ -82,17 +82,17 @@ def test_a_square_mask_for_a_picture_that_is_none_lies_over_the_square(tmp_path:
 def test_a_mask_of_other_proportions_is_refused_with_both_sizes(tmp_path: Path) -> None:
     path = drawing(tmp_path / "m.png", 10, 30, (0, 0, 5, 5))
     with pytest.raises(InputError, match=r"m\.png: .* 10x30 .* photo\.jpg 24x16.*proportions"):
-        DrawnMask(path, invert=False).hole("photo.jpg", (24, 16), (4, 0, 20, 16))
+        MaskFile(path, invert=False).hole("photo.jpg", (24, 16), (4, 0, 20, 16))
 
 
 def test_a_pixel_is_missing_if_any_part_of_it_is() -> None:
     hole = np.zeros((60, 60), bool)
     hole[31, 7] = True
     for side in (60, 20, 7, 90):
-        small = touched(hole, (side, side))
+        small = resize_mask(hole, (side, side))
         assert small.any()
         assert small.mean() < 0.05
-    assert touched(hole, (60, 60)) is hole
+    assert resize_mask(hole, (60, 60)) is hole
 
 
 def test_a_grey_mask_is_cut_at_the_middle_and_that_is_said(
@@ -101,7 +101,7 @@ def test_a_grey_mask_is_cut_at_the_middle_and_that_is_said(
     pixels = np.zeros((16, 16), np.uint8)
     pixels[:4], pixels[4:8] = 127, 128
     Image.fromarray(pixels).save(tmp_path / "m.png")
-    known = DrawnMask(str(tmp_path / "m.png"), invert=False)(16, rng(), "a")
+    known = MaskFile(str(tmp_path / "m.png"), invert=False)(16, rng(), "a")
     assert known[0, :4].all()
     assert not known[0, 4:8].any()
     assert "50% of the mask is grey" in capsys.readouterr().out

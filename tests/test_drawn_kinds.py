@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Ran, only, save_tiny_prior, write_pictures
+from gan_inpaint.data.mask_files import MaskFile, read_hole
 from PIL import Image
 
-from gan_inpaint.drawn import DrawnMask, read_hole
 from gan_inpaint.errors import InputError
 
 BOX = (4, 4, 10, 12)  # left, top, right, bottom of what is missing in a mask of 16 x 20 pixels
@@ -173,7 +173,7 @@ def test_masks_are_found_by_name(name: str, mask: str, packed: bool, tmp_path: P
         with zipfile.ZipFile(path, "w") as archive:
             for member in (tmp_path / "masks").rglob("*.*"):
                 archive.write(member, member.relative_to(tmp_path / "masks"))
-    found = DrawnMask(str(path), invert=False).hole(name, (16, 20), (0, 0, 16, 20))
+    found = MaskFile(str(path), invert=False).hole(name, (16, 20), (0, 0, 16, 20))
     assert (found == hole()).mean() > 0.99
 
 
@@ -202,7 +202,7 @@ def test_a_soft_mask_of_12_bits(tmp_path: Path) -> None:
 def test_the_exact_name_comes_first_in_a_folder_of_masks(tmp_path: Path) -> None:
     drawn(255).save(tmp_path / "man.png")
     drawn(0, 255).save(tmp_path / "man_mask.png")  # of the picture man_mask
-    masks = DrawnMask(str(tmp_path), invert=False)
+    masks = MaskFile(str(tmp_path), invert=False)
     frame = (16, 20), (0, 0, 16, 20)
     assert np.array_equal(masks.hole("man.jpg", *frame), hole())
     assert np.array_equal(masks.hole("man_mask.jpg", *frame), ~hole())
@@ -219,7 +219,7 @@ def test_masks_in_another_folder_of_a_list_or_archive(kind: str, tmp_path: Path)
         with zipfile.ZipFile(path, "w") as archive:
             archive.write(tmp_path / "m" / "a.png", "m/a.png")
     for name in ("a.jpg", "p/a.jpg"):
-        found = DrawnMask(str(path), invert=False).hole(name, (16, 20), (0, 0, 16, 20))
+        found = MaskFile(str(path), invert=False).hole(name, (16, 20), (0, 0, 16, 20))
         assert np.array_equal(found, hole())
 
 
@@ -227,7 +227,7 @@ def test_two_masks_for_one_picture_are_one_too_many(tmp_path: Path) -> None:
     for name in ("a_mask000.png", "a_mask001.png"):
         drawn(255).save(tmp_path / name)
     with pytest.raises(InputError, match=r"2 masks for the picture a\.jpg: a_mask000\.png"):
-        DrawnMask(str(tmp_path), invert=False).hole("a.jpg", (16, 20), (0, 0, 16, 20))
+        MaskFile(str(tmp_path), invert=False).hole("a.jpg", (16, 20), (0, 0, 16, 20))
 
 
 @pytest.fixture

@@ -25,20 +25,20 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, Ran, save_tiny_prior, tiny_training, write_pictures
+from gan_inpaint.data.archives import open_files
+from gan_inpaint.data.datasets import Folder
+from gan_inpaint.data.mask_files import MaskFile
+from gan_inpaint.data.photographs import restored, write_photograph
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from safetensors.torch import load_file
 
 from gan_inpaint import report
-from gan_inpaint.archives import pictures_in
 from gan_inpaint.command import built, composed
 from gan_inpaint.config import CONF
-from gan_inpaint.drawn import DrawnMask
 from gan_inpaint.errors import InputError
-from gan_inpaint.photographs import restored, write_photograph
 from gan_inpaint.prior import load_prior
 from gan_inpaint.settings import ReconstructSettings, TrainSettings
-from gan_inpaint.sources import Folder
 
 Run = Callable[..., Ran]
 
@@ -195,7 +195,7 @@ def test_mask_files(tmp_path: Path, soak: bool) -> None:
         content, frame = case
         file = tmp_path / "mask.png"
         file.write_bytes(content)
-        hole = DrawnMask(str(file), False).hole("x.png", frame, (0, 0, 16, 16))
+        hole = MaskFile(str(file), False).hole("x.png", frame, (0, 0, 16, 16))
         assert hole.shape == (16, 16)
 
     frames = st.sampled_from([(16, 16), (24, 20), (20, 24), (4000, 16)])
@@ -438,15 +438,15 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
             source[source.names.index("bomb.png")]
     bomb = tarred("large.tar.xz", large)
     with in_time(), pytest.raises(InputError, match="300 MiB unpacked is no picture"):
-        pictures_in(bomb)
+        open_files(bomb)
     bomb = tarred("many.tar.xz", 100 * 2**20, 5)
     with in_time(), pytest.raises(InputError, match="unpacks to more than 200 times its size"):
-        pictures_in(bomb)
+        open_files(bomb)
     claim = tarfile.TarInfo("huge.png")
     claim.size = 10 * 2**30
     (tmp_path / "claims.tar").write_bytes(claim.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
     with in_time(), pytest.raises(InputError, match="10240 MiB unpacked is no picture"):
-        pictures_in(tmp_path / "claims.tar")
+        open_files(tmp_path / "claims.tar")
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     import zlib
 
@@ -459,7 +459,7 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     with in_time(), pytest.raises(InputError, match="decompression bomb"):
         folder(tmp_path / "bomb.png")[0]
     with in_time(), pytest.raises(InputError, match="decompression bomb"):
-        DrawnMask(str(tmp_path / "bomb.png"), False).hole("x.png", (16, 16), (0, 0, 16, 16))
+        MaskFile(str(tmp_path / "bomb.png"), False).hole("x.png", (16, 16), (0, 0, 16, 16))
 
 
 def test_small_files_that_ask_for_much(tmp_path: Path) -> None:
@@ -487,7 +487,7 @@ def test_small_files_that_ask_for_much(tmp_path: Path) -> None:
         member.pax_headers = {"comment": "x" * (50 * 2**20)}
         tar.addfile(member)
     with in_time(), pytest.raises(InputError, match="a header of 50 MiB"):
-        pictures_in(tmp_path / "note.tar.gz")
+        open_files(tmp_path / "note.tar.gz")
     huge = b"\x80\x02cbuiltins\nbytearray\nJ\x00\x00\x00\x7f\x85R."
     for name in ("bytes.pth", "bytes.ckpt"):
         (tmp_path / name).write_bytes(huge)
@@ -507,7 +507,7 @@ def test_what_never_ends_is_not_waited_for(tmp_path: Path, run: Run) -> None:
             with pytest.raises(InputError, match="neither a folder nor a regular file"):
                 folder(tmp_path / path)
             with pytest.raises(InputError, match="neither a folder nor a regular file"):
-                DrawnMask(str(tmp_path / path), False)
+                MaskFile(str(tmp_path / path), False)
             with pytest.raises(InputError):
                 load_prior(path)
         with pytest.raises(InputError):

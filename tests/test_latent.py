@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_inpaint import masks
 from gan_inpaint.config import search_settings
+from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.losses import contextual, perceptual

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_inpaint import masks
+from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.weighting import importance_weights
 
@@ -63,9 +63,9 @@ def test_lattice() -> None:
 
 def test_a_mask_must_leave_something_to_do_and_to_go_by() -> None:
     with pytest.raises(InputError, match="no hole"):
-        masks.check(torch.ones(1, 4, 4), "m")
+        masks.validate_mask(torch.ones(1, 4, 4), "m")
     with pytest.raises(InputError, match="no known pixel"):
-        masks.check(torch.zeros(1, 4, 4), "m")
+        masks.validate_mask(torch.zeros(1, 4, 4), "m")
 
 
 def by_hand(known: Tensor, window: int) -> Tensor:

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
+from gan_inpaint.data.archives import open_files
+from gan_inpaint.data.datasets import CelebA, Folder
+from gan_inpaint.data.images import open_image
 from PIL import Image, PngImagePlugin
 
 from gan_inpaint import overrides
-from gan_inpaint.archives import pictures_in
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import open_picture
-from gan_inpaint.sources import CelebA, Folder
 
 Run = Callable[..., Ran]
 FOLDER = {"truth": None, "grey": True, "box": None}
@@ -52,7 +52,7 @@ def test_other_formats_are_never_opened_whatever_their_suffix(tmp_path: Path) ->
         for renamed in (name, f"{name}.png", "c.jpg"):
             (tmp_path / renamed).write_bytes((tmp_path / name).read_bytes())
             with pytest.raises(InputError, match="not a picture"):
-                open_picture(tmp_path / renamed)
+                open_image(tmp_path / renamed)
 
 
 def test_other_files_are_not_counted_but_said(tmp_path: Path, run: Run) -> None:
@@ -86,7 +86,7 @@ def test_a_folder_without_pictures_says_what_is_in_it(tmp_path: Path) -> None:
     for name in ("a.heic", "b.HEIC", "c.txt"):
         (tmp_path / name).write_text("")
     with pytest.raises(InputError, match=r"2 \.heic, 1 \.txt: export HEIC files as JPEG"):
-        pictures_in(tmp_path)
+        open_files(tmp_path)
 
 
 def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     (tmp_path / "data" / "link").symlink_to(tmp_path / "real")
     (tmp_path / "data" / "round").symlink_to(tmp_path / "data")
     (tmp_path / "real" / "back").symlink_to(tmp_path / "data")
-    assert pictures_in(tmp_path / "data").names == ["link/00.png", "link/01.png", "own/x.png"]
+    assert open_files(tmp_path / "data").names == ["link/00.png", "link/01.png", "own/x.png"]
 
 
 LINES = {
@@ -129,10 +129,10 @@ def test_a_list_of_odd_names(tmp_path: Path) -> None:
     for name in names:
         image().save(tmp_path / name)
     (tmp_path / "list.lst").write_text("\n".join(names), encoding="utf-8")
-    assert pictures_in(tmp_path / "list.lst").names == names
+    assert open_files(tmp_path / "list.lst").names == names
     (tmp_path / "latin.txt").write_bytes("é.jpg".encode("latin-1"))
     with pytest.raises(InputError, match="save it as UTF-8"):
-        pictures_in(tmp_path / "latin.txt")
+        open_files(tmp_path / "latin.txt")
 
 
 @pytest.mark.parametrize("name", ["a.png", "netG.pth"])
@@ -141,7 +141,7 @@ def test_a_pointer_of_git_lfs_is_named(name: str, tmp_path: Path, run: Run) -> N
     (tmp_path / name).write_text(pointer)
     if name == "a.png":
         with pytest.raises(InputError, match="run git lfs pull"):
-            open_picture(tmp_path / name)
+            open_image(tmp_path / name)
     else:
         assert "run git lfs pull" in run("reconstruct", f"prior={name}", "lam=0").sentence
 
@@ -179,7 +179,7 @@ def test_damaged_or_huge_notes_do_not_spoil_the_pixels(tmp_path: Path) -> None:
     files = odd_notes(tmp_path)
     assert len(files) == 8
     for name, path in files.items():
-        pixels = np.asarray(open_picture(path).convert("RGB")).astype(int)
+        pixels = np.asarray(open_image(path).convert("RGB")).astype(int)
         assert np.abs(pixels - np.asarray(image())).max() < (40 if "jpg" in name else 1), name
 
 
@@ -188,7 +188,7 @@ def test_damaged_pixels_are_damaged_all_the_same(tmp_path: Path) -> None:
     content = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="cannot be read"):
-        open_picture(tmp_path / "a.png")
+        open_image(tmp_path / "a.png")
 
 
 def restored(run: Run, tmp_path: Path, name: str, **more: object) -> Image.Image:

@@ -2,13 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from gan_inpaint.networks import (
-    Discriminator,
-    Generator,
-    Projection,
-    frozen,
-    running_statistics_kept,
-)
+from gan_inpaint.models.dcgan import Discriminator, Generator, Projection, running_statistics_kept
+from gan_inpaint.priors.freeze import freeze
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -34,8 +29,8 @@ def test_an_image_is_judged_alone_without_batchnorm(norm: str) -> None:
     images = torch.rand(3, 1, 16, 16) * 2 - 1
     together, alone = network(images), torch.cat([network(image[None]) for image in images])
     torch.testing.assert_close(together, alone)
-    torch.testing.assert_close(frozen(network)(images), together)
-    assert not list(frozen(network).parameters())
+    torch.testing.assert_close(freeze(network)(images), together)
+    assert not list(freeze(network).parameters())
 
 
 def test_a_spectral_norm_bounds_every_layer() -> None:
@@ -68,7 +63,7 @@ def test_frozen_is_the_same_function_without_parameters(network: nn.Module) -> N
     x = torch.randn(6, 8) if isinstance(network, Generator) else torch.rand(6, 1, 16, 16)
     for _ in range(3):
         network(x)  # statistics that are not 0 and 1
-    copy = frozen(network)
+    copy = freeze(network)
     assert not list(copy.parameters())
     assert not any(isinstance(m, nn.BatchNorm2d) for m in copy.modules())
     expected = network.eval()(x)

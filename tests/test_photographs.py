@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import Ran, save_tiny_prior
+from gan_inpaint.data.datasets import Folder
+from gan_inpaint.data.images import to_rgb
+from gan_inpaint.data.mask_files import MaskFile
+from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
 from PIL import Image
 
-from gan_inpaint import photographs
-from gan_inpaint.drawn import DrawnMask
-from gan_inpaint.photographs import distinct, look, restored, write_photograph
-from gan_inpaint.pictures import plain
-from gan_inpaint.sources import Folder
+from gan_inpaint.data import photographs
 
 WIDTH, HEIGHT = 48, 40  # its square is (4, 0, 44, 40)
 MODES = ("1", "I", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F", "YCbCr")
@@ -58,7 +58,7 @@ def test_the_photograph_keeps_size_mode_and_known_pixels(
     suffix = "png" if mode not in ("CMYK", "F", "I", "YCbCr") else "tif"
     original.save(tmp_path / f"photo.{suffix}")
     hole = drawing(tmp_path / "mask.png")
-    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     source = folder(tmp_path / f"photo.{suffix}")
     _, known = look(source, 0, mask)
     generated = torch.full((3, 16, 16), 0.7)
@@ -85,7 +85,7 @@ def test_the_damage_does_not_run_into_the_known_pixels(tmp_path: Path) -> None:
     pixels = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     pixels[hole] = 255
     Image.fromarray(pixels).save(tmp_path / "photo.png")
-    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     small, known = look(folder(tmp_path / "photo.png"), 0, mask)
     assert not known.all()
     assert (small.transpose(1, 2, 0)[known[0].numpy()] == 90).all()
@@ -106,7 +106,7 @@ def test_without_a_drawn_mask_the_enlarged_one_is_filled(tmp_path: Path) -> None
 def test_a_box_is_all_that_changes(tmp_path: Path) -> None:
     photograph("RGB").save(tmp_path / "photo.png")
     Image.new("L", (WIDTH, HEIGHT), 255).save(tmp_path / "mask.png")
-    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     source = folder(tmp_path / "photo.png", box=[8, 8, 24, 24])
     known = torch.zeros(1, 16, 16, dtype=torch.bool)
     result = restored(source, 0, mask, known, torch.full((3, 16, 16), 1.0), "none")
@@ -120,10 +120,10 @@ def test_a_seam_is_gone_with_blending(tmp_path: Path) -> None:
     """A guide with the right gradients and wrong colours restores a smooth photograph."""
     photograph("RGB").save(tmp_path / "photo.png")
     drawing(tmp_path / "mask.png")
-    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     source = folder(tmp_path / "photo.png", size=32)
     _, known = look(source, 0, mask)
-    truth = np.asarray(plain(photograph("RGB"), "white")).astype(float)
+    truth = np.asarray(to_rgb(photograph("RGB"), "white")).astype(float)
     generated = torch.from_numpy(source[0].astype(np.float32)) / 127.5 - 1 - 0.2
     errors = {
         blend: np.abs(np.asarray(restored(source, 0, mask, known, generated, blend)) - truth).max()
@@ -159,7 +159,7 @@ def test_a_transparent_palette_is_opaque_where_it_was_filled(tmp_path: Path) -> 
     picture = photograph("P")
     picture.save(tmp_path / "photo.png", transparency=bytes([0] * 128))
     hole = drawing(tmp_path / "mask.png")
-    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     source = folder(tmp_path / "photo.png")
     _, known = look(source, 0, mask)
     result = restored(source, 0, mask, known, torch.full((3, 16, 16), 0.7), "none")
@@ -175,7 +175,7 @@ def test_what_lies_outside_the_box_is_said(
 ) -> None:
     photograph("RGB").save(tmp_path / "photo.png")
     drawing(tmp_path / "mask.png")
-    mask = DrawnMask(str(tmp_path / "mask.png"), invert=False)
+    mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     look(folder(tmp_path / "photo.png"), 0, mask)
     assert capsys.readouterr().out == ""
     look(folder(tmp_path / "photo.png", box=[8, 0, 22, 40]), 0, mask)

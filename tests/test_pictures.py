@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gan_inpaint.data.images import grid, read_image, to_float, to_uint8
 from PIL import Image
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import grid, read_picture, to_float, to_uint8
 
 
 def test_every_byte_survives_the_way_to_float_and_back() -> None:
@@ -22,7 +22,7 @@ def test_every_byte_survives_the_way_to_float_and_back() -> None:
 def test_a_picture_that_has_the_size_is_taken_as_it_is(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    read = read_picture(tmp_path / "a.png", 16, 3, grey=False)
+    read = read_image(tmp_path / "a.png", 16, 3, grey=False)
     assert np.array_equal(read, pixels.transpose(2, 0, 1))
 
 
@@ -30,7 +30,7 @@ def test_the_centre_square_is_taken_and_resized(tmp_path: Path) -> None:
     pixels = np.zeros((40, 100), np.uint8)
     pixels[:, 30:70] = 200
     Image.fromarray(pixels).save(tmp_path / "wide.png")
-    assert (read_picture(tmp_path / "wide.png", 16, 1, grey=False) == 200).all()
+    assert (read_image(tmp_path / "wide.png", 16, 1, grey=False) == 200).all()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
@@ -44,7 +44,7 @@ def test_every_mode_is_read(tmp_path: Path, mode: str, channels: int) -> None:
     else:
         picture = Image.new("L", (20, 20), 255).convert(mode)
     picture.save(tmp_path / f"p.{suffix}")
-    read = read_picture(tmp_path / f"p.{suffix}", 16, channels, grey=True)
+    read = read_image(tmp_path / f"p.{suffix}", 16, channels, grey=True)
     assert read.shape == (channels, 16, 16)
     assert read.dtype == np.uint8
     assert (read >= 250).all(), "white stays white in every mode"
@@ -53,11 +53,11 @@ def test_every_mode_is_read(tmp_path: Path, mode: str, channels: int) -> None:
 def test_colour_is_not_dropped_unasked(tmp_path: Path) -> None:
     Image.new("RGB", (16, 16), (255, 0, 0)).save(tmp_path / "red.png")
     with pytest.raises(InputError, match=r"red\.png.*3 channels.*1 channel.*data\.grey=true"):
-        read_picture(tmp_path / "red.png", 16, 1, grey=False)
-    assert (read_picture(tmp_path / "red.png", 16, 1, grey=True) == 76).all()
+        read_image(tmp_path / "red.png", 16, 1, grey=False)
+    assert (read_image(tmp_path / "red.png", 16, 1, grey=True) == 76).all()
     # grey pixels in an RGB file are no colour
     Image.new("RGB", (16, 16), (9, 9, 9)).save(tmp_path / "grey.png")
-    assert (read_picture(tmp_path / "grey.png", 16, 1, grey=False) == 9).all()
+    assert (read_image(tmp_path / "grey.png", 16, 1, grey=False) == 9).all()
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     for name in ("text.jpg", "cut.png", "empty.png", "absent.png"):
         with pytest.raises(InputError, match=name):
-            read_picture(tmp_path / name, 16, 3, grey=False)
+            read_image(tmp_path / name, 16, 3, grey=False)
 
 
 def test_grid_has_a_row_an_image_and_a_column_a_batch() -> None:

@@ -51,7 +51,7 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> np.ndarray: ...
 
 
-def choose(count: int, limit: int | None, sample: str, seed: int) -> list[int]:
+def subset_indices(count: int, limit: int | None, sample: str, seed: int) -> list[int]:
     """Indices of the pictures to take: the first ``limit``, or ``limit`` at random, in order."""
     if limit is None or limit >= count:
         return list(range(count))
@@ -80,7 +80,7 @@ def content_digest(source: Source, indices: Sequence[int], seed: int) -> str:
     return digest.hexdigest()
 
 
-def read_all(source: Source) -> tuple[np.ndarray, list[str], Sequence[str]]:
+def decode_cached(source: Source) -> tuple[np.ndarray, list[str], Sequence[str]]:
     """Every readable picture as one uint8 array, why the others are not, and the source's notes.
 
     The array is ``(N, C, H, W)``.

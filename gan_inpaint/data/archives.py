@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from gan_inpaint.data.formats import NAMES, SUFFIXES, counted, is_image
 from gan_inpaint.errors import InputError, printable
-from gan_inpaint.formats import NAMES, SUFFIXES, counted, is_image
 
 _LARGEST = 2**28  # bytes of one file, unpacked: a picture of 89 million pixels, the most that
 # Pillow opens, has no more
@@ -147,7 +147,7 @@ def _check_size(size: int) -> None:
         raise OSError(f"{size / 2**20:.0f} MiB unpacked is no picture")
 
 
-def pictures_in(path: str | Path, key: str = "data.path") -> Files:
+def open_files(path: str | Path, key: str = "data.path") -> Files:
     """The images behind a path: files with an image's suffix, hidden ones left out.
 
     Args:

@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gan_inpaint.archives import Files, pictures_in
-from gan_inpaint.errors import InputError
-from gan_inpaint.formats import counted
-from gan_inpaint.pictures import (
+from gan_inpaint.data.archives import Files, open_files
+from gan_inpaint.data.formats import counted
+from gan_inpaint.data.images import (
     Box,
     Crop,
     Levels,
     centre_square,
-    fitted,
+    crop_and_resize,
     is_deep,
     levels_of,
     middle,
-    open_picture,
+    open_image,
 )
+from gan_inpaint.errors import InputError
 from gan_inpaint.prior import Prior
 
 _DIM = 0.3  # of white: a set whose brightest value is below was hardly meant to be that dark
@@ -81,7 +81,7 @@ class Digits:
         return np.repeat(padded[None], self._channels, axis=0)
 
 
-class Pictures:
+class ImageFiles:
     """Picture files, each cropped and resized; the base of CelebA, COCO and your own.
 
     Args:
@@ -180,7 +180,7 @@ class Pictures:
         least, most = 0.0, 0.0
         for name in self._files.names:
             try:
-                picture = open_picture(self._files.read(name), name)
+                picture = open_image(self._files.read(name), name)
             except Exception:  # it will be named when its turn comes
                 continue
             if is_deep(picture):
@@ -201,7 +201,7 @@ class Pictures:
             file = self._files.read(self.names[index])
         except Exception as problem:  # archives raise whatever they like on damaged members
             raise InputError(f"{shown}: cannot be read ({problem}); replace it") from None
-        picture = open_picture(file, shown)
+        picture = open_image(file, shown)
         if picture.info.get("several"):
             self._several.add(index)
         return picture, self._crop(picture)
@@ -210,7 +210,7 @@ class Pictures:
         """That square of the picture as uint8 ``(C, size, size)``."""
         levels = self.levels(index, picture)
         shape = self._size, self._channels
-        return fitted(picture, box, self.where(index), *shape, self._grey, levels)
+        return crop_and_resize(picture, box, self.where(index), *shape, self._grey, levels)
 
     @property
     def root(self) -> Path:
@@ -226,7 +226,7 @@ class Pictures:
         return str(self.file(index))
 
 
-class Folder(Pictures):
+class Folder(ImageFiles):
     """Your own pictures: a folder with everything below it, a zip or tar, a list, or one file.
 
     Args:
@@ -235,7 +235,7 @@ class Folder(Pictures):
         grey: turn colour pictures grey for a 1-channel prior instead of refusing them.
         box: ``[left, top, right, bottom]`` in pixels: the part of each picture whose middle is
             looked at; None is all of it.
-        white: see ``Pictures``.
+        white: see ``ImageFiles``.
     """
 
     def __init__(
@@ -251,7 +251,7 @@ class Folder(Pictures):
         box: list[int] | None,
         white: Any = None,
     ):
-        files = pictures_in(_given(path, "folder", "a folder of pictures, a zip or one picture"))
+        files = open_files(_given(path, "folder", "a folder of pictures, a zip or one picture"))
         names = files.names
         if split in ("train", "val"):
             # by name, so that adding pictures moves none to the other side
@@ -273,7 +273,7 @@ class Folder(Pictures):
         )
 
 
-class CelebA(Pictures):
+class CelebA(ImageFiles):
     """CelebA faces (Liu et al., ICCV 2015), aligned: 178x218 originals or exactly half of them.
 
     The face is cut out as in most papers, a square of 148 (or 74) pixels, and resized.
@@ -296,7 +296,7 @@ class CelebA(Pictures):
         path: str | None,
         held_out: int,
     ):
-        files = pictures_in(_given(path, "celeba", "the folder or zip of aligned faces"))
+        files = open_files(_given(path, "celeba", "the folder or zip of aligned faces"))
         if not 0 < held_out < len(files.names):
             raise InputError(
                 f"data.held_out={held_out}: must be at least 1 and under {len(files.names)},"
@@ -307,7 +307,7 @@ class CelebA(Pictures):
         super().__init__(files, names[split or "val"], size, channels, crop=_face)
 
 
-class Coco(Pictures):
+class Coco(ImageFiles):
     """The 64x64 MSCOCO pictures of the 2017 course archive, as it is or unpacked.
 
     Args:
@@ -327,7 +327,7 @@ class Coco(Pictures):
         *,
         path: str | None,
     ):
-        files = pictures_in(_given(path, "coco", "the archive or the folder of train2014"))
+        files = open_files(_given(path, "coco", "the archive or the folder of train2014"))
         folders = {"train": {"train2014"}, "val": {"val2014"}, "all": {"train2014", "val2014"}}
         wanted = folders[split or "val"]
         names = [n for n in files.names if wanted & set(PurePosixPath(n).parts)]

@@ -152,7 +152,7 @@ def _check_fraction(key: str, value: float) -> None:
         raise InputError(f"mask.{key}={value}: must be above 0 and below 1")
 
 
-def check(known: Tensor, what: str) -> None:
+def validate_mask(known: Tensor, what: str) -> None:
     """Refuse a mask that leaves nothing to do, or nothing to go by.
 
     Args:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from gan_inpaint.data.images import centre_square, crop_and_resize, open_image
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import centre_square, fitted, open_picture
 from gan_inpaint.prior import Prior
 
 if TYPE_CHECKING:
@@ -84,18 +84,18 @@ class Hub:
             raise InputError(f"{shown}: cannot be read ({problem})") from None
         picture = self._picture(cell, shown)
         box = centre_square(picture)
-        return fitted(picture, box, shown, self._size, self._channels, self._grey)
+        return crop_and_resize(picture, box, shown, self._size, self._channels, self._grey)
 
     def _picture(self, cell: Any, shown: str) -> Image.Image:
         """What a cell holds: a picture, or a file's bytes, alone or as ``datasets`` keeps them."""
         if isinstance(cell, Mapping) and {"bytes", "path"} & cell.keys():
             if cell.get("bytes") is None and cell.get("path"):
-                return open_picture(Path(cell["path"]), shown)
+                return open_image(Path(cell["path"]), shown)
             cell = cell.get("bytes")
         if cell is None:
             raise InputError(f"{shown}: the row has no picture (null)")
         if isinstance(cell, bytes):
-            return open_picture(BytesIO(cell), shown)
+            return open_image(BytesIO(cell), shown)
         if not isinstance(cell, Image.Image):
             raise InputError(
                 f"data.image={self._image}: holds {type(cell).__name__}, no pictures; name an image"

@@ -10,9 +10,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from gan_inpaint.data.annotations import keep_tiff_exif, without_notes
+from gan_inpaint.data.formats import is_lfs_pointer, pillow_formats
 from gan_inpaint.errors import InputError
-from gan_inpaint.formats import is_lfs_pointer, pillow_formats
-from gan_inpaint.notes import keep_tiff_exif, without_notes
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 Crop = Callable[[Image.Image], Box]  # which square of a picture is looked at
@@ -51,7 +51,7 @@ def grid(columns: list[Tensor], gap: int = 2) -> np.ndarray:
     return tiled[: n_rows * height - gap, : n_columns * width - gap]
 
 
-def with_hole(images: Tensor, known: Tensor) -> Tensor:
+def highlight_hole(images: Tensor, known: Tensor) -> Tensor:
     """``(B, 3, H, W)``: the known pixels, the missing ones in a colour that pictures seldom have.
 
     Args:
@@ -62,7 +62,7 @@ def with_hole(images: Tensor, known: Tensor) -> Tensor:
     return torch.where(known, images.expand(-1, 3, -1, -1), colour)
 
 
-def open_picture(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
+def open_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
     """Decode a picture file wholly, upright; an InputError names one that cannot be read.
 
     Only the formats of ``formats`` are opened. EXIF, text and other notes that are damaged are
@@ -145,15 +145,15 @@ def middle(box: Box) -> Box:
     return left, top, left + side, top + side
 
 
-def read_picture(
+def read_image(
     file: Path | BinaryIO, size: int, channels: int, grey: bool, name: str | None = None
 ) -> np.ndarray:
-    """The middle of a picture file as uint8 ``(C, size, size)``; see ``fitted``."""
-    picture = open_picture(file, name)
-    return fitted(picture, centre_square(picture), name or str(file), size, channels, grey)
+    """The middle of a picture file as uint8 ``(C, size, size)``; see ``crop_and_resize``."""
+    picture = open_image(file, name)
+    return crop_and_resize(picture, centre_square(picture), name or str(file), size, channels, grey)
 
 
-def fitted(
+def crop_and_resize(
     picture: Image.Image,
     box: Box,
     name: str,
@@ -169,10 +169,10 @@ def fitted(
     Args:
         name: for the message of an InputError.
         grey: whether a colour picture may be turned grey when ``channels`` is 1.
-        levels: see ``plain``.
+        levels: see ``to_rgb``.
     """
     try:
-        rgb = plain(picture, background="white", levels=levels)
+        rgb = to_rgb(picture, background="white", levels=levels)
     except InputError as problem:
         raise InputError(f"{name}: {problem}") from None
     if channels == 1 and not grey:
@@ -213,7 +213,7 @@ def levels_of(picture: Image.Image) -> Levels:
     return 0.0, white
 
 
-def plain(picture: Image.Image, background: str, levels: Levels | None = None) -> Image.Image:
+def to_rgb(picture: Image.Image, background: str, levels: Levels | None = None) -> Image.Image:
     """A picture of any mode as RGB with 8 bits, transparent parts over a background colour.
 
     Args:

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_inpaint.archives import pictures_in
+from gan_inpaint.data.archives import open_files
+from gan_inpaint.data.images import open_image
 from gan_inpaint.errors import InputError
-from gan_inpaint.pictures import open_picture
 
 _WHITE = 128  # of 255, and lighter is missing
 _GREY = (32, 223)  # neither black nor white, whatever a JPEG has done to it
@@ -23,7 +23,7 @@ _SOME = 0.01  # of the pixels: less may be the rim of a stroke
 _MASK = re.compile(r"[ ._-]mask[ ._-]?\d*$", re.I)  # what tools add to a picture's name
 
 
-class DrawnMask:
+class MaskFile:
     """Masks from files, of any mode and size: white = missing, see ``read_hole``.
 
     A mask of a picture's proportions lies over the whole picture, whatever its size; else a square
@@ -40,7 +40,7 @@ class DrawnMask:
         if path is None:
             raise InputError("mask=file needs mask.path=, a picture (white = missing) or a folder")
         self._invert = invert
-        self._files = pictures_in(path, "mask.path")
+        self._files = open_files(path, "mask.path")
         # a picture that is named by itself is for all images, whatever their names
         self._one = Path(path).is_file() and self._files.names == [Path(path).name]
         self._named = _by_name(self._files.names, _bare)
@@ -75,9 +75,9 @@ class DrawnMask:
         height, width = hole.shape
         if self._covers(hole, frame):
             left, top, right, bottom = box
-            return touched(hole, frame)[top:bottom, left:right]
+            return resize_mask(hole, frame)[top:bottom, left:right]
         if height == width:
-            return touched(hole, (box[2] - box[0], box[3] - box[1]))
+            return resize_mask(hole, (box[2] - box[0], box[3] - box[1]))
         raise InputError(
             f"{self._where(file)}: the mask has {width}x{height} pixels, the picture {name}"
             f" {frame[0]}x{frame[1]}: draw it over the whole picture, at any size of the same"
@@ -95,7 +95,7 @@ class DrawnMask:
         hole = self._read(self._file(name, own))
         if not self._covers(hole, frame):
             return 0.0
-        whole = touched(hole, frame)
+        whole = resize_mask(hole, frame)
         inside = whole[box[1] : box[3], box[0] : box[2]].sum()
         return float(1 - inside / whole.sum()) if whole.any() else 0.0
 
@@ -177,7 +177,7 @@ class DrawnMask:
             content = self._files.read(file)
         except Exception as problem:  # archives raise whatever they like on damaged members
             raise InputError(f"{where}: cannot be read ({problem}); replace it") from None
-        hole = read_hole(open_picture(content, where), where)
+        hole = read_hole(open_image(content, where), where)
         return ~hole if self._invert else hole
 
 
@@ -315,7 +315,7 @@ def _listed(values: np.ndarray) -> str:
     return ", ".join(str(tuple(map(int, colour))) for colour in common)
 
 
-def touched(hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize_mask(hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A mask at another size: a pixel is missing if any part of it is.
 
     Args:
@@ -323,7 +323,7 @@ def touched(hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         size: width and height of the result.
 
     Example:
-        >>> touched(np.array([[False, False, False, True]]), (2, 1))
+        >>> resize_mask(np.array([[False, False, False, True]]), (2, 1))
         array([[False,  True]])
     """
     if size == (hole.shape[1], hole.shape[0]):

@@ -12,19 +12,19 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from gan_inpaint.drawn import DrawnMask, touched
+from gan_inpaint.data.annotations import for_saving
+from gan_inpaint.data.datasets import ImageFiles
+from gan_inpaint.data.images import Box, Levels, is_deep, to_float, to_rgb, to_uint8
+from gan_inpaint.data.mask_files import MaskFile, resize_mask
 from gan_inpaint.functional.blending import poisson
-from gan_inpaint.notes import for_saving
-from gan_inpaint.pictures import Box, Levels, is_deep, plain, to_float, to_uint8
 from gan_inpaint.runtime.io import atomic_write
-from gan_inpaint.sources import Pictures
 
 _PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # modes that Pillow writes as PNG
 _EXACT = 60_000  # missing pixels up to which blending solves for each; more take minutes and memory
 _RELAXED = 20  # sweeps that smooth what was solved for on a coarser grid
 
 
-def look(source: Pictures, index: int, mask: DrawnMask) -> tuple[np.ndarray, Tensor]:
+def look(source: ImageFiles, index: int, mask: MaskFile) -> tuple[np.ndarray, Tensor]:
     """A square of a photograph at the prior's size, and what a person's mask leaves of it.
 
     What is missing is painted over with the nearest known pixels before the square gets smaller:
@@ -43,10 +43,10 @@ def look(source: Pictures, index: int, mask: DrawnMask) -> tuple[np.ndarray, Ten
             " as it is; another data.box may hold it"
         )
     if not source.truth and hole.any() and not hole.all():
-        rgb = plain(photograph, background="white", levels=source.levels(index, photograph))
+        rgb = to_rgb(photograph, background="white", levels=source.levels(index, photograph))
         photograph = _painted_over(rgb, box, hole)
     pixels = source.fitted(index, photograph, box)
-    known = ~touched(hole, (pixels.shape[2], pixels.shape[1]))
+    known = ~resize_mask(hole, (pixels.shape[2], pixels.shape[1]))
     return pixels, torch.from_numpy(known)[None]
 
 
@@ -58,7 +58,7 @@ def _painted_over(photograph: Image.Image, box: Box, hole: np.ndarray) -> Image.
 
 
 def restored(
-    source: Pictures,
+    source: ImageFiles,
     index: int,
     mask: Callable[..., Tensor],
     known: Tensor,
@@ -84,14 +84,14 @@ def restored(
     frame = (box[2] - box[0], box[3] - box[1])
     hole = (
         mask.hole(source.names[index], photograph.size, box, source.file(index))
-        if isinstance(mask, DrawnMask)
-        else touched(~known[0].numpy(), frame)
+        if isinstance(mask, MaskFile)
+        else resize_mask(~known[0].numpy(), frame)
     )
     size = (frame[1], frame[0])
     filling = F.interpolate(generated[None], size, mode="bicubic", align_corners=False)[0]
     filling = filling.expand(3, -1, -1).clamp(-1, 1)
     if blend == "poisson":
-        square = plain(photograph, background="white", levels=levels).crop(box)
+        square = to_rgb(photograph, background="white", levels=levels).crop(box)
         image = to_float(np.asarray(square).transpose(2, 0, 1))
         filling = torch.from_numpy(blended(filling.numpy(), image.numpy(), ~hole))
     if levels is None and "transparency" in photograph.info:  # the hole may need that colour

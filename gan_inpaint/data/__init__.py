@@ -1,0 +1,1 @@
+"""Images, masks and photographs: from files to tensors and back."""
