@@ -9,9 +9,10 @@ The portrait is in the public domain (NASA). Needs the extra `baselines`.
 import argparse
 from pathlib import Path
 
-from gan_inpaint.data.images import MISSING
 from PIL import Image, ImageDraw
 from skimage.data import astronaut
+
+from gan_inpaint.data.images import MISSING
 
 HOLES = [(184, 90, 220, 113), (229, 92, 265, 115), (198, 134, 250, 160)]  # both eyes, the mouth
 SHOWN = (126, 4, 326, 204)  # of the photograph, in the figure

@@ -4,15 +4,15 @@ import argparse
 from functools import partial
 
 import torch
-from gan_inpaint.data.datasets import CelebA, Folder
-from gan_inpaint.data.images import to_float
-from gan_inpaint.data.loading import subset_indices
 from torch import Tensor
 
 from gan_inpaint.data import masks
-from gan_inpaint.prior import Prior
+from gan_inpaint.data.datasets import CelebA, Folder
+from gan_inpaint.data.images import to_float
+from gan_inpaint.data.loading import subset_indices
+from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.samples import Generated
 from gan_inpaint.runtime.seeding import numpy_rng
-from gan_inpaint.targets import Generated
 
 MASKS = {
     "center": partial(masks.center, side=0.5),

@@ -15,17 +15,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from gan_inpaint.data.images import grid
 from held_out import MASKS, add_arguments, known_pixels, pictures
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from gan_inpaint import frechet
+from gan_inpaint.data.images import grid
 from gan_inpaint.functional.blending import poisson
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.prior import Prior, load_prior
+from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import write_json, write_png
 from gan_inpaint.runtime.memory import keep_freed_memory
 

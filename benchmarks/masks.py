@@ -9,13 +9,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from gan_inpaint.data.images import grid, highlight_hole
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gan_inpaint.config import CONF
+from gan_inpaint.data.images import grid, highlight_hole
 from gan_inpaint.figures import labelled
-from gan_inpaint.prior import load_prior
+from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import write_png
 from gan_inpaint.runtime.seeding import numpy_rng
 

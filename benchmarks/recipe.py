@@ -17,22 +17,22 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from gan_inpaint.data.datasets import CelebA
-from gan_inpaint.data.images import to_float
-from gan_inpaint.data.loading import decode_cached
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from gan_inpaint import frechet
 from gan_inpaint.data import masks
+from gan_inpaint.data.datasets import CelebA
+from gan_inpaint.data.images import to_float
+from gan_inpaint.data.loading import decode_cached
 from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss
 from gan_inpaint.functional.augment import diffaugment, mirrored
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inpainting import inpaint
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
-from gan_inpaint.prior import Prior
 from gan_inpaint.priors.freeze import freeze
+from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.seeding import numpy_rng
 

@@ -30,7 +30,9 @@ from training import product_rate
 from gan_inpaint.config import CONF, search_settings
 from gan_inpaint.functional.losses import contextual
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.prior import Networks, Prior, find_prior, load_prior, read_networks
+from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.networks import Networks, read_networks
+from gan_inpaint.priors.registry import find_prior, load_prior
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory
 from gan_inpaint.runtime.precision import LIGHTNING, resolve_precision

@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from gan_inpaint.data.loading import training_batches
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan_inpaint.adversarial import AdversarialTraining
+from gan_inpaint.data.loading import training_batches
 from gan_inpaint.models.dcgan import Discriminator, Generator
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from gan_inpaint.errors import InputError as InputError
     from gan_inpaint.inpainting import inpaint as inpaint
     from gan_inpaint.latent import LatentReconstruction as LatentReconstruction
-    from gan_inpaint.prior import Prior as Prior
-    from gan_inpaint.prior import load_prior as load_prior
+    from gan_inpaint.priors.gan import Prior as Prior
+    from gan_inpaint.priors.registry import load_prior as load_prior
     from gan_inpaint.search import Result as Result
 
 __version__ = "0.1.0"

@@ -16,8 +16,8 @@ from gan_inpaint.functional.adversarial import discriminator_loss, generator_los
 from gan_inpaint.functional.augment import diffaugment, mirrored
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
+from gan_inpaint.priors.weights import images_seen, prior_metadata
 from gan_inpaint.runtime.seeding import torch_rng
-from gan_inpaint.weights import described, images_seen
 
 METRICS = ("loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second", "diversity")
 
@@ -264,4 +264,4 @@ class AdversarialTraining(pl.LightningModule):
 
     def metadata(self) -> dict[str, str]:
         """What a prior exported now says of itself."""
-        return described(self.hparams, self.current_epoch, self.images_seen)
+        return prior_metadata(self.hparams, self.current_epoch, self.images_seen)

@@ -21,7 +21,7 @@ from gan_inpaint.data.masks import validate_mask
 from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
 from gan_inpaint.errors import InputError
 from gan_inpaint.frames import Frames
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
 from gan_inpaint.record import Batch, Record
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
 from gan_inpaint.runtime.seeding import numpy_rng

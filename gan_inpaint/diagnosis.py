@@ -9,7 +9,7 @@ from torch import Tensor
 from gan_inpaint import baselines
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
 from gan_inpaint.settings import SearchSettings
 
 TARGETS = 64  # of the self-test: enough for a mean

@@ -13,7 +13,8 @@ from torch import Tensor
 from gan_inpaint.config import search_settings
 from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
-from gan_inpaint.prior import Prior, load_prior
+from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.rows import Rows
 from gan_inpaint.search import Result, search
 from gan_inpaint.starts import Starts

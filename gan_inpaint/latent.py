@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from gan_inpaint.functional.latent import project
 from gan_inpaint.functional.losses import contextual, perceptual
 from gan_inpaint.lbfgs import RowLBFGS
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
 from gan_inpaint.rows import RUNNING, STOPPED_BY, Rows
 
 _TERMS = ("objective", "contextual", "perceptual")

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from gan_inpaint.settings import ReconstructSettings
 if TYPE_CHECKING:
     from gan_inpaint.baselines import Baselines
     from gan_inpaint.data.loading import Source
-    from gan_inpaint.prior import Prior
+    from gan_inpaint.priors.gan import Prior
     from gan_inpaint.record import Record
 
 
@@ -52,7 +53,7 @@ def main(settings: ReconstructSettings, run: RunDirectory) -> None:
     with defer_signals():  # an import that is cut in two breaks the next one
         from gan_inpaint.batches import Job, fill
         from gan_inpaint.diagnosis import explained
-        from gan_inpaint.prior import load_prior
+        from gan_inpaint.priors.registry import load_prior
         from gan_inpaint.record import Record
         from gan_inpaint.report import print_summary
         from gan_inpaint.runtime.environment import collect_environment
@@ -73,9 +74,9 @@ def main(settings: ReconstructSettings, run: RunDirectory) -> None:
     prior = load_prior(settings.prior, settings.discriminator)
     if settings.data.get("truth", True) is None:
         settings.data["truth"] = mask_name != "file"
-    data = partial(
-        built("data", settings.data), size=prior.size, channels=prior.channels, prior=prior
-    )
+    data = partial(built("data", settings.data), size=prior.size, channels=prior.channels)
+    if "prior" in signature(data).parameters:  # of images that depend on one
+        data = partial(data, prior=prior)
     source = data(split=settings.split)
     mask = built("mask", settings.mask)
     indices = to_fill(settings, source, mask)
@@ -280,12 +281,12 @@ def baselines(
     """
     from gan_inpaint.baselines import Baselines
     from gan_inpaint.data.datasets import Folder
-    from gan_inpaint.targets import mean_picture, training_pictures
+    from gan_inpaint.evaluation.targets import mean_image, training_images
 
     # any folder could be the one that the prior was trained on: only split=val says that it is
     same = not isinstance(source, Folder) or settings.split == "val"
-    training = training_pictures(prior, source, partial(data, split="train")) if same else None
-    made = Baselines(mean_picture(prior, training), training)
+    training = training_images(prior, source, partial(data, split="train")) if same else None
+    made = Baselines(mean_image(prior, training), training)
     for reason in made.left_out:
         print(f"baseline left out: {reason}")
     return made

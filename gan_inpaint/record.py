@@ -25,7 +25,7 @@ from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.gallery import Gallery
 from gan_inpaint.inpainting import mean_history
 from gan_inpaint.latent import METRICS
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
 from gan_inpaint.rows import STOPPED_BY, final_restarts
 from gan_inpaint.runtime.io import atomic_write, read_table, write_csv, write_json, write_png
 from gan_inpaint.search import Result, completions, filled

@@ -16,7 +16,7 @@ from gan_inpaint.functional.completions import completion_std, mean_completion, 
 from gan_inpaint.functional.latent import constraint_activity, resolve_constraint
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.latent import LatentReconstruction
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
 from gan_inpaint.rows import STOPPED_BY, Rows, final_restarts
 from gan_inpaint.runtime.precision import resolve_precision
 from gan_inpaint.settings import SearchSettings

@@ -34,7 +34,7 @@ def main(settings: SelectSettings, run_directory: RunDirectory) -> None:
     from gan_inpaint.data.images import grid
     from gan_inpaint.figures import labelled
     from gan_inpaint.functional.latent import draw_latent
-    from gan_inpaint.prior import load_prior
+    from gan_inpaint.priors.registry import load_prior
     from gan_inpaint.runtime.environment import collect_environment
     from gan_inpaint.runtime.io import read_csv, write_csv, write_png
     from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
@@ -122,7 +122,7 @@ def held_out(run: Path, settings: SelectSettings) -> "Tensor":
 
 def export(run: Path, checkpoints: dict[int, Path], epoch: int) -> None:
     """Make a saved epoch the run's ``prior.safetensors``."""
-    from gan_inpaint.prior import read_networks, save_prior
+    from gan_inpaint.priors.networks import read_networks, save_prior
 
     if epoch not in checkpoints:
         saved = ", ".join(map(str, checkpoints))

@@ -13,7 +13,7 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.frechet import FrechetDistance
 from gan_inpaint.functional.metrics import diversity, psnr
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
 
 COLUMNS = (
     "epoch",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gan_inpaint.functional.latent import draw_latent, project, resolve_constraint
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.settings import SearchSettings
 

@@ -106,7 +106,7 @@ def train(
         from gan_inpaint.data.images import to_float
         from gan_inpaint.data.loading import training_batches
         from gan_inpaint.functional.metrics import diversity
-        from gan_inpaint.prior import save_prior
+        from gan_inpaint.priors.networks import save_prior
         from gan_inpaint.runtime.environment import collect_environment
         from gan_inpaint.runtime.precision import LIGHTNING, agree_on_precision
         from gan_inpaint.snapshots import Snapshots
@@ -277,7 +277,7 @@ def newest_checkpoint(directory: Path) -> Path | None:
 
 def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
     """An InputError names what differs between a checkpoint and what it is to be loaded into."""
-    from gan_inpaint.weights import unpickled
+    from gan_inpaint.priors.weights import unpickled
 
     try:
         content = unpickled(checkpoint)

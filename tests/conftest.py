@@ -13,7 +13,9 @@ from PIL import Image
 
 from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.models.dcgan import Projection
-from gan_inpaint.prior import Prior, load_prior, save_prior
+from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.networks import save_prior
+from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime import precision
 
 torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other

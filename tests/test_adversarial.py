@@ -5,9 +5,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import tiny_training
-from gan_inpaint.data.loading import ShuffledBatches, training_batches
 
 from gan_inpaint.adversarial import AdversarialTraining
+from gan_inpaint.data.loading import ShuffledBatches, training_batches
 from gan_inpaint.snapshots import Snapshots
 from gan_inpaint.tracking import MetricsFile
 

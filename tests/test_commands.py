@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
-from gan_inpaint.data.datasets import Digits
-from gan_inpaint.data.images import read_image
 from PIL import Image
 from safetensors.torch import load_file
 
+from gan_inpaint.data.datasets import Digits
+from gan_inpaint.data.images import read_image
 from gan_inpaint.errors import InputError
 from gan_inpaint.findings import lead
-from gan_inpaint.prior import load_prior
+from gan_inpaint.priors.registry import load_prior
 
 Run = Callable[..., Ran]
 FAST = ["logger=none", "steps=4", "candidates=8"]

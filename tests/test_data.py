@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_pictures
-from gan_inpaint.data.datasets import CelebA, Coco, Digits, Folder
-from gan_inpaint.data.huggingface import Hub
-from gan_inpaint.data.loading import decode_cached, subset_indices, training_batches
 from PIL import Image
 
 from gan_inpaint.data import masks
+from gan_inpaint.data.datasets import CelebA, Coco, Digits, Folder
+from gan_inpaint.data.huggingface import Hub
+from gan_inpaint.data.loading import decode_cached, subset_indices, training_batches
 from gan_inpaint.errors import InputError
+from gan_inpaint.evaluation.targets import mean_image, training_images
 from gan_inpaint.functional.latent import draw_latent
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.samples import Generated, held_out
 from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
-from gan_inpaint.targets import Generated, held_out, mean_picture, training_pictures
 
 FOLDER = {"truth": True, "grey": False, "box": None}
 HUB = {"config": None, "image": "image", "grey": False, "license": "none"}
@@ -73,13 +74,13 @@ def test_the_training_pictures_are_those_of_the_prior(digits: Prior, tiny_prior:
         return Digits(32, 1, "train")
 
     generated = Generated(32, 1, None, digits, count=2, seed=0)
-    training = training_pictures(digits, generated, train)  # whatever is reconstructed
+    training = training_images(digits, generated, train)  # whatever is reconstructed
     assert training is not None
     assert len(training) == 4500
     expected = torch.from_numpy(training.mean(axis=0) / 127.5 - 1).float()
-    torch.testing.assert_close(mean_picture(digits, training), expected, rtol=0, atol=1e-5)
-    assert training_pictures(tiny_prior, Digits(16, 1, "val"), train) is None
-    stand_in = mean_picture(tiny_prior, None)
+    torch.testing.assert_close(mean_image(digits, training), expected, rtol=0, atol=1e-5)
+    assert training_images(tiny_prior, Digits(16, 1, "val"), train) is None
+    stand_in = mean_image(tiny_prior, None)
     assert torch.equal(stand_in, tiny_prior.sample(1024, seed=0).mean(dim=0))
 
 

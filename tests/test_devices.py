@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY, Ran, save_tiny_prior, write_pictures
-from gan_inpaint.data.loading import ShuffledBatches
 from processes import check_whole
 from test_interruption import assert_equal, tensors
+
+from gan_inpaint.data.loading import ShuffledBatches
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 

@@ -16,7 +16,7 @@ from gan_inpaint import health
 from gan_inpaint.config import search_settings
 from gan_inpaint.errors import InputError
 from gan_inpaint.inpainting import inpaint
-from gan_inpaint.prior import load_prior
+from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.search import search
 
 Run = Callable[..., Ran]
@@ -93,7 +93,7 @@ def test_an_all_zero_discriminator_has_no_say(run: Run, tmp_path: Path) -> None:
         key: torch.zeros_like(value) if key.startswith("discriminator") else value
         for key, value in tensors.items()
     }
-    from gan_inpaint.weights import read_safetensors
+    from gan_inpaint.priors.weights import read_safetensors
 
     save_file(flat, tmp_path / "zero.safetensors", read_safetensors(prior).metadata)
     ran = run(
@@ -111,7 +111,7 @@ def test_an_all_zero_discriminator_has_no_say(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("network", ["generator", "discriminator"])
 def test_a_prior_that_is_not_finite_is_refused(network: str, run: Run, tmp_path: Path) -> None:
-    from gan_inpaint.weights import read_safetensors
+    from gan_inpaint.priors.weights import read_safetensors
 
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     tensors = load_file(prior)

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gan_inpaint.data.mask_files import MaskFile, resize_mask
 from PIL import Image
 
+from gan_inpaint.data.mask_files import MaskFile, resize_mask
 from gan_inpaint.errors import InputError
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Ran, only, save_tiny_prior, write_pictures
-from gan_inpaint.data.mask_files import MaskFile, read_hole
 from PIL import Image
 
+from gan_inpaint.data.mask_files import MaskFile, read_hole
 from gan_inpaint.errors import InputError
 
 BOX = (4, 4, 10, 12)  # left, top, right, bottom of what is missing in a mask of 16 x 20 pixels

@@ -25,10 +25,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, Ran, save_tiny_prior, tiny_training, write_pictures
-from gan_inpaint.data.archives import open_files
-from gan_inpaint.data.datasets import Folder
-from gan_inpaint.data.mask_files import MaskFile
-from gan_inpaint.data.photographs import restored, write_photograph
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from safetensors.torch import load_file
@@ -36,8 +32,12 @@ from safetensors.torch import load_file
 from gan_inpaint import report
 from gan_inpaint.command import built, composed
 from gan_inpaint.config import CONF
+from gan_inpaint.data.archives import open_files
+from gan_inpaint.data.datasets import Folder
+from gan_inpaint.data.mask_files import MaskFile
+from gan_inpaint.data.photographs import restored, write_photograph
 from gan_inpaint.errors import InputError
-from gan_inpaint.prior import load_prior
+from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.settings import ReconstructSettings, TrainSettings
 
 Run = Callable[..., Ran]

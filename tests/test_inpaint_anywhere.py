@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from gan_inpaint import InputError, Prior, inpaint
-from gan_inpaint.prior import load_prior
+from gan_inpaint.priors.registry import load_prior
 
 FAST: dict[str, Any] = {"steps": 2, "candidates": 8}
 

@@ -14,7 +14,8 @@ from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inpainting import inpaint
 from gan_inpaint.latent import LatentReconstruction
-from gan_inpaint.prior import Prior, load_prior
+from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.rows import STOPPED_BY
 from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.search import Result, search
@@ -158,7 +159,7 @@ def test_gradients_do_not_accumulate(tiny_prior: Prior) -> None:
 def test_the_constraint_holds_and_matches_the_prior(tmp_path, constraint: str, latent: str) -> None:
     from conftest import save_tiny_prior
 
-    from gan_inpaint.prior import load_prior
+    from gan_inpaint.priors.registry import load_prior
 
     prior = load_prior(save_tiny_prior(tmp_path / "p.safetensors", latent=latent))
     images, known = case(prior, 3)

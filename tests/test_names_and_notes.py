@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
-from gan_inpaint.data.archives import open_files
-from gan_inpaint.data.datasets import CelebA, Folder
-from gan_inpaint.data.images import open_image
 from PIL import Image, PngImagePlugin
 
 from gan_inpaint import overrides
+from gan_inpaint.data.archives import open_files
+from gan_inpaint.data.datasets import CelebA, Folder
+from gan_inpaint.data.images import open_image
 from gan_inpaint.errors import InputError
 
 Run = Callable[..., Ran]

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import Ran, save_tiny_prior
+from PIL import Image
+
+from gan_inpaint.data import photographs
 from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.images import to_rgb
 from gan_inpaint.data.mask_files import MaskFile
 from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
-from PIL import Image
-
-from gan_inpaint.data import photographs
 
 WIDTH, HEIGHT = 48, 40  # its square is (4, 0, 44, 40)
 MODES = ("1", "I", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F", "YCbCr")

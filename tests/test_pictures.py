@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from gan_inpaint.data.images import grid, read_image, to_float, to_uint8
 from PIL import Image
 
+from gan_inpaint.data.images import grid, read_image, to_float, to_uint8
 from gan_inpaint.errors import InputError
 
 

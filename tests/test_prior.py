@@ -9,7 +9,9 @@ from conftest import save_tiny_prior, tiny_training
 from safetensors import safe_open
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.prior import BUNDLED, Prior, load_prior, save_prior
+from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.networks import save_prior
+from gan_inpaint.priors.registry import BUNDLED, load_prior
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:

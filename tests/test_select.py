@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from gan_inpaint.frechet import FrechetDistance
-from gan_inpaint.prior import load_prior
+from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import read_csv
 from gan_inpaint.selection import Epoch, epoch_losses, recommended
 

@@ -6,7 +6,7 @@ from gan_inpaint import starts
 from gan_inpaint.config import search_settings
 from gan_inpaint.functional.latent import draw_latent, project
 from gan_inpaint.functional.losses import contextual
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.starts import Starts
 

@@ -336,16 +336,16 @@ def test_the_prior_that_is_credited_is_the_one_that_was_used(
     monkeypatch.setattr(tracking, "use_prior", lambda logger, path, metadata: credited.append(path))
     folder = tmp_path / "outputs" / "train" / "x"
     save_tiny_prior(folder / "1" / "prior.safetensors")
-    from gan_inpaint import prior
+    from gan_inpaint.priors import registry
 
-    find = prior.find_prior
+    find = registry.find_prior
 
     def and_then_there_is_another(source: str) -> tuple[Path, str]:
         found = find(source)
         save_tiny_prior(folder / "2" / "prior.safetensors", seed=1)
         return found
 
-    monkeypatch.setattr(prior, "find_prior", and_then_there_is_another)
+    monkeypatch.setattr(registry, "find_prior", and_then_there_is_another)
     ran = run("reconstruct", "prior=latest", *job[1:])
     assert ran.code == 0, ran.err
     assert [path.parent.name for path in credited] == ["1"]

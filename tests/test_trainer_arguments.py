@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY, Ran, tiny_training, write_pictures
-from gan_inpaint.data.loading import training_batches
 
 from gan_inpaint.adversarial import AdversarialTraining
+from gan_inpaint.data.loading import training_batches
 
 Run = Callable[..., Ran]
 

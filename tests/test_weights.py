@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gan_inpaint import inpaint
 from gan_inpaint.errors import InputError
-from gan_inpaint.prior import load_prior
+from gan_inpaint.priors.registry import load_prior
 
 
 def tutorial(size: int, channels: int, nz: int, ngf: int, ndf: int) -> tuple[nn.Module, nn.Module]:

@@ -1,8 +1,7 @@
 """Where pictures come from: the digits in a package, CelebA, COCO, your own.
 
-Every source takes ``size``, ``channels``, ``split`` (``train``, ``val``, ``all`` or None, its own
-default) and ``prior`` (which only targets that depend on one look at); its other arguments are the
-keys of its file in ``conf/data``.
+Every source takes ``size``, ``channels`` and ``split`` (``train``, ``val``, ``all``, or None for
+its own default); its other arguments are the keys of its file in ``conf/data``.
 """
 
 import functools
@@ -29,7 +28,6 @@ from gan_inpaint.data.images import (
     open_image,
 )
 from gan_inpaint.errors import InputError
-from gan_inpaint.prior import Prior
 
 _DIM = 0.3  # of white: a set whose brightest value is below was hardly meant to be that dark
 
@@ -55,7 +53,7 @@ class Digits:
     license = "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0"
     truth = True
 
-    def __init__(self, size: int, channels: int, split: str | None, prior: Prior | None = None):
+    def __init__(self, size: int, channels: int, split: str | None):
         pixels, labels = _mnist()
         # the package sorts by class: mix once and for all, so that any part holds every digit
         order = np.random.default_rng(0).permutation(len(pixels))
@@ -243,7 +241,6 @@ class Folder(ImageFiles):
         size: int,
         channels: int,
         split: str | None,
-        prior: Prior | None = None,
         *,
         path: str | None,
         truth: bool | None,
@@ -291,7 +288,6 @@ class CelebA(ImageFiles):
         size: int,
         channels: int,
         split: str | None,
-        prior: Prior | None = None,
         *,
         path: str | None,
         held_out: int,
@@ -323,7 +319,6 @@ class Coco(ImageFiles):
         size: int,
         channels: int,
         split: str | None,
-        prior: Prior | None = None,
         *,
         path: str | None,
     ):

@@ -10,7 +10,6 @@ from PIL import Image
 
 from gan_inpaint.data.images import centre_square, crop_and_resize, open_image
 from gan_inpaint.errors import InputError
-from gan_inpaint.prior import Prior
 
 if TYPE_CHECKING:
     import datasets
@@ -39,7 +38,6 @@ class Hub:
         size: int,
         channels: int,
         split: str | None,
-        prior: Prior | None = None,
         *,
         name: str | None,
         path: str | None,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gan_inpaint.data.formats import is_lfs_pointer
 from gan_inpaint.errors import InputError
-from gan_inpaint.weights import State, Weights, check_numbers, unpickled
+from gan_inpaint.priors.weights import State, Weights, check_numbers, unpickled
 
 SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".bin", ".th")
 _EPSILON = 1e-5  # of BatchNorm

@@ -72,7 +72,7 @@ def read_checkpoint(path: Path) -> Weights:
     try:
         content = unpickled(path)
         state, hparams = dict(content["state_dict"]), content["hyper_parameters"]
-        metadata = described(hparams, content["epoch"] + 1, images_seen(content))
+        metadata = prior_metadata(hparams, content["epoch"] + 1, images_seen(content))
     except Exception:  # a damaged zip or pickle raises whatever it likes; torch's advice is unsafe
         raise InputError(f"{path}: damaged, or no checkpoint of a training run") from None
     return Weights(_part(state, "average.module."), _part(state, "discriminator."), metadata)
@@ -84,7 +84,7 @@ def images_seen(checkpoint: Mapping[str, Any]) -> int:
     return checkpoint.get("images_seen", steps * checkpoint["hyper_parameters"]["batch_size"])
 
 
-def described(hparams: Mapping[str, Any], epoch: int, images_seen: int) -> dict[str, str]:
+def prior_metadata(hparams: Mapping[str, Any], epoch: int, images_seen: int) -> dict[str, str]:
     """What a prior says of itself, from a module's hyperparameters and its progress."""
     kept = ["size", "channels", "nz", "ngf", "ndf", "discriminator_norm"]
     kept += ["latent", "loss", "dataset", "license"]
@@ -94,7 +94,7 @@ def described(hparams: Mapping[str, Any], epoch: int, images_seen: int) -> dict[
     return {key: str(value) for key, value in metadata.items()}
 
 
-def filled(
+def load_into(
     network: nn.Module, state: State, path: Path, names: Mapping[str, str] | None = None
 ) -> nn.Module:
     """``network`` with the tensors of ``state``; every layer that does not fit is named.

@@ -1,17 +1,15 @@
 """What to reconstruct: pictures drawn from the prior itself, or those it was not trained on."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from gan_inpaint.data.datasets import Digits
 from gan_inpaint.data.images import to_uint8
-from gan_inpaint.data.loading import Source, decode_cached
+from gan_inpaint.data.loading import Source
 from gan_inpaint.errors import InputError
-from gan_inpaint.prior import Prior
+from gan_inpaint.priors.gan import Prior
 
 
 class Generated:
@@ -85,28 +83,3 @@ def _needed(prior: Prior | None, data: str) -> Prior:
     if prior is None:
         raise InputError(f"data={data} is for reconstruct; train on pictures, say data=digits")
     return prior
-
-
-def training_pictures(
-    prior: Prior, source: Source, train: Callable[[], Source]
-) -> np.ndarray | None:
-    """uint8 ``(N, C, H, W)``: what the prior was trained on, where that is at hand; else None.
-
-    Args:
-        source: what is being reconstructed.
-        train: makes the training part of the same data.
-    """
-    dataset = prior.metadata.get("dataset")
-    if dataset == Digits.dataset:
-        return decode_cached(Digits(prior.size, prior.channels, "train"))[0]
-    return decode_cached(train())[0] if source.dataset == dataset else None
-
-
-def mean_picture(prior: Prior, training: np.ndarray | None) -> Tensor:
-    """``(C, H, W)``: the mean of the training pictures.
-
-    Without them the mean of 1,024 pictures that the prior generates stands in for it.
-    """
-    if training is None:
-        return prior.sample(1024, seed=0).mean(dim=0)
-    return torch.from_numpy(training.mean(axis=0, dtype=np.float64)).float() / 127.5 - 1

@@ -1,0 +1,1 @@
+"""Priors: trained networks, found by name, read from files and frozen for the search."""

@@ -1,0 +1,95 @@
+"""A prior: a trained generator and discriminator, frozen, with their metadata."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gan_inpaint.functional.latent import draw_latent, project
+from gan_inpaint.priors.freeze import ReducedPrecision
+from gan_inpaint.priors.networks import read_networks
+from gan_inpaint.runtime.seeding import torch_rng
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A pair of frozen networks, ready for a search.
+
+    Attributes:
+        generator: ``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1]; eval mode, fp32, no parameters,
+            differentiable in z.
+        discriminator: ``(B, C, H, W)`` -> ``(B,)`` logits, likewise; None if the weights came
+            without one.
+        metadata: what the file says of itself, all strings.
+        name: where it came from, in words.
+        files: where it came from: the prior's, and the discriminator's if that is another.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module | None
+    metadata: Mapping[str, str]
+    name: str
+    files: tuple[Path, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of the weights in its files: the same ones have the same, wherever they lie."""
+        networks = read_networks(*self.files)
+        digest = hashlib.sha256(repr(sorted(networks.metadata.items())).encode())
+        for network in (networks.generator, networks.discriminator):
+            tensors = network.state_dict() if network else {}
+            for key, value in tensors.items():
+                if value.ndim:  # not a count of minibatches
+                    digest.update(key.encode() + value.float().numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.metadata["size"])
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return int(self.metadata["channels"])
+
+    @property
+    def nz(self) -> int:
+        """Length of the latent code."""
+        return int(self.metadata["nz"])
+
+    @property
+    def latent(self) -> str:
+        """Distribution of the latent code: ``normal``, N(0, 1), or ``uniform``, U(-1, 1)."""
+        return self.metadata["latent"]
+
+    @property
+    def loss(self) -> str:
+        """What the discriminator was trained with: ``bce`` if its logit belongs in a sigmoid."""
+        return self.metadata["loss"]
+
+    def reduced(self) -> "Prior":
+        """The same networks computing in bf16; what goes in and comes out stays fp32."""
+        judge = self.discriminator and ReducedPrecision(self.discriminator)
+        return replace(self, generator=ReducedPrecision(self.generator), discriminator=judge)
+
+    def sample(self, count: int, seed: int, radius: float = math.inf) -> Tensor:
+        """``(count, C, H, W)`` images in [-1, 1] from the prior's own distribution.
+
+        Args:
+            radius: normal codes that are longer are shortened to this times √nz: fewer odd images.
+        """
+        return torch.cat(list(self.samples(count, seed, radius)))
+
+    @torch.no_grad()
+    def samples(self, count: int, seed: int, radius: float = math.inf) -> Iterator[Tensor]:
+        """``sample`` in parts, for those who do not need all at once."""
+        z = draw_latent(count, self.nz, self.latent, torch_rng("sample", seed))
+        if self.latent == "normal" and math.isfinite(radius):
+            z = project(z, "ball", radius)
+        for part in z.split(256):
+            yield self.generator(part)

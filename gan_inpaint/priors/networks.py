@@ -1,0 +1,102 @@
+"""Prior files: write a trained pair of networks, and read one back, whoever wrote it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from gan_inpaint.data.formats import is_lfs_pointer
+from gan_inpaint.errors import InputError
+from gan_inpaint.models.config import ModelConfig
+from gan_inpaint.models.dcgan import Discriminator, Generator
+from gan_inpaint.priors.tutorial import SUFFIXES as TUTORIAL
+from gan_inpaint.priors.tutorial import read_tutorial
+from gan_inpaint.priors.weights import load_into, read_checkpoint, read_safetensors
+from gan_inpaint.runtime.io import atomic_write
+
+_SIZES = ("size", "channels", "nz", "ngf", "ndf")
+
+
+def save_prior(
+    path: Path, generator: nn.Module, discriminator: nn.Module, metadata: Mapping[str, Any]
+) -> None:
+    """Write both networks to a ``.safetensors`` file: no pickle, no Lightning needed to read it.
+
+    Kernels are stored in half precision (they are used in fp32 again, and a change of 1e-3 of a
+    weight shows nowhere); BatchNorm's vectors stay in fp32, since a variance may overflow.
+    """
+    tensors = {}
+    for prefix, network in (("generator", generator), ("discriminator", discriminator)):
+        for key, value in network.state_dict().items():
+            kept = value.detach().cpu()
+            tensors[f"{prefix}.{key}"] = (kept.half() if kept.ndim > 1 else kept).contiguous()
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(save(tensors, {key: str(value) for key, value in metadata.items()}))
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A pair as it was trained, with BatchNorm and parameters."""
+
+    generator: Generator
+    discriminator: Discriminator | None
+    metadata: Mapping[str, str]
+
+
+def read_networks(path: Path, discriminator: str | Path | None = None) -> Networks:
+    """The networks in a file that ``load_prior`` takes, not frozen."""
+    others = path.suffix in TUTORIAL
+    if not others:
+        with path.open("rb") as file:
+            if is_lfs_pointer(file.read(64)):
+                reason = "only stands for weights that Git LFS keeps; run git lfs pull"
+                raise InputError(f"{path}: {reason}")
+    if path.suffix == ".ckpt":
+        try:
+            weights = read_checkpoint(path)
+        except InputError as problem:  # perhaps somebody else's
+            try:
+                read_tutorial(path, None)
+            except InputError:
+                raise problem from None
+            others = True
+    elif not others:
+        weights = read_safetensors(path)
+        others = "size" not in weights.metadata and not weights.discriminator
+    if others:
+        weights = read_tutorial(path, Path(discriminator) if discriminator else None)
+    elif discriminator:
+        raise InputError(f"discriminator={discriminator}: {path} has its own; leave it out")
+    metadata = weights.metadata
+    missing = [key for key in (*_SIZES, "latent", "loss") if key not in metadata]
+    if missing:
+        raise InputError(f"{path}: not a prior of gan_inpaint: its metadata lacks {missing[0]}")
+    for key in _SIZES:
+        if not metadata[key].isdecimal():
+            raise InputError(f"{path}: its metadata says {key}={metadata[key]}, not a number")
+    if metadata["loss"] not in ("bce", "hinge", "wgan_gp"):
+        raise InputError(f"{path}: its metadata says loss={metadata['loss']}, which is unknown")
+    try:
+        model = ModelConfig(
+            **{k: int(metadata[k]) for k in _SIZES},
+            latent=metadata["latent"],
+            discriminator_norm=metadata.get("discriminator_norm", "batch"),
+        )
+    except InputError as problem:
+        raise InputError(f"{path}: its metadata is wrong: {problem}") from None
+    try:
+        with torch.device("meta"):  # nothing is allocated on the word of a file
+            generator = Generator(model.size, model.channels, model.nz, model.ngf)
+            judge = Discriminator(model.size, model.channels, model.ndf, model.discriminator_norm)
+    except (RuntimeError, TypeError, OverflowError) as problem:
+        raise InputError(f"{path}: its metadata is wrong: {problem}") from None
+    load_into(generator, weights.generator, path, weights.generator_names)
+    if weights.discriminator is None:
+        return Networks(generator, None, metadata)
+    its_path = Path(discriminator) if discriminator else path
+    load_into(judge, weights.discriminator, its_path, weights.discriminator_names)
+    return Networks(generator, judge, metadata)

@@ -1,0 +1,88 @@
+"""Find a prior by its name or path, and load it."""
+
+from pathlib import Path
+
+import torch
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.priors.freeze import freeze
+from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.networks import read_networks
+from gan_inpaint.priors.tutorial import SUFFIXES as TUTORIAL
+
+BUNDLED = Path(__file__).parent
+_TRAINED = ("outputs/train", "multirun/train")  # where `train` leaves its runs
+
+
+def load_prior(source: str | Path, discriminator: str | Path | None = None) -> Prior:
+    """Load a prior and freeze it.
+
+    Args:
+        source: a bundled name (``digits``, ``faces``), a training run's directory, a checkpoint
+            (``.ckpt``), a ``.safetensors`` file, a ``netG.pth`` as the PyTorch DCGAN tutorial saves
+            it, or ``latest``: the newest trained prior under ``outputs/train``, else the bundled
+            digits.
+        discriminator: the ``netD.pth`` that belongs to a ``netG.pth``; without it, only a search
+            with ``lam=0`` is possible.
+
+    Raises:
+        InputError: there is no such prior, or the file does not hold one (a ValueError).
+    """
+    if not isinstance(source, str | Path):
+        raise InputError(
+            f"prior={type(source).__name__}: give a prior from load_prior, its name or its path"
+        )
+    with torch.inference_mode(False):  # what is made there could not be differentiated elsewhere
+        return _loaded(str(source), discriminator)
+
+
+def _loaded(source: str, discriminator: str | Path | None) -> Prior:
+    path, name = find_prior(source)
+    networks = read_networks(path, discriminator)
+    judge = networks.discriminator
+    files = (path, Path(discriminator)) if discriminator else (path,)
+    prior = Prior(
+        freeze(networks.generator), judge and freeze(judge), networks.metadata, name, files
+    )
+    if not bool(prior.sample(4, seed=0).isfinite().all()):
+        raise InputError(f"{path}: its pictures are not finite; it is damaged: train it again")
+    return prior
+
+
+def find_prior(source: str) -> tuple[Path, str]:
+    """The file behind a name, and how to speak of it."""
+    path = Path(source)
+    try:
+        there = path.is_file()
+    except OSError as problem:  # a name that the system does not allow
+        raise InputError(f"prior={source[:80]}: {problem.strerror}; check the path") from None
+    if source == "latest":
+        trained = sorted(
+            (p for d in _TRAINED for p in Path(d).glob("**/prior.safetensors")),
+            key=lambda p: p.stat().st_mtime,
+        )
+        if trained:
+            return trained[-1], str(trained[-1].parent)
+        source = "digits"
+    bundled = BUNDLED / f"{source}.safetensors"
+    if "/" not in source and bundled.is_file():
+        return bundled, f"{source} (bundled)"
+    if there:
+        if path.suffix in (".ckpt", ".safetensors", *TUTORIAL):
+            return path, source
+        raise InputError(
+            f"prior={source}: a prior is a .safetensors, .ckpt or netG.pth file, or a run"
+        )
+    for inside in ("prior.safetensors", "checkpoints/last.ckpt"):
+        if (path / inside).is_file():
+            return path / inside, source
+    names = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.safetensors")))
+    if path.is_dir():
+        raise InputError(
+            f"prior={source}: the folder holds neither prior.safetensors nor checkpoints/last.ckpt;"
+            " name a training run"
+        )
+    raise InputError(
+        f"prior={source}: no such file, training run or bundled prior ({names}, or latest);"
+        " train one with python -m gan_inpaint.train +experiment=dcgan"
+    )
