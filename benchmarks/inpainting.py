@@ -24,7 +24,7 @@ from gan_inpaint import frechet
 from gan_inpaint.data.images import grid
 from gan_inpaint.functional.blending import poisson
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.inpainting import inpaint
+from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import write_json, write_png

@@ -29,7 +29,7 @@ from gan_inpaint.data.loading import decode_cached
 from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss
 from gan_inpaint.functional.augment import diffaugment, mirrored
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.inpainting import inpaint
+from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.priors.freeze import freeze
 from gan_inpaint.priors.gan import Prior

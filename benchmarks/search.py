@@ -27,17 +27,18 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from training import product_rate
 
-from gan_inpaint.config import CONF, search_settings
+from gan_inpaint.cli.config import CONF
 from gan_inpaint.functional.losses import contextual
 from gan_inpaint.functional.metrics import psnr
+from gan_inpaint.inversion.config import search_config
+from gan_inpaint.inversion.initializers import Starts
+from gan_inpaint.inversion.search import search
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.networks import Networks, read_networks
 from gan_inpaint.priors.registry import find_prior, load_prior
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory
 from gan_inpaint.runtime.precision import LIGHTNING, resolve_precision
-from gan_inpaint.search import search
-from gan_inpaint.starts import Starts
 
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 1500)  # steps at which the ports' loop is judged
 # one point of the trade between time and quality: fewer candidates, few and long steps, no D
@@ -128,7 +129,7 @@ class Looks(pl.Callback):
 
 def ours(case: Case, options: dict[str, Any]) -> Outcome:
     """A search by this package; its last point is the result itself, blended if asked for."""
-    settings, outcome = search_settings(options), Outcome()
+    settings, outcome = search_config(options), Outcome()
     started = time.perf_counter()
     starts = Starts(case.prior, settings)
     looks = Looks(case, outcome, started)

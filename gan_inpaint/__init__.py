@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gan_inpaint.adversarial import AdversarialTraining as AdversarialTraining
     from gan_inpaint.errors import InputError as InputError
-    from gan_inpaint.inpainting import inpaint as inpaint
-    from gan_inpaint.latent import LatentReconstruction as LatentReconstruction
+    from gan_inpaint.inversion.config import SearchConfig as SearchConfig
+    from gan_inpaint.inversion.lightning_module import LatentReconstruction as LatentReconstruction
+    from gan_inpaint.inversion.pipeline import inpaint as inpaint
+    from gan_inpaint.inversion.result import Result as Result
     from gan_inpaint.priors.gan import Prior as Prior
     from gan_inpaint.priors.registry import load_prior as load_prior
-    from gan_inpaint.search import Result as Result
 
 __version__ = "0.1.0"
 
@@ -18,11 +19,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "AdversarialTraining": "adversarial",
     "InputError": "errors",
-    "LatentReconstruction": "latent",
-    "Prior": "prior",
-    "Result": "search",
-    "inpaint": "inpainting",
-    "load_prior": "prior",
+    "LatentReconstruction": "inversion.lightning_module",
+    "Prior": "priors.gan",
+    "SearchConfig": "inversion.config",
+    "Result": "inversion.result",
+    "inpaint": "inversion.pipeline",
+    "load_prior": "priors.registry",
 }
 __all__ = sorted(_HOMES)
 

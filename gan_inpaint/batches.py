@@ -21,14 +21,15 @@ from gan_inpaint.data.masks import validate_mask
 from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
 from gan_inpaint.errors import InputError
 from gan_inpaint.frames import Frames
+from gan_inpaint.inversion.initializers import Starts
+from gan_inpaint.inversion.result import Result
+from gan_inpaint.inversion.search import search
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.record import Batch, Record
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
 from gan_inpaint.runtime.seeding import numpy_rng
 from gan_inpaint.runtime.signals import defer_signals
-from gan_inpaint.search import Result, search
 from gan_inpaint.settings import ReconstructSettings
-from gan_inpaint.starts import Starts
 from gan_inpaint.tracking import Bar, log_look
 
 

@@ -28,11 +28,12 @@ from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gan_inpaint.config import CONF, validated
+from gan_inpaint.cli.config import CONF
 from gan_inpaint.errors import InputError
 from gan_inpaint.mistakes import GROUPS, one_line, sentence
 from gan_inpaint.overrides import prepared
 from gan_inpaint.run_directory import RunDirectory, check_sweep
+from gan_inpaint.runtime.schema import validate_config
 from gan_inpaint.runtime.signals import Interrupted, handle_signals
 
 S = TypeVar("S")
@@ -61,7 +62,7 @@ def command(
             try:
                 _check_hydra_settings()
                 run = RunDirectory(directory, name, cfg)
-                job(validated(cfg, schema), run)
+                job(validate_config(cfg, schema), run)
             except Exception as problem:
                 mistake = sentence(problem, name)
                 if failed and run and run.accepted:
@@ -134,7 +135,7 @@ def built(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
         for key in given.keys() - hints.keys():
             raise InputError(f"{group}.{key}: there is no such key (--help lists them)")
         schema = make_dataclass(group, [(key, hints[key]) for key in given])
-        choice = {**choice, **vars(validated(OmegaConf.create(given), schema, group))}
+        choice = {**choice, **vars(validate_config(OmegaConf.create(given), schema, group))}
     try:
         return instantiate(choice, _convert_="all", **rest)
     except InstantiationException as problem:
@@ -174,7 +175,7 @@ def run_settings(run: Path, name: str, schema: type[S], changes: Sequence[str] =
 def composed(name: str, overrides: Sequence[str], schema: type[S]) -> S:
     """The settings of a command that is given these overrides."""
     try:
-        return validated(hydra.compose(name, list(overrides)), schema)
+        return validate_config(hydra.compose(name, list(overrides)), schema)
     except Exception as problem:  # whatever it is, the overrides are to blame
         raise InputError(sentence(problem, name) or one_line(problem)) from problem
 

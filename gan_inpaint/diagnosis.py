@@ -8,9 +8,9 @@ from torch import Tensor
 
 from gan_inpaint import baselines
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.inpainting import inpaint
+from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.settings import SearchSettings
 
 TARGETS = 64  # of the self-test: enough for a mean
 _NO_EFFECT = 1e-3  # below this share of the gradient a term cannot matter
@@ -25,7 +25,7 @@ def rms_error(error: Tensor, weight: Tensor) -> Tensor:
     return 10 ** (-psnr(error, weight) / 20)
 
 
-def self_test(known: Tensor, prior: Prior, settings: SearchSettings) -> dict[str, float]:
+def self_test(known: Tensor, prior: Prior, settings: SearchConfig) -> dict[str, float]:
     """The same search for targets that the prior itself made: what is left is the search's error.
 
     Args:
@@ -36,7 +36,7 @@ def self_test(known: Tensor, prior: Prior, settings: SearchSettings) -> dict[str
         ``self_test_psnr_hole``, the median hole PSNR.
     """
     images = prior.sample(len(known), settings.seed, settings.radius)
-    options = {key: getattr(settings, key) for key in SearchSettings.__dataclass_fields__}
+    options = {key: getattr(settings, key) for key in SearchConfig.__dataclass_fields__}
     result = inpaint(images, known, prior, **options)
     error = prior.generator(result.z) - images
     return {

@@ -10,7 +10,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_inpaint.config import CONF
+from gan_inpaint.cli.config import CONF
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.memory import is_out_of_memory
 

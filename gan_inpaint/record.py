@@ -23,12 +23,13 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.functional.completions import mean_completion
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.gallery import Gallery
-from gan_inpaint.inpainting import mean_history
-from gan_inpaint.latent import METRICS
+from gan_inpaint.inversion.lightning_module import METRICS
+from gan_inpaint.inversion.pipeline import mean_history
+from gan_inpaint.inversion.result import Result
+from gan_inpaint.inversion.search import completions, filled
+from gan_inpaint.inversion.state import STOPPED_BY, final_restarts
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.rows import STOPPED_BY, final_restarts
 from gan_inpaint.runtime.io import atomic_write, read_table, write_csv, write_json, write_png
-from gan_inpaint.search import Result, completions, filled
 
 _LINES = 10  # of problems on the terminal
 _SAVE_AFTER, _SPARING = 10.0, 100  # seconds, and times as long as the last time took

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gan_inpaint.config import search_settings
 from gan_inpaint.errors import InputError
 from gan_inpaint.frechet import FrechetDistance
 from gan_inpaint.functional.metrics import diversity, psnr
-from gan_inpaint.inpainting import inpaint
+from gan_inpaint.inversion.config import search_config
+from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.priors.gan import Prior
 
 COLUMNS = (
@@ -100,7 +100,7 @@ def measure(
     fake = prior.sample(samples, seed)
     truth = real[: len(known)]
     # the contextual term alone: is the picture in the generator's range?
-    settings = vars(search_settings({"steps": steps, "candidates": candidates, "seed": seed}))
+    settings = vars(search_config({"steps": steps, "candidates": candidates, "seed": seed}))
     result = inpaint(truth, known, prior, **settings | {"lam": 0.0, "restarts": 1})
     return Epoch(
         number=int(prior.metadata["epoch"]),

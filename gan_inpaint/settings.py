@@ -5,87 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from gan_inpaint.errors import InputError
+from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.models.config import ModelConfig
 from gan_inpaint.runtime.validation import (
-    check_above_zero,
     check_at_least,
     check_one_of,
     check_seed,
 )
 
 
-@dataclass
-class SearchSettings:
-    """The keys of a search, for ``reconstruct`` and ``inpaint``; see conf/reconstruct.yaml."""
-
-    lam: float
-    perceptual: str
-    perceptual_every: int
-    weighting: str
-    window: int
-    z_penalty: float
-    lr: float
-    norm: str
-    optimizer: str
-    steps: int
-    tolerance: float
-    patience: int | None
-    restarts: int
-    halving: list[float]
-    keep: int
-    candidates: int
-    constraint: str
-    radius: float
-    estimate: str
-    blend: str
-    precision: str
-    compile: bool
-    batch_size: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 0, "lam", "z_penalty", "tolerance", "candidates")
-        check_above_zero(self, "lr", "radius")
-        check_at_least(self, 1, "steps", "patience", "restarts", "batch_size")
-        check_at_least(self, 1, "perceptual_every", "keep", "window")
-        for key in ("steps", "patience", "restarts", "keep", "candidates", "batch_size", "window"):
-            if (getattr(self, key) or 0) >= 2**31:
-                raise InputError(f"{key}={getattr(self, key)}: must be below 2^31")
-        check_seed(self.seed)
-        check_one_of(self, "norm", "l1", "l2")
-        check_one_of(self, "optimizer", "lbfgs", "adam", "sgd")
-        check_one_of(self, "perceptual", "saturating", "nonsaturating")
-        check_one_of(self, "constraint", "auto", "clip", "ball", "none")
-        check_one_of(self, "estimate", "best", "mean")
-        check_one_of(self, "blend", "none", "poisson")
-        check_one_of(self, "precision", "auto", "fp32", "bf16")
-        check_one_of(self, "weighting", "known", "yeh")
-        if self.optimizer == "lbfgs" and self.perceptual_every > 1:
-            raise InputError(
-                f"perceptual_every={self.perceptual_every}: L-BFGS compares objectives and needs D"
-                " for each; set optimizer=adam, or perceptual_every=1"
-            )
-        if self.window % 2 == 0:
-            raise InputError(f"window={self.window}: must be odd, a pixel is in its middle")
-        if self.keep > self.restarts:
-            raise InputError(
-                f"keep={self.keep}: there are only restarts={self.restarts} completions an image"
-            )
-        if any(not 0 < share < 1 for share in self.halving):
-            raise InputError(f"halving={self.halving}: must be fractions of steps, each in (0, 1)")
-        if 0 < self.candidates < self.restarts:
-            raise InputError(
-                f"candidates={self.candidates}: must be 0 or at least restarts={self.restarts}"
-            )
-
-    @property
-    def images_at_once(self) -> int:
-        """How many images fit into ``batch_size`` rows."""
-        return max(1, self.batch_size // self.restarts)
-
-
-@dataclass
-class ReconstructSettings(SearchSettings):
+@dataclass(kw_only=True)
+class ReconstructSettings(SearchConfig):
     """The root keys of ``python -m gan_inpaint.reconstruct``."""
 
     prior: str

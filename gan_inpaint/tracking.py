@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.latent import METRICS as LOSSES
+from gan_inpaint.inversion.lightning_module import METRICS as LOSSES
 from gan_inpaint.record import Record
 from gan_inpaint.runtime.io import read_table, write_csv
 from gan_inpaint.runtime.signals import Interrupted

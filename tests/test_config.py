@@ -12,8 +12,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 import gan_inpaint.command  # noqa: F401  (registers the resolvers)
-from gan_inpaint.config import CONF, search_settings, validated
-from gan_inpaint.settings import ReconstructSettings, SearchSettings, TrainSettings
+from gan_inpaint.cli.config import CONF
+from gan_inpaint.inversion.config import SearchConfig, search_config
+from gan_inpaint.runtime.schema import validate_config
+from gan_inpaint.settings import ReconstructSettings, TrainSettings
 
 GROUPS = {
     "train": {"data": "", "model": "", "trainer": "", "experiment": "+"},
@@ -33,7 +35,9 @@ def composed(command: str, *overrides: str):  # type: ignore[no-untyped-def]
         cfg = compose(command, overrides=list(overrides), return_hydra_config=True)
         HydraConfig.instance().set_config(cfg)
         cfg = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-        return validated(cfg, {"train": TrainSettings, "reconstruct": ReconstructSettings}[command])
+        return validate_config(
+            cfg, {"train": TrainSettings, "reconstruct": ReconstructSettings}[command]
+        )
 
 
 @pytest.mark.parametrize(("command", "choice"), CHOICES)
@@ -103,8 +107,8 @@ def test_the_recipes_are_what_their_papers_say() -> None:
 
 def test_the_command_and_the_function_share_their_defaults() -> None:
     from_command = composed("reconstruct")
-    from_function = search_settings({})
-    for key in SearchSettings.__dataclass_fields__:
+    from_function = search_config({})
+    for key in SearchConfig.__dataclass_fields__:
         assert getattr(from_command, key) == getattr(from_function, key)
 
 

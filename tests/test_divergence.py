@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from test_latent import assert_close
 
 from gan_inpaint import health
-from gan_inpaint.config import search_settings
 from gan_inpaint.errors import InputError
-from gan_inpaint.inpainting import inpaint
+from gan_inpaint.inversion.config import search_config
+from gan_inpaint.inversion.pipeline import inpaint
+from gan_inpaint.inversion.search import search
 from gan_inpaint.priors.registry import load_prior
-from gan_inpaint.search import search
 
 Run = Callable[..., Ran]
 
@@ -36,7 +36,7 @@ def test_an_image_whose_search_fails_leaves_the_others_alone(options: dict) -> N
     known[2, 0, 0, 0] = True
     broken = images.clone()
     broken[2, 0, 0, 0] = torch.nan
-    settings = search_settings({"steps": 4, **options})
+    settings = search_config({"steps": 4, **options})
     fine = search(prior, images, known, settings)
     result = search(prior, broken, known, settings)
     assert result.stopped_by[2] == "failed"

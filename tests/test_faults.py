@@ -14,7 +14,7 @@ from processes import check_whole, started
 from test_interruption import assert_equal, finished, reconstruction, table, training
 
 from gan_inpaint import batches, snapshots
-from gan_inpaint.search import search
+from gan_inpaint.inversion.search import search
 
 Run = Callable[..., Ran]
 

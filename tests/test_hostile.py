@@ -30,8 +30,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gan_inpaint import report
+from gan_inpaint.cli.config import CONF
 from gan_inpaint.command import built, composed
-from gan_inpaint.config import CONF
 from gan_inpaint.data.archives import open_files
 from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.mask_files import MaskFile

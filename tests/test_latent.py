@@ -5,20 +5,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_inpaint.config import search_settings
 from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.losses import contextual, perceptual
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.functional.weighting import importance_weights
-from gan_inpaint.inpainting import inpaint
-from gan_inpaint.latent import LatentReconstruction
+from gan_inpaint.inversion.config import search_config
+from gan_inpaint.inversion.lightning_module import LatentReconstruction
+from gan_inpaint.inversion.pipeline import inpaint
+from gan_inpaint.inversion.result import Result
+from gan_inpaint.inversion.search import search
+from gan_inpaint.inversion.state import STOPPED_BY
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
-from gan_inpaint.rows import STOPPED_BY
 from gan_inpaint.runtime.seeding import torch_rng
-from gan_inpaint.search import Result, search
 
 SEARCH = {
     "lam": 1e-5,
@@ -207,7 +208,7 @@ def test_a_row_that_is_not_finite_fails_alone(tiny_prior: Prior) -> None:
     expected = inpaint(images, known, tiny_prior, steps=5)
     broken = images.clone()
     broken[1] = torch.nan
-    result = search(tiny_prior, broken, known, search_settings({"steps": 5}))
+    result = search(tiny_prior, broken, known, search_config({"steps": 5}))
     assert result.stopped_by[1] == "failed"
     for i in (0, 2):
         assert_close(result, i, expected, i)

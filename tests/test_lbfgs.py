@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_inpaint.lbfgs import RowLBFGS
+from gan_inpaint.inversion.lbfgs import BatchedLBFGS
 
 
 def minimised(
@@ -12,7 +12,7 @@ def minimised(
 ) -> tuple[Tensor, Tensor]:
     """The best objective of every row, and where."""
     z = nn.Parameter(start.clone())
-    optimizer = RowLBFGS(z, lr)
+    optimizer = BatchedLBFGS(z, lr)
     best, where = torch.full((len(z),), torch.inf), start.clone()
     for _ in range(steps):
         value = objective(z)
@@ -75,7 +75,7 @@ def test_a_row_that_is_not_finite_leaves_the_others_alone() -> None:
 
 def test_no_step_is_longer_than_lr() -> None:
     z = nn.Parameter(torch.full((1, 4), 100.0))
-    optimizer = RowLBFGS(z, 0.5)
+    optimizer = BatchedLBFGS(z, 0.5)
     for _ in range(5):
         before = z.detach().clone()
         value = z.square().sum(dim=1)
@@ -86,4 +86,4 @@ def test_no_step_is_longer_than_lr() -> None:
 
 def test_it_asks_for_the_objective() -> None:
     with pytest.raises(ValueError, match="objective"):
-        RowLBFGS(nn.Parameter(torch.zeros(1, 2)), 0.1).step()
+        BatchedLBFGS(nn.Parameter(torch.zeros(1, 2)), 0.1).step()

@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gan_inpaint import starts
-from gan_inpaint.config import search_settings
 from gan_inpaint.functional.latent import draw_latent, project
 from gan_inpaint.functional.losses import contextual
+from gan_inpaint.inversion import initializers
+from gan_inpaint.inversion.config import search_config
+from gan_inpaint.inversion.initializers import Starts
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
-from gan_inpaint.starts import Starts
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_they_are_the_nearest_by_the_contextual_term(
     tiny_prior: Prior, batch: tuple[Tensor, Tensor], norm: str
 ) -> None:
     images, known = batch
-    settings = search_settings({"candidates": 600, "restarts": 4, "norm": norm, "seed": 7})
+    settings = search_config({"candidates": 600, "restarts": 4, "norm": norm, "seed": 7})
     codes = draw_latent(600, tiny_prior.nz, "normal", torch_rng("candidates", 7))
     codes = project(codes, "ball", settings.radius)
     pictures = tiny_prior.generator(codes).half().float()
@@ -45,7 +45,7 @@ def test_what_is_in_the_hole_is_never_looked_at(
     images, known = batch
     nothing = torch.where(known, images, torch.nan)
     for candidates in (0, 50):
-        given = Starts(tiny_prior, search_settings({"candidates": candidates, "restarts": 2}))
+        given = Starts(tiny_prior, search_config({"candidates": candidates, "restarts": 2}))
         assert torch.equal(given(images, known), given(nothing, known))
 
 
@@ -53,14 +53,14 @@ def test_a_later_batch_gets_what_it_would_get_first_kept_or_not(
     tiny_prior: Prior, batch: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, known = batch
-    settings = search_settings({"candidates": 300, "restarts": 2})
+    settings = search_config({"candidates": 300, "restarts": 2})
     kept = Starts(tiny_prior, settings)
     first = kept(images, known)
     generated = []
     hook = tiny_prior.generator.register_forward_hook(lambda *_: generated.append(1))
     assert torch.equal(kept(images, known), first)
     assert not generated
-    monkeypatch.setattr(starts, "_KEPT", 0)
+    monkeypatch.setattr(initializers, "_KEPT", 0)
     forgetful = Starts(tiny_prior, settings)
     for _ in range(2):
         assert torch.equal(forgetful(images, known), first)

@@ -20,7 +20,7 @@ from PIL import Image
 from rich.console import Console
 
 from gan_inpaint import tracking
-from gan_inpaint.config import CONF
+from gan_inpaint.cli.config import CONF
 
 DOCS = Path(__file__).parents[1] / "docs"
 

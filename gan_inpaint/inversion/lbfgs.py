@@ -10,7 +10,7 @@ _PAIRS = 30  # remembered of each row; more memory, fewer steps: 10 need half as
 _SMALLEST = 0.01  # a step that was shortened to this fraction was not the step's fault
 
 
-class RowLBFGS(torch.optim.Optimizer):
+class BatchedLBFGS(torch.optim.Optimizer):
     """L-BFGS over the rows of one parameter, each with its own curvature and step length.
 
     One ``step`` costs one evaluation: the gradient at the point that the last one proposed. Where
@@ -47,7 +47,7 @@ class RowLBFGS(torch.optim.Optimizer):
             closure: gives the objective ``(R,)`` at the present point.
         """
         if closure is None:
-            raise ValueError("RowLBFGS needs the objective: step(lambda: objective)")
+            raise ValueError("BatchedLBFGS needs the objective: step(lambda: objective)")
         objective = closure()
         (parameter,) = self.param_groups[0]["params"]
         gradient, point = parameter.grad, parameter.detach()

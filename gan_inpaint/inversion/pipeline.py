@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_inpaint.config import search_settings
 from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
+from gan_inpaint.inversion.config import search_config
+from gan_inpaint.inversion.initializers import Starts
+from gan_inpaint.inversion.result import Result
+from gan_inpaint.inversion.search import search
+from gan_inpaint.inversion.state import RestartState
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
-from gan_inpaint.rows import Rows
-from gan_inpaint.search import Result, search
-from gan_inpaint.starts import Starts
 
 
 def inpaint(
@@ -54,7 +55,7 @@ def inpaint(
         >>> torch.equal(result.images[..., :8], images[..., :8])
         True
     """
-    settings = search_settings(options)
+    settings = search_config(options)
     with _undisturbed():
         prior = prior if isinstance(prior, Prior) else load_prior(prior)
         images, known = _tensor(images, "images"), _tensor(known, "known")
@@ -115,8 +116,10 @@ def _joined(parts: list[Result]) -> Result:
     def join(values: list) -> Any:
         if isinstance(values[0], Tensor):
             return torch.cat(values)
-        if isinstance(values[0], Rows):
-            return Rows(*(join([getattr(v, f.name) for v in values]) for f in fields(Rows)))
+        if isinstance(values[0], RestartState):
+            return RestartState(
+                *(join([getattr(v, f.name) for v in values]) for f in fields(RestartState))
+            )
         return [item for value in values for item in value]
 
     joined = Result(*(join([getattr(part, f.name) for part in parts]) for f in fields(Result)))

@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
@@ -15,57 +14,22 @@ from gan_inpaint.functional.blending import poisson
 from gan_inpaint.functional.completions import completion_std, mean_completion, select_diverse
 from gan_inpaint.functional.latent import constraint_activity, resolve_constraint
 from gan_inpaint.functional.weighting import importance_weights
-from gan_inpaint.latent import LatentReconstruction
+from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.inversion.initializers import Starts
+from gan_inpaint.inversion.lightning_module import LatentReconstruction
+from gan_inpaint.inversion.result import Result
+from gan_inpaint.inversion.state import STOPPED_BY, RestartState, final_restarts
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.rows import STOPPED_BY, Rows, final_restarts
 from gan_inpaint.runtime.precision import resolve_precision
-from gan_inpaint.settings import SearchSettings
-from gan_inpaint.starts import Starts
 
 _FAIR = 10  # steps in which a search should have found something better than its start
-
-
-@dataclass
-class Result:
-    """What a search found, one entry an image.
-
-    Attributes:
-        images: ``(B, C, H, W)`` in [-1, 1]: the known pixels as they were, the hole from G(z).
-        generated: ``(B, C, H, W)``, what fills the hole, everywhere: G(z), or with
-            ``estimate=mean`` its average over the restarts.
-        z: ``(B, nz)``, the winning restart's.
-        objective, contextual, perceptual, steps: ``(B,)``, likewise.
-        restart: ``(B,)``, the index of the winner.
-        stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
-        alternatives: ``(B, keep, C, H, W)``, filled like ``images``: the best completions that
-            differ from each other (see ``restarts.different``); the first is the winner.
-        spread: ``(B, 1, H, W)``, standard deviation over the restarts, 0 on known pixels.
-        binding: ``(B,)`` in [0, 1], how far the winner is held by the constraint on z.
-        rows: every restart, those of one image being neighbours.
-        history: how the losses fell: a row every few steps, means over images and restarts.
-    """
-
-    images: Tensor
-    generated: Tensor
-    z: Tensor
-    objective: Tensor
-    contextual: Tensor
-    perceptual: Tensor
-    steps: Tensor
-    restart: Tensor
-    stopped_by: list[str]
-    alternatives: Tensor
-    spread: Tensor
-    binding: Tensor
-    rows: Rows
-    history: list[dict[str, float]]
 
 
 def search(
     prior: Prior,
     images: Tensor,
     known: Tensor,
-    settings: SearchSettings,
+    settings: SearchConfig,
     starts: Starts | None = None,
     loggers: Sequence[pl.loggers.Logger] = (),
     callbacks: Sequence[pl.Callback] = (),
@@ -132,12 +96,12 @@ def search(
 
 
 def _result(
-    rows: Rows,
+    rows: RestartState,
     history: list[dict[str, float]],
     prior: Prior,
     images: Tensor,
     known: Tensor,
-    settings: SearchSettings,
+    settings: SearchConfig,
 ) -> Result:
     count = len(images)
     every = completions(rows, count, prior)
@@ -187,7 +151,7 @@ def filled(images: Tensor, known: Tensor, generated: Tensor, blend: str) -> Tens
 
 
 @torch.no_grad()
-def completions(rows: Rows, count: int, prior: Prior) -> Tensor:
+def completions(rows: RestartState, count: int, prior: Prior) -> Tensor:
     """``(B, restarts, C, H, W)``: what every restart generates.
 
     Args:

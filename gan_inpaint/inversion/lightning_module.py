@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 
 from gan_inpaint.functional.latent import project
 from gan_inpaint.functional.losses import contextual, perceptual
-from gan_inpaint.lbfgs import RowLBFGS
+from gan_inpaint.inversion.lbfgs import BatchedLBFGS
+from gan_inpaint.inversion.state import RUNNING, STOPPED_BY, RestartState
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.rows import RUNNING, STOPPED_BY, Rows
 
 _TERMS = ("objective", "contextual", "perceptual")
 METRICS = (*_TERMS, "perceptual_share", "gradient_norm", "searching")
@@ -104,7 +104,7 @@ class LatentReconstruction(pl.LightningModule):
         self.register_buffer("weight", weight.float(), persistent=False)
         image_of = torch.arange(rows) // (rows // len(images))
         self.register_buffer("image_of", image_of, persistent=False)
-        self.best = Rows.fresh(z)
+        self.best = RestartState.fresh(z)
         # the objective at the last real progress, and the step of it: what a plateau is told by
         self._mark = torch.full((rows,), torch.inf)
         self._marked_at = torch.zeros(rows, dtype=torch.long)
@@ -128,7 +128,7 @@ class LatentReconstruction(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """L-BFGS, Adam or plain SGD over z."""
         if self._optimizer == "lbfgs":
-            return RowLBFGS(self.z, self._lr)
+            return BatchedLBFGS(self.z, self._lr)
         kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self._optimizer]
         return kind([self.z], lr=self._lr)
 

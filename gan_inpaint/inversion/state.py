@@ -9,7 +9,7 @@ RUNNING, STOPPED_BY = -1, ("tolerance", "plateau", "budget", "failed", "halved")
 
 
 @dataclass
-class Rows:
+class RestartState:
     """One restart of one image a row: its best iterate and how the search for it ended.
 
     Attributes:
@@ -27,22 +27,22 @@ class Rows:
     stopped_by: Tensor
 
     @classmethod
-    def fresh(cls, z: Tensor) -> "Rows":
+    def fresh(cls, z: Tensor) -> "RestartState":
         """Before the first step, with nothing found yet."""
         nothing = torch.full((len(z),), torch.inf)
         steps = torch.zeros(len(z), dtype=torch.long)
         running = torch.full((len(z),), RUNNING)
         return cls(z.clone(), nothing, nothing.clone(), nothing.clone(), steps, running)
 
-    def to(self, device: torch.device | str) -> "Rows":
+    def to(self, device: torch.device | str) -> "RestartState":
         """The same on that device."""
-        return Rows(*(getattr(self, field.name).to(device) for field in fields(self)))
+        return RestartState(*(getattr(self, field.name).to(device) for field in fields(self)))
 
-    def __getitem__(self, index: Tensor) -> "Rows":
-        return Rows(*(getattr(self, field.name)[index] for field in fields(self)))
+    def __getitem__(self, index: Tensor) -> "RestartState":
+        return RestartState(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-def final_restarts(rows: Rows, count: int) -> Tensor:
+def final_restarts(rows: RestartState, count: int) -> Tensor:
     """``(B, restarts)`` bool: those that an average is over, with a result and not given up.
 
     If all of an image's restarts failed it is all of them: its result is marked as failed.

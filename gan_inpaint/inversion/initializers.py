@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from gan_inpaint.functional.latent import draw_latent, project, resolve_constraint
+from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
-from gan_inpaint.settings import SearchSettings
 
 _CHUNK = 256  # candidates generated and compared at once
 _KEPT = 2**28  # bytes of candidates' pictures that are kept for the next batch
@@ -26,7 +26,7 @@ class Starts:
         settings: ``candidates restarts norm constraint radius seed`` of them.
     """
 
-    def __init__(self, prior: Prior, settings: SearchSettings):
+    def __init__(self, prior: Prior, settings: SearchConfig):
         self._prior, self._settings = prior, settings
         self._constraint = resolve_constraint(settings.constraint, prior.latent)
         rng = torch_rng("candidates", settings.seed)

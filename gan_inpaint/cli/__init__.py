@@ -1,0 +1,1 @@
+"""The commands: Hydra, configuration files, exit codes, one-sentence errors."""

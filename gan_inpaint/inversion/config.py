@@ -1,0 +1,119 @@
+"""The keys of a search: types, defaults and ranges."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.runtime.schema import validate_config
+from gan_inpaint.runtime.validation import (
+    check_above_zero,
+    check_at_least,
+    check_one_of,
+    check_seed,
+)
+
+
+@dataclass
+class SearchConfig:
+    """The keys of a search, for ``reconstruct`` and ``inpaint``.
+
+    conf/reconstruct.yaml says what each means, and has the same defaults.
+    """
+
+    lam: float = 1.0e-5
+    perceptual: str = "saturating"
+    perceptual_every: int = 1
+    weighting: str = "known"
+    window: int = 7
+    z_penalty: float = 0.0
+    lr: float = 0.1
+    norm: str = "l2"
+    optimizer: str = "lbfgs"
+    steps: int = 50
+    tolerance: float = 1.0e-4
+    patience: int | None = 50
+    restarts: int = 1
+    halving: list[float] = field(default_factory=list)
+    keep: int = 1
+    candidates: int = 1024
+    constraint: str = "auto"
+    radius: float = 0.7
+    estimate: str = "best"
+    blend: str = "poisson"
+    precision: str = "auto"
+    compile: bool = False
+    batch_size: int = 256
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 0, "lam", "z_penalty", "tolerance", "candidates")
+        check_above_zero(self, "lr", "radius")
+        check_at_least(self, 1, "steps", "patience", "restarts", "batch_size")
+        check_at_least(self, 1, "perceptual_every", "keep", "window")
+        for key in ("steps", "patience", "restarts", "keep", "candidates", "batch_size", "window"):
+            if (getattr(self, key) or 0) >= 2**31:
+                raise InputError(f"{key}={getattr(self, key)}: must be below 2^31")
+        check_seed(self.seed)
+        check_one_of(self, "norm", "l1", "l2")
+        check_one_of(self, "optimizer", "lbfgs", "adam", "sgd")
+        check_one_of(self, "perceptual", "saturating", "nonsaturating")
+        check_one_of(self, "constraint", "auto", "clip", "ball", "none")
+        check_one_of(self, "estimate", "best", "mean")
+        check_one_of(self, "blend", "none", "poisson")
+        check_one_of(self, "precision", "auto", "fp32", "bf16")
+        check_one_of(self, "weighting", "known", "yeh")
+        if self.optimizer == "lbfgs" and self.perceptual_every > 1:
+            raise InputError(
+                f"perceptual_every={self.perceptual_every}: L-BFGS compares objectives and needs D"
+                " for each; set optimizer=adam, or perceptual_every=1"
+            )
+        if self.window % 2 == 0:
+            raise InputError(f"window={self.window}: must be odd, a pixel is in its middle")
+        if self.keep > self.restarts:
+            raise InputError(
+                f"keep={self.keep}: there are only restarts={self.restarts} completions an image"
+            )
+        if any(not 0 < share < 1 for share in self.halving):
+            raise InputError(f"halving={self.halving}: must be fractions of steps, each in (0, 1)")
+        if 0 < self.candidates < self.restarts:
+            raise InputError(
+                f"candidates={self.candidates}: must be 0 or at least restarts={self.restarts}"
+            )
+
+    @property
+    def images_at_once(self) -> int:
+        """How many images fit into ``batch_size`` rows."""
+        return max(1, self.batch_size // self.restarts)
+
+
+def search_config(options: Mapping[str, Any], base: SearchConfig | None = None) -> SearchConfig:
+    """A ``SearchConfig`` with some keys changed.
+
+    Args:
+        options: the keys to change, also as NumPy's or torch's scalars.
+        base: the others; the defaults if not given.
+
+    Raises:
+        InputError: there is no such key, or its value does not fit.
+    """
+    known = [key.name for key in fields(SearchConfig)]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(f"unknown option {unknown[0]!r}; the options are {', '.join(known)}")
+    given = {key: _native(value) for key, value in options.items()}
+    try:
+        config = OmegaConf.create(asdict(base or SearchConfig()) | given)
+    except OmegaConfBaseException as problem:
+        raise InputError(" ".join(str(problem).split())) from None
+    return validate_config(config, SearchConfig)
+
+
+def _native(value: Any) -> Any:
+    """Python's own number, word or list for one of NumPy or torch."""
+    if isinstance(value, list | tuple):
+        return [_native(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,0 +1,29 @@
+"""Check a configuration against a dataclass."""
+
+from typing import TypeVar, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from gan_inpaint.errors import InputError
+
+S = TypeVar("S")
+
+
+def validate_config(cfg: DictConfig, schema: type[S], group: str = "") -> S:
+    """The config as an instance of the dataclass; an InputError names a key that does not fit.
+
+    Args:
+        group: that the keys belong to, for the message.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
+        return cast(S, OmegaConf.to_object(merged))
+    except ValidationError as problem:
+        reason = str(problem).splitlines()[0]
+        if "is not a ListConfig" in reason:
+            reason = "must be a list in brackets"
+        key = f"{group}.{problem.full_key}" if group else problem.full_key
+        raise InputError(f"{key}={problem.value}: {reason}") from None
+    except OmegaConfBaseException as problem:
+        raise InputError(" ".join(str(problem).split())) from None
