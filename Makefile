@@ -33,10 +33,11 @@ audit: .venv/developed  ## known vulnerabilities of the pinned versions (asks Py
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
-check: .venv/developed  ## lint and type-check only
+check: .venv/developed  ## lint, type-check, and check who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 clean:  ## remove the environment and caches (not outputs/ and multirun/)
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

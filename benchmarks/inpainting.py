@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from gan_inpaint import frechet
 from gan_inpaint.data.images import grid
+from gan_inpaint.evaluation import frechet
 from gan_inpaint.functional.blending import poisson
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.pipeline import inpaint

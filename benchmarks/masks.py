@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 
 from gan_inpaint.cli.config import CONF
 from gan_inpaint.data.images import grid, highlight_hole
-from gan_inpaint.figures import labelled
 from gan_inpaint.priors.registry import load_prior
+from gan_inpaint.reporting.figures import labelled
 from gan_inpaint.runtime.io import write_png
 from gan_inpaint.runtime.seeding import numpy_rng
 

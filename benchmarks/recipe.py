@@ -21,11 +21,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from gan_inpaint import frechet
 from gan_inpaint.data import masks
 from gan_inpaint.data.datasets import CelebA
 from gan_inpaint.data.images import to_float
 from gan_inpaint.data.loading import decode_cached
+from gan_inpaint.evaluation import frechet
 from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss
 from gan_inpaint.functional.augment import diffaugment, mirrored
 from gan_inpaint.functional.metrics import psnr

@@ -32,7 +32,7 @@ from gan_inpaint.functional.losses import contextual
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import search_config
 from gan_inpaint.inversion.initializers import Starts
-from gan_inpaint.inversion.search import search
+from gan_inpaint.inversion.search import search_batch
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.networks import Networks, read_networks
 from gan_inpaint.priors.registry import find_prior, load_prior
@@ -133,7 +133,7 @@ def ours(case: Case, options: dict[str, Any]) -> Outcome:
     started = time.perf_counter()
     starts = Starts(case.prior, settings)
     looks = Looks(case, outcome, started)
-    result = search(case.prior, case.images, case.known, settings, starts, callbacks=[looks])
+    result = search_batch(case.prior, case.images, case.known, settings, starts, callbacks=[looks])
     outcome.seconds = time.perf_counter() - started - outcome.looking
     filled = psnr(result.images - case.images, (~case.known).float())
     steps = int(result.rows.steps.sum())
@@ -233,7 +233,7 @@ def main() -> None:
 
 def draw(path: Path, found: dict[str, Outcome]) -> None:
     """Hole PSNR against seconds, one curve a method."""
-    from gan_inpaint.figures import figure
+    from gan_inpaint.reporting.figures import figure
 
     with figure(path, figsize=(6.4, 3.6)) as drawing:
         axes = drawing.subplots()

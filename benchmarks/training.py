@@ -25,12 +25,12 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.data.loading import training_batches
 from gan_inpaint.models.dcgan import Discriminator, Generator
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory
 from gan_inpaint.runtime.precision import LIGHTNING, resolve_precision
+from gan_inpaint.training.gan_module import AdversarialTraining
 
 WARM_UP = 3  # steps of each turn that are not timed
 

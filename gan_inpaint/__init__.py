@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gan_inpaint.adversarial import AdversarialTraining as AdversarialTraining
     from gan_inpaint.errors import InputError as InputError
     from gan_inpaint.inversion.config import SearchConfig as SearchConfig
     from gan_inpaint.inversion.lightning_module import LatentReconstruction as LatentReconstruction
@@ -12,12 +11,13 @@ if TYPE_CHECKING:
     from gan_inpaint.inversion.result import Result as Result
     from gan_inpaint.priors.gan import Prior as Prior
     from gan_inpaint.priors.registry import load_prior as load_prior
+    from gan_inpaint.training.gan_module import AdversarialTraining as AdversarialTraining
 
 __version__ = "0.1.0"
 
 # looked up when first used: `--help` must not wait for torch and Lightning
 _HOMES = {
-    "AdversarialTraining": "adversarial",
+    "AdversarialTraining": "training.gan_module",
     "InputError": "errors",
     "LatentReconstruction": "inversion.lightning_module",
     "Prior": "priors.gan",

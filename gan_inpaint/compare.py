@@ -1,24 +1,6 @@
-"""``python -m gan_inpaint.compare``: the comparison of a sweep's jobs, made again."""
+"""``python -m gan_inpaint.compare``: compare the jobs of a sweep."""
 
-from pathlib import Path
-
-from gan_inpaint.command import command
-from gan_inpaint.errors import InputError
-from gan_inpaint.run_directory import RunDirectory
-from gan_inpaint.settings import CompareSettings
-
-
-@command("compare", CompareSettings)
-def main(settings: CompareSettings, run: RunDirectory) -> None:
-    """Write comparison.csv, comparison.png and index.html in the sweep's directory; print them."""
-    from gan_inpaint import report
-
-    if settings.sweep is None:
-        raise InputError("compare needs sweep=, the directory of a sweep (multirun/<time>)")
-    sweep = Path(settings.sweep)
-    report.compare(sweep)
-    report.show(sweep)
-
+from gan_inpaint.cli.compare import main
 
 if __name__ == "__main__":
     main()

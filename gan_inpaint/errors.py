@@ -2,14 +2,14 @@
 
 
 class InputError(ValueError):
-    """A mistake the user can mend; the message is one sentence that names it and the cure.
+    r"""A mistake the user can mend; the message is one sentence that names it and the cure.
 
     What it quotes may come from anywhere: line breaks become spaces, and characters that a terminal
     could take for commands are written out.
 
     Example:
-        >>> print(InputError("a\\x1b[2J.png:\\n  damaged"))
-        a\\x1b[2J.png: damaged
+        >>> print(InputError("a\x1b[2J.png:\n  damaged"))
+        a\x1b[2J.png: damaged
     """
 
     def __init__(self, message: str):

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.models.dcgan import Projection
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.networks import save_prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime import precision
+from gan_inpaint.training.gan_module import AdversarialTraining
 
 torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
 

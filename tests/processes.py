@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
-        "gan_inpaint.snapshots",
-        "gan_inpaint.batches",
-        "gan_inpaint.report",
+        "gan_inpaint.training.callbacks",
+        "gan_inpaint.evaluation.runner",
+        "gan_inpaint.reporting.comparison",
         "gan_inpaint.train",
         "gan_inpaint.reconstruct",
         "pytorch_lightning",
@@ -49,11 +49,11 @@ def _main(name: str, arguments: list[str], directory: Path, log: Path, memory: i
     out = log.open("w", buffering=1)
     sys.stdout = sys.stderr = out
     sys.argv = [f"{name}.py", *arguments]
-    from gan_inpaint import record
+    from gan_inpaint.evaluation import results
     from gan_inpaint.runtime import precision
 
     precision._gain = lambda: 1.0  # type: ignore[assignment]
-    record._SAVE_AFTER = record._COST = (
+    results._SAVE_AFTER = results._COST = (
         0.0  # as often as can be: a kill may then come in the midst of it
     )
     import_module(f"gan_inpaint.{name}").main()

@@ -6,10 +6,10 @@ import pytorch_lightning as pl
 import torch
 from conftest import tiny_training
 
-from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.data.loading import ShuffledBatches, training_batches
-from gan_inpaint.snapshots import Snapshots
-from gan_inpaint.tracking import MetricsFile
+from gan_inpaint.reporting.metrics_file import MetricsFile
+from gan_inpaint.training.callbacks import Snapshots
+from gan_inpaint.training.gan_module import AdversarialTraining
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 1, 16, 16), dtype=np.uint8)
 
@@ -26,7 +26,7 @@ def fit(
     metrics = None
     if directory:
         metrics = MetricsFile(directory / "metrics.csv", ("loss/d", "loss/g", "prob/real"))
-        extra.append(Snapshots(directory, 2, metrics, None, variety=1.0))
+        extra.append(Snapshots(directory, 2, metrics, None, diversity=1.0))
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="cpu",

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from gan_inpaint import baselines
-from gan_inpaint.baselines import Baselines
 from gan_inpaint.data.images import to_float, to_uint8
+from gan_inpaint.evaluation import baselines
+from gan_inpaint.evaluation.baselines import Baselines
 
 
 def case(channels: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:

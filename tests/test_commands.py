@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from gan_inpaint.data.datasets import Digits
 from gan_inpaint.data.images import read_image
 from gan_inpaint.errors import InputError
-from gan_inpaint.findings import lead
 from gan_inpaint.priors.registry import load_prior
+from gan_inpaint.reporting.statistics import lead
 
 Run = Callable[..., Ran]
 FAST = ["logger=none", "steps=4", "candidates=8"]
@@ -324,10 +324,10 @@ def test_alternatives_and_the_spread_are_pictures(run: Run, tmp_path: Path) -> N
 def test_a_resumed_job_equals_an_uninterrupted_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_inpaint import batches, record
+    from gan_inpaint.evaluation import results, runner
 
-    monkeypatch.setattr(record, "_SAVE_AFTER", 0.0)
-    monkeypatch.setattr(record, "_SPARING", 0.0)
+    monkeypatch.setattr(results, "_SAVE_AFTER", 0.0)
+    monkeypatch.setattr(results, "_SPARING", 0.0)
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     pictures = write_pictures(tmp_path / "pictures", 7)
     (pictures / "03.png").write_bytes(b"no picture")
@@ -335,15 +335,15 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     arguments += ["restarts=2", "batch_size=4", "steps=12", *(o for o in FAST if "steps" not in o)]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run("reconstruct", *arguments, f"hydra.run.dir={whole}").code == 0
-    searches, search = [], batches.search
+    searches, search_batch = [], runner.search_batch
 
     def interrupted(*args: object, **kwargs: object) -> object:
         searches.append(1)
         if len(searches) == 3:
             raise InputError("the power failed")
-        return search(*args, **kwargs)  # type: ignore[arg-type]
+        return search_batch(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(batches, "search", interrupted)
+    monkeypatch.setattr(runner, "search_batch", interrupted)
     assert run("reconstruct", *arguments, f"hydra.run.dir={broken}").code == 2
     summary = json.loads((broken / "summary.json").read_text())
     assert (summary["status"], summary["images"]) == ("failed", 3)
@@ -551,13 +551,13 @@ def test_a_mask_of_other_proportions_fails_its_picture_alone(run: Run, tmp_path:
 
 
 def test_the_worst_images_are_on_the_grid(run: Run, tmp_path: Path) -> None:
-    from gan_inpaint import record
+    from gan_inpaint.evaluation import results
 
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     arguments = [f"prior={prior}", "data=generated", "data.count=60", "logger=none", "steps=1"]
     assert run("reconstruct", *arguments, "candidates=0", "hydra.run.dir=job").code == 0
     rows = table(tmp_path / "job" / "results.csv")
-    shown = record.Record(tmp_path / "job", 60, 8, True, "poisson", None, {})
+    shown = results.Record(tmp_path / "job", 60, 8, True, "poisson", None, {})
     numbers, worst = shown.gallery.chosen()
     assert numbers[:24] == list(range(24))
     rest = sorted(rows[24:], key=lambda row: float(row["psnr_hole"]))
@@ -654,7 +654,7 @@ def test_a_defect_is_shown_as_one(
     def broken(*args: object, **kwargs: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("gan_inpaint.batches.search", broken)
+    monkeypatch.setattr("gan_inpaint.evaluation.runner.search_batch", broken)
     tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
     ran = run("reconstruct", f"prior={tiny}", "data=generated", *FAST)
     assert ran.code == 1

@@ -11,11 +11,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-import gan_inpaint.command  # noqa: F401  (registers the resolvers)
+import gan_inpaint.cli.app  # noqa: F401  (registers the resolvers)
 from gan_inpaint.cli.config import CONF
+from gan_inpaint.evaluation.config import ReconstructConfig
 from gan_inpaint.inversion.config import SearchConfig, search_config
 from gan_inpaint.runtime.schema import validate_config
-from gan_inpaint.settings import ReconstructSettings, TrainSettings
+from gan_inpaint.training.config import TrainConfig
 
 GROUPS = {
     "train": {"data": "", "model": "", "trainer": "", "experiment": "+"},
@@ -36,7 +37,7 @@ def composed(command: str, *overrides: str):  # type: ignore[no-untyped-def]
         HydraConfig.instance().set_config(cfg)
         cfg = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
         return validate_config(
-            cfg, {"train": TrainSettings, "reconstruct": ReconstructSettings}[command]
+            cfg, {"train": TrainConfig, "reconstruct": ReconstructConfig}[command]
         )
 
 

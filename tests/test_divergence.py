@@ -12,12 +12,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_latent import assert_close
 
-from gan_inpaint import health
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import search_config
 from gan_inpaint.inversion.pipeline import inpaint
-from gan_inpaint.inversion.search import search
+from gan_inpaint.inversion.search import search_batch
 from gan_inpaint.priors.registry import load_prior
+from gan_inpaint.training import divergence
 
 Run = Callable[..., Ran]
 
@@ -37,8 +37,8 @@ def test_an_image_whose_search_fails_leaves_the_others_alone(options: dict) -> N
     broken = images.clone()
     broken[2, 0, 0, 0] = torch.nan
     settings = search_config({"steps": 4, **options})
-    fine = search(prior, images, known, settings)
-    result = search(prior, broken, known, settings)
+    fine = search_batch(prior, images, known, settings)
+    result = search_batch(prior, broken, known, settings)
     assert result.stopped_by[2] == "failed"
     assert "failed" not in fine.stopped_by
     for index in (0, 1, 3, 4):
@@ -155,7 +155,7 @@ def training(tmp_path: Path, **rates: float) -> list[str]:
 def test_a_training_that_diverges_stops_at_its_last_good_checkpoint(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_inpaint.adversarial import AdversarialTraining
+    from gan_inpaint.training.gan_module import AdversarialTraining
 
     step = AdversarialTraining._train_generator
 
@@ -191,13 +191,13 @@ def test_a_collapse_is_told_from_a_slow_start() -> None:
     def history(*diversity: float, every: int = 200) -> list[dict[str, float]]:
         return [{"step": every * (i + 1), "diversity": d} for i, d in enumerate(diversity)]
 
-    health.check_diverse([])
-    health.check_diverse(history(0.01, 0.02, 0.04, every=10))  # a few minibatches
-    health.check_diverse(history(0.5, 0.01, 0.01, 0.3))  # it came back
-    health.check_diverse(history(0.5, 0.01, 0.01))
+    divergence.check_diverse([])
+    divergence.check_diverse(history(0.01, 0.02, 0.04, every=10))  # a few minibatches
+    divergence.check_diverse(history(0.5, 0.01, 0.01, 0.3))  # it came back
+    divergence.check_diverse(history(0.5, 0.01, 0.01))
     for collapsed in ((0.5, 0.01, 0.01, 0.02, 0.01), (0.0, 0.0, 0.0, 0.0)):
         with pytest.raises(InputError, match="all samples have been nearly the same"):
-            health.check_diverse(history(*collapsed))
+            divergence.check_diverse(history(*collapsed))
 
 
 def test_training_pictures_that_are_all_the_same_are_no_collapse(run: Run, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_training_that_collapses_is_stopped(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a generator that makes one image of any code: what training does is not the matter."""
-    from gan_inpaint.adversarial import AdversarialTraining
+    from gan_inpaint.training.gan_module import AdversarialTraining
 
     forward = AdversarialTraining.sample
 
@@ -226,7 +226,7 @@ def test_a_training_that_collapses_is_stopped(
         return forward(self, torch.zeros_like(z))
 
     monkeypatch.setattr(AdversarialTraining, "sample", constant)
-    monkeypatch.setattr(health, "STEPS", 60)
+    monkeypatch.setattr(divergence, "STEPS", 60)
     ran = run("train", *training(tmp_path), "trainer.max_epochs=30")
     assert ran.code == 2
     assert "the training collapsed" in ran.sentence

@@ -13,8 +13,9 @@ from conftest import Ran, only, save_tiny_prior, write_pictures
 from processes import check_whole, started
 from test_interruption import assert_equal, finished, reconstruction, table, training
 
-from gan_inpaint import batches, snapshots
-from gan_inpaint.inversion.search import search
+from gan_inpaint.evaluation import runner
+from gan_inpaint.inversion.search import search_batch
+from gan_inpaint.training import callbacks
 
 Run = Callable[..., Ran]
 
@@ -96,14 +97,14 @@ def test_a_cache_deleted_under_a_run_is_made_again_by_the_next(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = training(tmp_path)
-    save = snapshots.Snapshots._save
+    save = callbacks.Snapshots._save
 
     def delete_and_save(*args: object) -> None:
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
         save(*args)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(snapshots.Snapshots, "_save", delete_and_save)
+        patched.setattr(callbacks.Snapshots, "_save", delete_and_save)
         assert run("train", *arguments, "hydra.run.dir=one").code == 0
     assert not (tmp_path / "cache").exists()
     assert run("train", *arguments, "hydra.run.dir=two").code == 0
@@ -148,7 +149,7 @@ def no_memory_for(rows: int, failures: list[int]) -> Callable:
         if len(images) * settings.restarts > rows:
             failures.append(len(images))
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return search(prior, images, known, settings, *rest, **more)  # type: ignore[arg-type]
+        return search_batch(prior, images, known, settings, *rest, **more)  # type: ignore[arg-type]
 
     return limited
 
@@ -159,7 +160,7 @@ def test_a_search_goes_on_in_smaller_batches_when_memory_runs_out(
     arguments = [*reconstruction(tmp_path), "batch_size=16", "steps=4"]
     assert run("reconstruct", *arguments, "hydra.run.dir=whole").code == 0
     failures: list[int] = []
-    monkeypatch.setattr(batches, "search", no_memory_for(5, failures))
+    monkeypatch.setattr(runner, "search_batch", no_memory_for(5, failures))
     ran = run("reconstruct", *arguments, "hydra.run.dir=halved")
     assert ran.code == 0, ran.err
     assert failures == [7, 4]  # of eight pictures one cannot be read
@@ -173,7 +174,7 @@ def test_a_search_goes_on_in_smaller_batches_when_memory_runs_out(
             for column in ("objective", "psnr_hole"):
                 if one[column]:
                     assert float(other[column]) == pytest.approx(float(one[column]), rel=1e-2)
-    monkeypatch.setattr(batches, "search", no_memory_for(1, failures))
+    monkeypatch.setattr(runner, "search_batch", no_memory_for(1, failures))
     ran = run("reconstruct", *arguments)
     assert ran.code == 2
     assert "batch_size=2: memory ran out on one image; set fewer restarts" in ran.sentence
@@ -182,7 +183,7 @@ def test_a_search_goes_on_in_smaller_batches_when_memory_runs_out(
 def test_a_training_goes_on_with_smaller_batches_when_memory_runs_out(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_inpaint.adversarial import AdversarialTraining
+    from gan_inpaint.training.gan_module import AdversarialTraining
 
     step = AdversarialTraining.training_step
 

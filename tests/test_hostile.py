@@ -5,6 +5,7 @@ many, others each time. Whatever is not an ``InputError`` is a defect, and so is
 takes longer than a few seconds, more memory than ``MEMORY``, or leaves a file where none belongs.
 """
 
+import inspect
 import io
 import json
 import os
@@ -29,16 +30,17 @@ from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from safetensors.torch import load_file
 
-from gan_inpaint import report
+from gan_inpaint.cli.app import composed, instantiate_checked
 from gan_inpaint.cli.config import CONF
-from gan_inpaint.command import built, composed
 from gan_inpaint.data.archives import open_files
 from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.mask_files import MaskFile
 from gan_inpaint.data.photographs import restored, write_photograph
 from gan_inpaint.errors import InputError
+from gan_inpaint.evaluation.config import ReconstructConfig
 from gan_inpaint.priors.registry import load_prior
-from gan_inpaint.settings import ReconstructSettings, TrainSettings
+from gan_inpaint.reporting import comparison
+from gan_inpaint.training.config import TrainConfig
 
 Run = Callable[..., Ran]
 
@@ -379,7 +381,7 @@ VALUES = st.sampled_from(
 
 
 @pytest.mark.parametrize(
-    ("name", "schema"), [("reconstruct", ReconstructSettings), ("train", TrainSettings)]
+    ("name", "schema"), [("reconstruct", ReconstructConfig), ("train", TrainConfig)]
 )
 def test_settings(name: str, schema: type, soak: bool, tmp_path: Path) -> None:
     """Every key takes every value: a sentence, or settings that can be built."""
@@ -399,10 +401,11 @@ def test_settings(name: str, schema: type, soak: bool, tmp_path: Path) -> None:
         found = composed(name, overrides, schema)
         if "_target_" in " ".join(overrides):
             return  # a program's own owner may name any
-        data = built("data", found.data)
-        data(size=prior.size, channels=prior.channels, split="train", prior=prior)
+        data = instantiate_checked("data", found.data)
+        given = {"prior": prior} if "prior" in inspect.signature(data).parameters else {}
+        data(size=prior.size, channels=prior.channels, split="train", **given)
         if name == "reconstruct":
-            built("mask", found.mask)(16, np.random.default_rng(0), "x.png")
+            instantiate_checked("mask", found.mask)(16, np.random.default_rng(0), "x.png")
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         attack(soak, 150, st.lists(override, min_size=1, max_size=3), settle)
@@ -605,7 +608,7 @@ def test_sweeps_that_somebody_else_made(tmp_path: Path, soak: bool, run: Run) ->
         file = tmp_path / "sweep" / "0" / name
         try:
             file.write_bytes(content)
-            report.compare(tmp_path / "sweep")
+            comparison.compare(tmp_path / "sweep")
             page = (tmp_path / "sweep" / "index.html").read_text()
             assert "<script>alert" not in page
         finally:

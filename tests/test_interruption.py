@@ -222,8 +222,8 @@ def test_a_signal_at_the_end_of_an_epoch_loses_nothing_of_it(batch: int, tmp_pat
     """Of 13 minibatches; the second epoch has its snapshot."""
     from types import SimpleNamespace
 
-    from gan_inpaint import snapshots
     from gan_inpaint.train import main
+    from gan_inpaint.training import callbacks
 
     arguments = [*training(tmp_path), "trainer.max_epochs=3"]
 
@@ -235,21 +235,21 @@ def test_a_signal_at_the_end_of_an_epoch_loses_nothing_of_it(batch: int, tmp_pat
             return int(stop.code or 0)
         return 0
 
-    argv, end = sys.argv, snapshots.Snapshots.on_train_batch_end
+    argv, end = sys.argv, callbacks.Snapshots.on_train_batch_end
     try:
         assert ran(*arguments, "hydra.run.dir=whole") == 0
 
-        def signalled(self: snapshots.Snapshots, trainer: SimpleNamespace, *rest: object) -> None:
+        def signalled(self: callbacks.Snapshots, trainer: SimpleNamespace, *rest: object) -> None:
             if trainer.fit_loop.epoch_loop.total_batch_idx + 1 == batch:
                 signal.raise_signal(signal.SIGTERM)
             end(self, trainer, *rest)  # type: ignore[arg-type]
 
-        snapshots.Snapshots.on_train_batch_end = signalled  # type: ignore[method-assign,assignment]
+        callbacks.Snapshots.on_train_batch_end = signalled  # type: ignore[method-assign,assignment]
         assert ran(*arguments, "hydra.run.dir=part") == 143
-        snapshots.Snapshots.on_train_batch_end = end  # type: ignore[method-assign]
+        callbacks.Snapshots.on_train_batch_end = end  # type: ignore[method-assign]
         assert ran("resume=part") == 0
     finally:
-        sys.argv, snapshots.Snapshots.on_train_batch_end = argv, end  # type: ignore[method-assign]
+        sys.argv, callbacks.Snapshots.on_train_batch_end = argv, end  # type: ignore[method-assign]
     assert_equal(tmp_path / "whole", tmp_path / "part")
 
 

@@ -15,7 +15,7 @@ from gan_inpaint.inversion.config import search_config
 from gan_inpaint.inversion.lightning_module import LatentReconstruction
 from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.inversion.result import Result
-from gan_inpaint.inversion.search import search
+from gan_inpaint.inversion.search import search_batch
 from gan_inpaint.inversion.state import STOPPED_BY
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
@@ -208,7 +208,7 @@ def test_a_row_that_is_not_finite_fails_alone(tiny_prior: Prior) -> None:
     expected = inpaint(images, known, tiny_prior, steps=5)
     broken = images.clone()
     broken[1] = torch.nan
-    result = search(tiny_prior, broken, known, search_config({"steps": 5}))
+    result = search_batch(tiny_prior, broken, known, search_config({"steps": 5}))
     assert result.stopped_by[1] == "failed"
     for i in (0, 2):
         assert_close(result, i, expected, i)

@@ -12,7 +12,7 @@ import pytest
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
 from PIL import Image, PngImagePlugin
 
-from gan_inpaint import overrides
+from gan_inpaint.cli import overrides
 from gan_inpaint.data.archives import open_files
 from gan_inpaint.data.datasets import CelebA, Folder
 from gan_inpaint.data.images import open_image

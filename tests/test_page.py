@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
 
-from gan_inpaint import report
+from gan_inpaint.reporting import comparison
 
 Run = Callable[..., Ran]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -138,7 +138,7 @@ def test_names_are_harmless(run: Run, tmp_path: Path, browser: object) -> None:
     summary = sweep / "1" / "summary.json"
     content = json.loads(summary.read_text()) | {"status": "failed", "error": "<img onerror=evil>"}
     summary.write_text(json.dumps(content))
-    report.compare(sweep)
+    comparison.compare(sweep)
     opened = Opened(browser, sweep / "index.html")
     assert opened.page.evaluate("window.evil") is None
     assert "window.evil=1" in opened.page.text_content("#image")
@@ -157,7 +157,7 @@ def test_two_hundred_jobs_stay_under_fifty_megabytes(
         shutil.copytree(sweep / str(number % 2), sweep / str(number))
         told = sweep / str(number) / ".hydra" / "overrides.yaml"
         told.write_text(told.read_text().replace("lam=", f"lam={number}"))
-    report.compare(sweep)
+    comparison.compare(sweep)
     assert (sweep / "index.html").stat().st_size < 50e6
     opened = Opened(browser, sweep / "index.html")
     assert len(opened.column(1)) == 200

@@ -29,7 +29,7 @@ def test_a_cpu_without_bf16_is_not_measured(cpu: pytest.MonkeyPatch) -> None:
 
 
 def test_the_measurement_is_a_ratio() -> None:
-    assert 0.01 < measured() < 100
+    assert 0 < measured() < 1000  # where bf16 is imitated, it takes hundreds of times as long
     assert measured() == measured()  # once a process
 
 

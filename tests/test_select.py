@@ -9,10 +9,10 @@ from conftest import TINY, only, write_pictures
 from PIL import Image
 from torch import nn
 
-from gan_inpaint.frechet import FrechetDistance
+from gan_inpaint.evaluation.epochs import Epoch, epoch_losses, recommended
+from gan_inpaint.evaluation.frechet import FrechetDistance
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import read_csv
-from gan_inpaint.selection import Epoch, epoch_losses, recommended
 
 QUICK = ["samples=4", "images=3", "steps=2", "candidates=4", "columns=3"]
 
@@ -33,7 +33,7 @@ def trained(run: Callable, tmp_path: Path) -> Path:
 def test_every_saved_epoch_is_a_row_and_one_is_recommended(
     run: Callable, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gan_inpaint.frechet.available", lambda: False)
+    monkeypatch.setattr("gan_inpaint.evaluation.frechet.available", lambda: False)
     ran = run("select", f"run={trained}", *QUICK)
     assert ran.code == 0, ran.err
     rows = read_csv(trained / "select.csv")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gan_inpaint.similarity import measured
+from gan_inpaint.evaluation.set_metrics import measured
 
 
 def test_the_frechet_distance_is_that_of_the_features() -> None:

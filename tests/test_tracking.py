@@ -19,8 +19,10 @@ from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
 from PIL import Image
 from rich.console import Console
 
-from gan_inpaint import tracking
 from gan_inpaint.cli.config import CONF
+from gan_inpaint.reporting import wandb_logging
+from gan_inpaint.reporting.metrics_file import MetricsFile
+from gan_inpaint.reporting.progress import progress_bar
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -100,7 +102,7 @@ def test_a_failed_job_is_finished_as_failed(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("gan_inpaint.batches.search", broken)
+    monkeypatch.setattr("gan_inpaint.evaluation.runner.search_batch", broken)
     tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
     assert run("reconstruct", f"prior={tiny}", "data=generated").code == 1
     found = records(only(tmp_path / "outputs" / "reconstruct", "*"))
@@ -153,9 +155,9 @@ def test_the_line_from_training_to_reconstruction_is_drawn_online(tmp_path: Path
     copy = tmp_path / "elsewhere.safetensors"
     copy.write_bytes(prior.read_bytes())
     training, search, offline = (Fake(offline) for offline in (False, False, True))
-    tracking.log_prior(SimpleNamespace(experiment=training), prior, {"nz": "8"})  # type: ignore
-    tracking.use_prior(SimpleNamespace(experiment=search), copy, {"nz": "8"})  # type: ignore
-    tracking.use_prior(SimpleNamespace(experiment=offline), copy, {"nz": "8"})  # type: ignore
+    wandb_logging.log_prior(SimpleNamespace(experiment=training), prior, {"nz": "8"})  # type: ignore
+    wandb_logging.use_prior(SimpleNamespace(experiment=search), copy, {"nz": "8"})  # type: ignore
+    wandb_logging.use_prior(SimpleNamespace(experiment=offline), copy, {"nz": "8"})  # type: ignore
     assert training.logged[0].name == search.used[0].name
     assert training.logged[0].type == "prior"
     assert training.logged[0].metadata == {"nz": "8"}
@@ -203,11 +205,11 @@ def test_without_a_key_or_a_server_it_is_offline(
 
     monkeypatch.setattr(wandb, "login", login)
     monkeypatch.delenv("WANDB_MODE")
-    assert tracking._wandb_mode() == "offline"
+    assert wandb_logging._wandb_mode() == "offline"
     monkeypatch.setattr(wandb, "login", lambda prompt: True)
-    assert tracking._wandb_mode() == "online"
+    assert wandb_logging._wandb_mode() == "online"
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert tracking._wandb_mode() == "disabled"
+    assert wandb_logging._wandb_mode() == "disabled"
 
 
 def test_no_logger_leaves_no_wandb(run: Run, tmp_path: Path) -> None:
@@ -221,11 +223,11 @@ def test_no_logger_leaves_no_wandb(run: Run, tmp_path: Path) -> None:
 
 def test_metrics_continue_where_the_checkpoint_was(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
-    first = tracking.MetricsFile(path, ("loss/d", "epoch"))
+    first = MetricsFile(path, ("loss/d", "epoch"))
     for step, loss in ((2, math.nan), (4, 0.4), (6, 0.6)):  # a diverged loss must be readable
         first.log_metrics({"loss/d": loss, "epoch": 0, "other": 1}, step)
     first.save()
-    second = tracking.MetricsFile(path, ("loss/d", "epoch"))
+    second = MetricsFile(path, ("loss/d", "epoch"))
     second.forget_after(4)
     second.log_metrics({"loss/d": 0.9, "epoch": 1}, 6)
     second.save()
@@ -241,7 +243,7 @@ def test_progress_shows_percent_time_left_and_losses_in_80_columns() -> None:
         num_training_batches=10,
     )
     module = SimpleNamespace(history=[{"loss/d": 0.76543, "loss/g": 12.3456, "prob/real": 0.5}])
-    with tracking.progress_bar("training", 200, ("loss/d", "loss/g"), console) as bar:
+    with progress_bar("training", 200, ("loss/d", "loss/g"), console) as bar:
         bar.on_train_batch_end(trainer, module)  # type: ignore[arg-type]
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue()).splitlines()[-1]
     assert re.search(r"training .* 50 % .*left loss/d 0\.765  loss/g 12\.3", shown), shown
@@ -333,7 +335,8 @@ def test_the_prior_that_is_credited_is_the_one_that_was_used(
 ) -> None:
     """``latest`` is looked up once, though a newer prior may appear while the job runs."""
     credited: list[Path] = []
-    monkeypatch.setattr(tracking, "use_prior", lambda logger, path, metadata: credited.append(path))
+    use_prior = "gan_inpaint.reporting.wandb_logging.use_prior"
+    monkeypatch.setattr(use_prior, lambda logger, path, metadata: credited.append(path))
     folder = tmp_path / "outputs" / "train" / "x"
     save_tiny_prior(folder / "1" / "prior.safetensors")
     from gan_inpaint.priors import registry

@@ -7,8 +7,8 @@ import pytest
 import torch
 from conftest import TINY, Ran, tiny_training, write_pictures
 
-from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.data.loading import training_batches
+from gan_inpaint.training.gan_module import AdversarialTraining
 
 Run = Callable[..., Ran]
 

@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.schema import validate_config
 from gan_inpaint.runtime.validation import (
@@ -105,11 +102,7 @@ def search_config(options: Mapping[str, Any], base: SearchConfig | None = None) 
     if unknown:
         raise InputError(f"unknown option {unknown[0]!r}; the options are {', '.join(known)}")
     given = {key: _native(value) for key, value in options.items()}
-    try:
-        config = OmegaConf.create(asdict(base or SearchConfig()) | given)
-    except OmegaConfBaseException as problem:
-        raise InputError(" ".join(str(problem).split())) from None
-    return validate_config(config, SearchConfig)
+    return validate_config(asdict(base or SearchConfig()) | given, SearchConfig)
 
 
 def _native(value: Any) -> Any:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
-from gan_inpaint.inversion.config import search_config
+from gan_inpaint.inversion.config import SearchConfig, search_config
 from gan_inpaint.inversion.initializers import Starts
 from gan_inpaint.inversion.result import Result
-from gan_inpaint.inversion.search import search
+from gan_inpaint.inversion.search import search_batch
 from gan_inpaint.inversion.state import RestartState
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
@@ -25,6 +25,7 @@ def inpaint(
     images: Tensor | np.ndarray | Sequence[Any],
     known: Tensor | np.ndarray | Sequence[Any],
     prior: Prior | str | Path,
+    search: SearchConfig | None = None,
     **options: Any,
 ) -> Result:
     """Fill the holes of images with what the prior's generator makes of the known pixels.
@@ -37,8 +38,8 @@ def inpaint(
             a list of them; what is in the hole is never looked at (a NaN is fine there).
         known: ``(B or 1, 1, H, W)``, bool or 0/1: 1 = observed pixel, 0 = missing.
         prior: from ``load_prior``, or what it takes.
-        options: ``lam``, ``norm``, ``steps`` ...: the search keys of ``reconstruct``; those not
-            given are taken from the same YAML file as the command's.
+        search: how to search; ``SearchConfig()`` if not given.
+        options: keys of ``search`` to change, say ``lam=0`` or ``steps=100``.
 
     Returns:
         A ``Result`` on the CPU, whatever device the search ran on.
@@ -55,18 +56,20 @@ def inpaint(
         >>> torch.equal(result.images[..., :8], images[..., :8])
         True
     """
-    settings = search_config(options)
+    if not isinstance(search, SearchConfig | None):
+        raise InputError(f"search is a {type(search).__name__}, not a SearchConfig")
+    config = search_config(options, search)
     with _undisturbed():
         prior = prior if isinstance(prior, Prior) else load_prior(prior)
         images, known = _tensor(images, "images"), _tensor(known, "known")
         known = _checked(images, known, prior).clone()
         images = images.float().clone()
-        starts = Starts(prior, settings)
+        starts = Starts(prior, config)
         parts = [
-            search(prior, image_part, known_part, settings, starts)
+            search_batch(prior, image_part, known_part, config, starts)
             for image_part, known_part in zip(
-                images.split(settings.images_at_once),
-                known.split(settings.images_at_once),
+                images.split(config.images_at_once),
+                known.split(config.images_at_once),
                 strict=True,
             )
         ]

@@ -25,7 +25,7 @@ from gan_inpaint.runtime.precision import resolve_precision
 _FAIR = 10  # steps in which a search should have found something better than its start
 
 
-def search(
+def search_batch(
     prior: Prior,
     images: Tensor,
     known: Tensor,

@@ -52,6 +52,7 @@ def remove_temporaries(folder: Path, older_than: float = 0.0) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -95,6 +96,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[s
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
+    """One dict of words per row."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 

@@ -1,6 +1,7 @@
 """Check a configuration against a dataclass."""
 
-from typing import TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
@@ -10,14 +11,15 @@ from gan_inpaint.errors import InputError
 S = TypeVar("S")
 
 
-def validate_config(cfg: DictConfig, schema: type[S], group: str = "") -> S:
+def validate_config(config: DictConfig | Mapping[str, Any], schema: type[S], group: str = "") -> S:
     """The config as an instance of the dataclass; an InputError names a key that does not fit.
 
     Args:
         group: that the keys belong to, for the message.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), cfg)
+        given = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+        merged = OmegaConf.merge(OmegaConf.structured(schema), given)
         return cast(S, OmegaConf.to_object(merged))
     except ValidationError as problem:
         reason = str(problem).splitlines()[0]

@@ -29,10 +29,10 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gan_inpaint.cli.config import CONF
+from gan_inpaint.cli.error_messages import GROUPS, one_line, user_message
+from gan_inpaint.cli.overrides import prepared
+from gan_inpaint.cli.run_directory import RunDirectory, check_sweep
 from gan_inpaint.errors import InputError
-from gan_inpaint.mistakes import GROUPS, one_line, sentence
-from gan_inpaint.overrides import prepared
-from gan_inpaint.run_directory import RunDirectory, check_sweep
 from gan_inpaint.runtime.schema import validate_config
 from gan_inpaint.runtime.signals import Interrupted, handle_signals
 
@@ -64,7 +64,7 @@ def command(
                 run = RunDirectory(directory, name, cfg)
                 job(validate_config(cfg, schema), run)
             except Exception as problem:
-                mistake = sentence(problem, name)
+                mistake = user_message(problem, name)
                 if failed and run and run.accepted:
                     failed(directory, cfg, mistake or f"{type(problem).__name__}: {problem}")
                 # raising would end a sweep: say it, remember it, let the other jobs go on
@@ -79,9 +79,9 @@ def command(
                     if failed and run and run.accepted:
                         failed(directory, cfg, f"stopped by {stop}")
                     if _sweeping() and name == "reconstruct":  # Hydra will not come to its end
-                        from gan_inpaint import report
+                        from gan_inpaint.reporting import comparison
 
-                        report.compare(Path(HydraConfig.get().sweep.dir))
+                        comparison.compare(Path(HydraConfig.get().sweep.dir))
                 raise
 
         def main() -> None:
@@ -95,7 +95,9 @@ def command(
             except Exception as problem:
                 # what happens before a job begins is a matter of the command line
                 before = not HydraConfig.initialized()
-                _report(problem, sentence(problem, name) or (before and one_line(problem)) or None)
+                _report(
+                    problem, user_message(problem, name) or (before and one_line(problem)) or None
+                )
             except Interrupted as stop:
                 if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says it
                     print(f"stopped by {stop}{stop.cure}", file=sys.stderr)
@@ -119,7 +121,7 @@ def _check_hydra_settings() -> None:
             )
 
 
-def built(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
+def instantiate_checked(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
     """``instantiate`` what a group's choice describes; values that do not fit are mistakes.
 
     Args:
@@ -177,7 +179,7 @@ def composed(name: str, overrides: Sequence[str], schema: type[S]) -> S:
     try:
         return validate_config(hydra.compose(name, list(overrides)), schema)
     except Exception as problem:  # whatever it is, the overrides are to blame
-        raise InputError(sentence(problem, name) or one_line(problem)) from problem
+        raise InputError(user_message(problem, name) or one_line(problem)) from problem
 
 
 def _overrides(file: Path) -> list[str] | None:
@@ -244,17 +246,17 @@ class CompareJobs(GuardSweep):
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         started = time.monotonic()
         if _sweeping() and started >= self._next:
-            from gan_inpaint import report
+            from gan_inpaint.reporting import comparison
 
-            report.compare(Path(config.hydra.sweep.dir))
+            comparison.compare(Path(config.hydra.sweep.dir))
             ended = time.monotonic()
             self._next = ended + 10 * (ended - started)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from gan_inpaint import report
+        from gan_inpaint.reporting import comparison
 
-        report.compare(Path(config.hydra.sweep.dir))
-        failures = report.show(Path(config.hydra.sweep.dir))
+        comparison.compare(Path(config.hydra.sweep.dir))
+        failures = comparison.show(Path(config.hydra.sweep.dir))
         if failures and max(_exit_codes) == 0:  # the jobs ran in other processes
             _exit_codes.append(2)
 

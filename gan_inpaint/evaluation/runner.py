@@ -20,17 +20,18 @@ from gan_inpaint.data.mask_files import MaskFile
 from gan_inpaint.data.masks import validate_mask
 from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
 from gan_inpaint.errors import InputError
-from gan_inpaint.frames import Frames
+from gan_inpaint.evaluation.config import ReconstructConfig
+from gan_inpaint.evaluation.results import Batch, Record
 from gan_inpaint.inversion.initializers import Starts
 from gan_inpaint.inversion.result import Result
-from gan_inpaint.inversion.search import search
+from gan_inpaint.inversion.search import search_batch
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.record import Batch, Record
+from gan_inpaint.reporting.animation import Frames
+from gan_inpaint.reporting.progress import Bar
+from gan_inpaint.reporting.wandb_logging import log_look
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
 from gan_inpaint.runtime.seeding import numpy_rng
 from gan_inpaint.runtime.signals import defer_signals
-from gan_inpaint.settings import ReconstructSettings
-from gan_inpaint.tracking import Bar, log_look
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Job:
     """
 
     directory: Path
-    settings: ReconstructSettings
+    settings: ReconstructConfig
     prior: Prior
     source: Source
     indices: list[int]
@@ -101,7 +102,7 @@ def searched(
     settings = job.settings
     started = time.perf_counter()
     try:
-        result = search(
+        result = search_batch(
             job.prior,
             batch.images,
             batch.known,

@@ -11,13 +11,13 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gan_inpaint import health
 from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss, gradient_penalty
 from gan_inpaint.functional.augment import diffaugment, mirrored
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.priors.weights import images_seen, prior_metadata
 from gan_inpaint.runtime.seeding import torch_rng
+from gan_inpaint.training import divergence
 
 METRICS = ("loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second", "diversity")
 
@@ -241,7 +241,7 @@ class AdversarialTraining(pl.LightningModule):
         """Means since the last row. A stretch with no G step (30/10) leaves ``loss/g`` out."""
         loss_d, prob_real, prob_fake = (self._d_sums / self._d_count).tolist()
         if not math.isfinite(loss_d):
-            health.check_finite(self, self._d_steps)
+            divergence.check_finite(self, self._d_steps)
         seconds = time.perf_counter() - self._row_started
         row = {"loss/d": loss_d}
         if self._loss == "bce":  # a critic's score is no probability

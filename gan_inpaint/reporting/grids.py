@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gan_inpaint import baselines
 from gan_inpaint.data.images import grid, highlight_hole, to_float, to_uint8
-from gan_inpaint.figures import labelled
+from gan_inpaint.reporting.figures import labelled
+from gan_inpaint.reporting.schema import BASELINES
 
 _ROWS = 32  # of a grid; more would make a picture that nobody can open
 _WORST = 8  # of them for the worst images: failures are not hidden
@@ -40,8 +40,11 @@ class Gallery:
         return self._column("known/{}", list(self._rows)[:count]) > 0
 
     def grid(self) -> np.ndarray:
-        """A row an image: corrupted, reconstructed, its other completions, the baselines and, where
-        there is one, true. The first 32 images; of more the first 24 and the 8 worst."""
+        """One row per image, the first 32; of more the first 24 and the 8 worst.
+
+        A row shows it corrupted, reconstructed, its other completions, the baselines and, where it
+        is known, the truth.
+        """
         numbers, worst = self.chosen()
         paths = self._paths(numbers[0])
         shown = [self._column(path, numbers) for path in paths.values()]
@@ -91,7 +94,7 @@ class Gallery:
         """Heading -> where a column's pictures are, of those that an image has."""
         paths = {"reconstructed": "images/{}"}
         paths |= {f"other {rank}": f"alternatives/{{}}_{rank}" for rank in range(1, 100)}
-        paths |= {name: f"baselines/{{}}_{name}" for name in baselines.NAMES}
+        paths |= {name: f"baselines/{{}}_{name}" for name in BASELINES}
         paths["true"] = "truth/{}"
         return {word: path for word, path in paths.items() if self._file(path, number).is_file()}
 

@@ -40,7 +40,7 @@ _OF_THE_SYSTEM = {
 }
 
 
-def sentence(problem: BaseException, name: str) -> str | None:
+def user_message(problem: BaseException, name: str) -> str | None:
     """The sentence for the user if the input is to blame, else None.
 
     Args:

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from gan_inpaint.columns import COST, MEANS, WORDS, means
 from gan_inpaint.errors import InputError, printable
+from gan_inpaint.reporting.schema import COST, MEANS, WORDS, means
 from gan_inpaint.runtime.io import read_csv, read_table
 
 _NEEDED = {"results": {"image"}, "restarts": {"image", "objective"}, "metrics": {"step"}}
@@ -30,7 +30,7 @@ _COMPARED = 8  # pictures by which two jobs are told to have had the same task
 
 
 @dataclass
-class Job:
+class SweepJob:
     """One job: its directories, its summary, and the rest when it is asked for.
 
     Attributes:
@@ -106,7 +106,7 @@ class Job:
         return self.directories[image % len(self.directories)] / folder / f"{image:05d}.png"
 
 
-def read_jobs(sweep: Path) -> list[Job]:
+def read_jobs(sweep: Path) -> list[SweepJob]:
     """The jobs of a sweep that have left a summary, in order, and named by what sets them apart.
 
     Shards of one set, whose other keys agree, are one job.
@@ -127,7 +127,7 @@ def read_jobs(sweep: Path) -> list[Job]:
         directories.sort(key=lambda directory: summaries[directory].get("shard", 0))
         number = min(int(directory.name) for directory in directories)
         parts = [summaries[directory] for directory in directories]
-        job = Job(number, directories, parts[0])
+        job = SweepJob(number, directories, parts[0])
         if parts[0].get("shards", 1) > 1:
             job.summary = _merged(parts, job)
         jobs.append(job)
@@ -172,7 +172,7 @@ def _summary(directory: Path) -> dict[str, Any]:
     return summary
 
 
-def _merged(parts: Sequence[Mapping[str, Any]], job: Job) -> dict[str, Any]:
+def _merged(parts: Sequence[Mapping[str, Any]], job: SweepJob) -> dict[str, Any]:
     """The summary that one job over all images would have left."""
     wanted = parts[0]["shards"]
     bad = [part for part in parts if part["status"] != "done"]
@@ -211,12 +211,12 @@ def _read(file: Path) -> list[dict[str, str]]:
     return read_csv(file) if file.is_file() else []
 
 
-def ranked(jobs: Iterable[Job]) -> list[Job]:
+def ranked(jobs: Iterable[SweepJob]) -> list[SweepJob]:
     """The highest mean hole PSNR first, those without one last."""
     return sorted(jobs, key=lambda job: -(job.summary.get("psnr_hole") or -math.inf))
 
 
-def varied(jobs: Sequence[Job]) -> dict[str, dict[int, float | str]]:
+def varied(jobs: Sequence[SweepJob]) -> dict[str, dict[int, float | str]]:
     """Key -> job number -> value, of the keys that the sweep varied; numbers where they are."""
     found: dict[str, dict[int, float | str]] = {}
     for job in jobs:

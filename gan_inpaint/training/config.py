@@ -1,55 +1,16 @@
-"""What the keys of the commands may be: types and ranges. Their defaults are in ``conf/``."""
+"""The keys of ``train``: types and ranges. Their defaults are in conf/train.yaml."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.models.config import ModelConfig
-from gan_inpaint.runtime.validation import (
-    check_at_least,
-    check_one_of,
-    check_seed,
-)
-
-
-@dataclass(kw_only=True)
-class ReconstructSettings(SearchConfig):
-    """The root keys of ``python -m gan_inpaint.reconstruct``."""
-
-    prior: str
-    discriminator: str | None
-    data: dict[str, Any]
-    split: str | None
-    limit: int | None
-    sample: str
-    shard: int
-    shards: int
-    mask: dict[str, Any]
-    baselines: bool
-    metrics: list[str]
-    animate: bool
-    diagnose: bool
-    resume: str | None
-    logger: str
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self, 1, "limit", "shards")
-        if not 0 <= self.shard < self.shards:
-            raise InputError(f"shard={self.shard}: must be from 0 to under shards={self.shards}")
-        check_one_of(self, "sample", "first", "random")
-        for metric in self.metrics:
-            if metric not in ("frechet", "lpips", "fid"):
-                raise InputError(f"metrics={self.metrics}: may hold frechet, lpips and fid")
-        check_one_of(self, "logger", "wandb", "none")
-        if self.split is not None:
-            check_one_of(self, "split", "all", "train", "val")
+from gan_inpaint.runtime.validation import check_at_least, check_one_of, check_seed
 
 
 @dataclass
-class ScheduleSettings:
+class ScheduleConfig:
     """The ``schedule`` of ``train``."""
 
     discriminator: int
@@ -62,7 +23,7 @@ class ScheduleSettings:
 
 
 @dataclass
-class AdamSettings:
+class AdamConfig:
     """One network's optimizer."""
 
     lr: float
@@ -79,15 +40,15 @@ class AdamSettings:
 
 
 @dataclass
-class OptimizerSettings:
+class OptimizerConfig:
     """The ``optimizer`` of ``train``."""
 
-    discriminator: AdamSettings
-    generator: AdamSettings
+    discriminator: AdamConfig
+    generator: AdamConfig
 
 
 @dataclass
-class AugmentSettings:
+class AugmentConfig:
     """The ``augment`` of ``train``."""
 
     flip: bool
@@ -103,7 +64,7 @@ class AugmentSettings:
 
 
 @dataclass
-class AverageSettings:
+class AverageConfig:
     """The ``ema`` of ``train``."""
 
     decay: float
@@ -114,7 +75,7 @@ class AverageSettings:
 
 
 @dataclass
-class CheckpointSettings:
+class CheckpointConfig:
     """The ``checkpoint`` of ``train``."""
 
     every_n_epochs: int
@@ -125,19 +86,19 @@ class CheckpointSettings:
 
 
 @dataclass
-class TrainSettings:
+class TrainConfig:
     """The root keys of ``python -m gan_inpaint.train``."""
 
     name: str
     data: dict[str, Any]
     model: ModelConfig
-    schedule: ScheduleSettings
+    schedule: ScheduleConfig
     loss: str
-    optimizer: OptimizerSettings
-    augment: AugmentSettings
-    ema: AverageSettings
+    optimizer: OptimizerConfig
+    augment: AugmentConfig
+    ema: AverageConfig
     trainer: dict[str, Any]
-    checkpoint: CheckpointSettings
+    checkpoint: CheckpointConfig
     batch_size: int
     precision: str
     compile: bool
@@ -161,34 +122,3 @@ class TrainSettings:
         epochs = self.trainer.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
             raise InputError(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
-
-
-@dataclass
-class SelectSettings:
-    """The root keys of ``python -m gan_inpaint.select``."""
-
-    run: str | None
-    epoch: int | None
-    path: str | None
-    mask: dict[str, Any]
-    columns: int
-    samples: int
-    images: int
-    steps: int
-    candidates: int
-    seed: int
-    logger: str
-
-    def __post_init__(self) -> None:
-        check_one_of(self, "logger", "wandb", "none")
-        check_at_least(self, 1, "columns", "images", "steps")
-        check_at_least(self, 2, "samples")  # a spread needs two
-        check_at_least(self, 0, "candidates")
-        check_seed(self.seed)
-
-
-@dataclass
-class CompareSettings:
-    """The root keys of ``python -m gan_inpaint.compare``."""
-
-    sweep: str | None

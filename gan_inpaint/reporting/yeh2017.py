@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from gan_inpaint import baselines
+from gan_inpaint.reporting.schema import BASELINES
 
 RECIPE = "paper_table"
 # Table 1, CelebA, PSNR in dB: the context encoder of Pathak et al., CVPR 2016, and their own method
@@ -19,7 +19,7 @@ PUBLISHED = {
 _MEASURED = {
     "ours": "psnr_hole",
     "average": "psnr_hole_average",
-    **{name: f"psnr_hole_{name}" for name in baselines.NAMES},
+    **{name: f"psnr_hole_{name}" for name in BASELINES},
 }
 COLUMNS = (
     "mask",

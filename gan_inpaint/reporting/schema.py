@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gan_inpaint import baselines
-
+# the classical ways to fill a hole, see evaluation.baselines
+BASELINES = ("mean", "nearest", "biharmonic", "telea", "ns")
 RESULTS = (
     "image",
     "name",
@@ -30,7 +30,7 @@ EXTRA = (
     "spread",  # with restarts, as the next
     "psnr_hole_average",
     "psnr_hole_raw",  # with blending
-    *(f"psnr_hole_{name}" for name in baselines.NAMES),
+    *(f"psnr_hole_{name}" for name in BASELINES),
 )
 WORDS = ("name", "stopped_by", "error")  # those that hold no numbers
 MEANS = ("steps", *RESULTS[5:], *EXTRA[1:])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from gan_inpaint.jobs import Job, ranked
+from gan_inpaint.reporting.sweep import SweepJob, ranked
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Lead:
         )
 
 
-def findings(jobs: Sequence[Job]) -> list[str]:
+def findings(jobs: Sequence[SweepJob]) -> list[str]:
     """The best job, whether its lead over the next exceeds the noise, what had no effect."""
     failed = sum(job.summary["status"] == "failed" for job in jobs)
     sentences = [f"{failed} of {len(jobs)} jobs failed; the table says why."] if failed else []
@@ -63,15 +63,15 @@ def findings(jobs: Sequence[Job]) -> list[str]:
     return sentences + _without_effect(jobs)
 
 
-def _by_task(jobs: Sequence[Job]) -> list[list[Job]]:
+def _by_task(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
     """The measured jobs, those with the same images and masks together, the best first."""
-    groups: dict[str, list[Job]] = {}
+    groups: dict[str, list[SweepJob]] = {}
     for job in ranked(job for job in jobs if job.summary.get("psnr_hole") is not None):
         groups.setdefault(job.task, []).append(job)
     return list(groups.values())
 
 
-def leads(jobs: Sequence[Job]) -> list[tuple[Job, Lead]]:
+def leads(jobs: Sequence[SweepJob]) -> list[tuple[SweepJob, Lead]]:
     """The best job of each task beside the others, beside its own average and the baselines."""
     within = {"psnr_hole_average": "the average over its own restarts (estimate=mean)"}
     within |= {f"psnr_hole_{name}": words for name, words in _IN_WORDS.items()}
@@ -126,7 +126,7 @@ def lead(other: str, ours: Mapping[int, float], theirs: Mapping[int, float]) -> 
     )
 
 
-def _without_effect(jobs: Sequence[Job]) -> list[str]:
+def _without_effect(jobs: Sequence[SweepJob]) -> list[str]:
     """The jobs whose perceptual term is too small a part of the gradient to matter."""
     shares = [
         (job.summary["lam"], job.summary.get("perceptual_share"))

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from gan_inpaint.data.images import grid, highlight_hole
-from gan_inpaint.figures import labelled
+from gan_inpaint.reporting.figures import labelled
 from gan_inpaint.runtime.io import atomic_write
 
 _IMAGES = 8  # on a frame

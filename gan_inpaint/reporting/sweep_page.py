@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 import yaml
 
-from gan_inpaint import baselines, page, paper
 from gan_inpaint.data.images import MISSING
-from gan_inpaint.findings import Lead, differences, findings, leads
-from gan_inpaint.jobs import Job, ranked, varied
+from gan_inpaint.reporting import pages, yeh2017
+from gan_inpaint.reporting.schema import BASELINES
+from gan_inpaint.reporting.statistics import Lead, differences, findings, leads
+from gan_inpaint.reporting.sweep import SweepJob, ranked, varied
 
 _NAMED = 3  # images that are named where the best job loses
 
 
 def write(
-    sweep: Path, jobs: list[Job], columns: Sequence[str], table: Sequence[Mapping[str, str]]
+    sweep: Path, jobs: list[SweepJob], columns: Sequence[str], table: Sequence[Mapping[str, str]]
 ) -> None:
     """``index.html`` of a sweep.
 
@@ -29,7 +30,7 @@ def write(
     columns = [c for c in columns if any(job.summary.get(c) is not None for job in jobs)]
     done = [job for job in jobs if job.done]
     best_first = ranked(done)
-    page.write(
+    pages.write_page(
         sweep / "index.html",
         "sweep",
         _payload(jobs, done, best_first),
@@ -40,14 +41,14 @@ def write(
         leads=[_lead(job, found) for job, found in leads(jobs)],
         best=best_first[0].label if done else "",
         paper=table,
-        protocol=paper.PROTOCOL,
+        protocol=yeh2017.PROTOCOL,
         columns=columns,
         jobs=[
             {
                 "job": job.number,
                 "label": job.label,
                 "status": job.summary["status"],
-                "cells": [page.short(job.summary.get(column)) for column in columns],
+                "cells": [pages.short(job.summary.get(column)) for column in columns],
             }
             for job in jobs
         ],
@@ -57,7 +58,7 @@ def write(
     )
 
 
-def _lead(best: Job, found: Lead) -> dict[str, str]:
+def _lead(best: SweepJob, found: Lead) -> dict[str, str]:
     named = list(found.lost.items())[:_NAMED]
     worst = ", ".join(f"{image} (by {behind:.1f} dB)" for image, behind in named)
     return {
@@ -71,7 +72,7 @@ def _lead(best: Job, found: Lead) -> dict[str, str]:
     }
 
 
-def _about(sweep: Path, jobs: Sequence[Job]) -> list[tuple[str, str]]:
+def _about(sweep: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, str]]:
     """What was run, on what: the facts that all figures of the page hang on."""
     found = []
     told = sweep / "multirun.yaml"
@@ -92,10 +93,10 @@ def _about(sweep: Path, jobs: Sequence[Job]) -> list[tuple[str, str]]:
     return found
 
 
-def _bars(best: Job) -> list[dict[str, Any]]:
+def _bars(best: SweepJob) -> list[dict[str, Any]]:
     """Mean hole PSNR of the best job and of what was measured beside it, for drawn bars."""
     columns = {"psnr_hole": "this search", "psnr_hole_average": "mean of its restarts"}
-    columns |= {f"psnr_hole_{name}": name for name in baselines.NAMES}
+    columns |= {f"psnr_hole_{name}": name for name in BASELINES}
     values = {words: best.summary.get(column) for column, words in columns.items()}
     there = {words: value for words, value in values.items() if value is not None}
     if not {*there} - {"this search", "mean of its restarts"}:
@@ -107,12 +108,14 @@ def _bars(best: Job) -> list[dict[str, Any]]:
     ]
 
 
-def _payload(jobs: list[Job], done: list[Job], best_first: list[Job]) -> dict[str, Any]:
+def _payload(
+    jobs: list[SweepJob], done: list[SweepJob], best_first: list[SweepJob]
+) -> dict[str, Any]:
     """What the page's script works on: figures, curves, pictures."""
     values = varied(jobs)
     size, images = 0, []
     if done:
-        size = max(page.side(job.directories[0] / "images") for job in done)
+        size = max(pages.side(job.directories[0] / "images") for job in done)
         images = _page_images(done, best_first)
     tasks = list(dict.fromkeys(job.task for job in done))
     firsts = [next(job for job in done if job.task == task) for task in tasks]
@@ -148,20 +151,20 @@ def _payload(jobs: list[Job], done: list[Job], best_first: list[Job]) -> dict[st
     }
 
 
-def _sprite(job: Job, folders: Sequence[str], images: Sequence[int], size: int) -> str:
-    return page.sprite([[job.picture(f, image) for image in images] for f in folders], size)
+def _sprite(job: SweepJob, folders: Sequence[str], images: Sequence[int], size: int) -> str:
+    return pages.sprite([[job.picture(f, image) for image in images] for f in folders], size)
 
 
-def _curve(job: Job) -> dict[str, Any]:
+def _curve(job: SweepJob) -> dict[str, Any]:
     rows = [row for row in job.history if row.get("objective")]
     points = [(float(row["step"]), float(row["objective"])) for row in rows]
-    return {"label": job.label, "job": job.number, "points": page.thinned(points)}
+    return {"label": job.label, "job": job.number, "points": pages.thinned(points)}
 
 
-def _page_images(done: list[Job], best_first: list[Job]) -> list[int]:
+def _page_images(done: list[SweepJob], best_first: list[SweepJob]) -> list[int]:
     """The images to show: the first ones, the worst, and those on which the best job loses."""
     best = best_first[0]
-    room = page.images_shown(len(done))
+    room = pages.images_shown(len(done))
     worst = sorted(best.psnrs, key=lambda image: best.psnrs[image])[: room // 4]
     lost: list[int] = []
     for other in best_first[1:4]:
@@ -172,12 +175,12 @@ def _page_images(done: list[Job], best_first: list[Job]) -> list[int]:
     return sorted([*first, *chosen])
 
 
-def _standard_error(job: Job) -> float | None:
+def _standard_error(job: SweepJob) -> float | None:
     finite = np.array([value for value in job.psnrs.values() if math.isfinite(value)])
     return float(finite.std(ddof=1) / len(finite) ** 0.5) if len(finite) > 1 else None
 
 
-def _restarts(job: Job, images: Sequence[int]) -> dict[int, list[list[float | None]]]:
+def _restarts(job: SweepJob, images: Sequence[int]) -> dict[int, list[list[float | None]]]:
     """Image -> objective and hole PSNR of each restart, the best objective first."""
     found: dict[int, list[list[float | None]]] = {image: [] for image in images}
     for row in job.restarts:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.frechet import FrechetDistance
+from gan_inpaint.evaluation.frechet import FrechetDistance
 from gan_inpaint.functional.metrics import diversity, psnr
 from gan_inpaint.inversion.config import search_config
 from gan_inpaint.inversion.pipeline import inpaint

@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: progress, metrics.csv, W&B."""
+"""Weights & Biases: one run a job, offline where there is no account or no server."""
 
 import hashlib
 import os
@@ -8,56 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
-from pytorch_lightning.loggers import Logger, WandbLogger
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from pytorch_lightning.loggers import WandbLogger
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.inversion.lightning_module import METRICS as LOSSES
-from gan_inpaint.record import Record
-from gan_inpaint.runtime.io import read_table, write_csv
 from gan_inpaint.runtime.signals import Interrupted
-
-
-class MetricsFile(Logger):
-    """metrics.csv: one row a logged step, written whole; a resume goes on with what is there.
-
-    Lightning's own CSVLogger erases the file of the run that it resumes.
-
-    Args:
-        path: of the file.
-        columns: the metrics to keep, in this order, after ``step``.
-    """
-
-    def __init__(self, path: Path, columns: Sequence[str]):
-        self._path, self._columns = path, ("step", *columns)
-        self.rows = read_table(path) if path.is_file() else []
-
-    @property
-    def name(self) -> str:
-        return "metrics"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The composed config in .hydra holds them."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        kept = {key: metrics[key] for key in self._columns[1:] if key in metrics}
-        if self.rows and self.rows[-1]["step"] == step:
-            self.rows[-1] |= kept
-        elif kept:
-            self.rows.append({"step": step, **kept})
-
-    def forget_after(self, step: int) -> None:
-        """Drop what was logged later than the checkpoint that is being resumed."""
-        self.rows = [row for row in self.rows if row["step"] <= step]
-
-    def save(self) -> None:
-        write_csv(self._path, self.rows, self._columns)
 
 
 @contextmanager
@@ -187,18 +141,27 @@ def log_look(logger: WandbLogger, step: int, frame: np.ndarray) -> None:
     logger.log_image("search", [frame], step=step)
 
 
-def log_results(logger: WandbLogger, record: Record, summary: Mapping, curves: bool) -> None:
-    """What a reconstruction has come to.
+def log_results(
+    logger: WandbLogger,
+    summary: Mapping[str, Any],
+    grid: np.ndarray,
+    images: Sequence[Mapping[str, Any]],
+    history: Sequence[Mapping[str, float]] = (),
+) -> None:
+    """Log a finished reconstruction.
 
     Args:
-        curves: also its losses, if they were not logged on the way.
+        grid: its images, uint8 ``(H, W, 3)``.
+        images: a row an image, for ``log_table``.
+        history: its losses, if they were not logged on the way.
     """
-    for row in record.history if curves else ():
-        logger.log_metrics({key: row[key] for key in LOSSES}, step=int(row["step"]))
+    for row in history:
+        losses = {key: value for key, value in row.items() if key != "step"}
+        logger.log_metrics(losses, step=int(row["step"]))
     # the config has it already
     logger.experiment.summary.update({k: v for k, v in summary.items() if k != "environment"})
-    logger.log_image("reconstructions", [record.gallery.grid()])
-    log_table(logger, record.gallery.table())
+    logger.log_image("reconstructions", [grid])
+    log_table(logger, images)
 
 
 def log_table(logger: WandbLogger, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -234,52 +197,3 @@ def _wandb_mode() -> str:
         return "online" if wandb.login(prompt=False) else "offline"
     except Exception:  # a server that cannot be reached raises one of many errors
         return "offline"
-
-
-@contextmanager
-def progress_bar(
-    what: str, total: int, losses: Sequence[str], console: Console | None = None
-) -> Iterator["Bar"]:
-    """A rich bar with the time left and the current losses; it fits into 80 columns.
-
-    Args:
-        what: one word.
-        total: amount of work, in any unit.
-        losses: which columns of the module's history to show.
-        console: where; stderr if not given. Silent when that is not a terminal.
-    """
-    console = console or Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=15),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-        TextColumn("{task.fields[words]}"),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
-        yield Bar(progress, what, total, losses)
-
-
-class Bar(pl.Callback):
-    """Moves a progress bar as a Trainer's batches end, with the module's last row of losses."""
-
-    def __init__(self, progress: Progress, what: str, total: int, losses: Sequence[str]):
-        self._progress, self._losses = progress, losses
-        self._task = progress.add_task(what, total=total, words="")
-        self._before, self._share = 0, total
-        self.note = ""  # stands before the losses
-
-    def start(self, before: int, share: int) -> None:
-        """What lies before the next Trainer's work and how much that is, in units of the total."""
-        self._before, self._share = before, share
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        planned = (trainer.max_epochs or 1) * trainer.num_training_batches
-        row = pl_module.history[-1] if pl_module.history else {}
-        losses = [f"{key} {row[key]:.3g}" for key in self._losses if key in row]
-        words = "  ".join([self.note, *losses] if self.note else losses)
-        completed = self._before + self._share * done / planned
-        self._progress.update(self._task, completed=completed, words=words)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from gan_inpaint.frechet import FrechetDistance
+from gan_inpaint.evaluation.frechet import FrechetDistance
 
 _CHUNK = 32  # pictures that a network sees at once
 

@@ -9,17 +9,17 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
-from gan_inpaint import health
-from gan_inpaint.adversarial import AdversarialTraining
 from gan_inpaint.data.images import grid
-from gan_inpaint.figures import draw_losses
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.metrics import diversity
-from gan_inpaint.page import write_training
+from gan_inpaint.reporting.figures import draw_losses
+from gan_inpaint.reporting.metrics_file import MetricsFile
+from gan_inpaint.reporting.training_page import write_training_page
 from gan_inpaint.runtime import signals
 from gan_inpaint.runtime.io import atomic_write, write_png
 from gan_inpaint.runtime.seeding import torch_rng
-from gan_inpaint.tracking import MetricsFile
+from gan_inpaint.training import divergence
+from gan_inpaint.training.gan_module import AdversarialTraining
 
 _SAMPLES = 64  # on the fixed-noise grid, 8 x 8
 
@@ -111,13 +111,13 @@ class Snapshots(Checkpoint):
     def _examine(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
         """Say of the samples how varied they are, and stop if there is no use in going on."""
         step = int(module.discriminator_steps)
-        health.check_finite(module, step)
+        divergence.check_finite(module, step)
         # training pictures that are all the same ask for no more
         relative = diversity(samples) / self._diversity if self._diversity else 1.0
         for logger in module.loggers:
             logger.log_metrics({"diversity": relative, "epoch": epoch - 1}, step=step)
-        if int(module.generator_steps) >= health.STEPS:
-            health.check_diverse(self._metrics.rows)
+        if int(module.generator_steps) >= divergence.STEPS:
+            divergence.check_diverse(self._metrics.rows)
 
     def _show(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
         picture = grid(list(samples.unflatten(0, (8, -1)).unbind(1)))
@@ -130,4 +130,4 @@ class Snapshots(Checkpoint):
     def _draw(self) -> None:
         curves = {"discriminator": "loss/d", "generator": "loss/g"}
         draw_losses(self._directory / "losses.png", self._metrics.rows, curves, "minibatch")
-        write_training(self._directory)
+        write_training_page(self._directory)

@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from gan_inpaint import baselines, columns, dashboard, paper
 from gan_inpaint.data.images import MISSING, open_image
 from gan_inpaint.errors import InputError
-from gan_inpaint.figures import figure
-from gan_inpaint.jobs import Job, ranked, read_jobs
-from gan_inpaint.page import short
+from gan_inpaint.reporting import schema, sweep_page, yeh2017
+from gan_inpaint.reporting.figures import figure
+from gan_inpaint.reporting.pages import short
+from gan_inpaint.reporting.schema import BASELINES
+from gan_inpaint.reporting.sweep import SweepJob, ranked, read_jobs
 from gan_inpaint.runtime.io import read_csv, write_csv
 
-_RIVALS = tuple(f"psnr_hole_{name}" for name in ("average", *baselines.NAMES))
+_RIVALS = tuple(f"psnr_hole_{name}" for name in ("average", *BASELINES))
 _SHOWN = ("status", "seconds", "objective", "contextual", "psnr_hole", *_RIVALS)  # on a terminal
 _FIGURE_IMAGES, _FIGURE_JOBS = 8, 16  # rows and columns of comparison.png
 
@@ -27,15 +28,15 @@ def compare(sweep: Path) -> None:
     """Write comparison.csv, comparison.png and index.html over the jobs of a sweep so far."""
     jobs = read_jobs(sweep)
     table = [{**job.summary, "job": job.number} for job in jobs]
-    table = [{column: row.get(column) for column in columns.COMPARISON} for row in table]
-    write_csv(sweep / "comparison.csv", table, columns.COMPARISON)
+    table = [{column: row.get(column) for column in schema.COMPARISON} for row in table]
+    write_csv(sweep / "comparison.csv", table, schema.COMPARISON)
     done = [job for job in jobs if job.done]
-    if done and all(job.summary.get("recipe") == paper.RECIPE for job in done):
-        lines = [paper.row(job.summary, list(job.results.values())) for job in done]
-        write_csv(sweep / "paper_table.csv", lines, paper.COLUMNS)
+    if done and all(job.summary.get("recipe") == yeh2017.RECIPE for job in done):
+        lines = [yeh2017.row(job.summary, list(job.results.values())) for job in done]
+        write_csv(sweep / "paper_table.csv", lines, yeh2017.COLUMNS)
     if done:
         _draw_comparison(sweep / "comparison.png", done)
-    dashboard.write(sweep, jobs, columns.COMPARISON[1:], _paper_table(sweep))
+    sweep_page.write(sweep, jobs, schema.COMPARISON[1:], _paper_table(sweep))
 
 
 def show(sweep: Path) -> int:
@@ -56,7 +57,7 @@ def show(sweep: Path) -> int:
         for line in lines:
             table.add_row(*(escape(line.get(column, "")) for column in lines[0]))
         wide.print(table)
-        wide.print(paper.PROTOCOL)
+        wide.print(yeh2017.PROTOCOL)
     failed = [job for job in jobs if job.summary["status"] == "failed"]
     for job in failed:
         print(f"job {job.number} failed: {job.summary['error']}")
@@ -79,23 +80,22 @@ def _paper_table(sweep: Path) -> list[dict[str, str]]:
     if not file.is_file():
         return []
     return [
-        paper.cells({k: float(v) if k in paper.NUMBERS else v for k, v in line.items() if v})
+        yeh2017.cells({k: float(v) if k in yeh2017.NUMBERS else v for k, v in line.items() if v})
         for line in read_csv(file)
     ]
 
 
-def _draw_comparison(path: Path, jobs: list[Job]) -> None:
+def _draw_comparison(path: Path, jobs: list[SweepJob]) -> None:
     """Rows images, columns corrupted, each job (of many the best), true; hole PSNR above each.
 
     The first and the last column are left out where the jobs had different images or masks.
     """
-
     if len(jobs) > _FIGURE_JOBS:
         best = {job.number for job in ranked(jobs)[:_FIGURE_JOBS]}
         jobs = [job for job in jobs if job.number in best]
     first = jobs[0]
     images = first.images[:_FIGURE_IMAGES]
-    panels: list[tuple[str, Job, str]] = [
+    panels: list[tuple[str, SweepJob, str]] = [
         (job.label.replace(" ", "\n"), job, "images") for job in jobs
     ]
     if len({job.task for job in jobs}) == 1:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_inpaint import baselines
+from gan_inpaint.evaluation import baselines
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.pipeline import inpaint

@@ -16,19 +16,19 @@ from safetensors.torch import save
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-from gan_inpaint import columns
-from gan_inpaint.baselines import Baselines
 from gan_inpaint.data.images import to_uint8
 from gan_inpaint.errors import InputError
+from gan_inpaint.evaluation.baselines import Baselines
 from gan_inpaint.functional.completions import mean_completion
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.gallery import Gallery
 from gan_inpaint.inversion.lightning_module import METRICS
 from gan_inpaint.inversion.pipeline import mean_history
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.inversion.search import completions, filled
 from gan_inpaint.inversion.state import STOPPED_BY, final_restarts
 from gan_inpaint.priors.gan import Prior
+from gan_inpaint.reporting import schema
+from gan_inpaint.reporting.grids import Gallery
 from gan_inpaint.runtime.io import atomic_write, read_table, write_csv, write_json, write_png
 
 _LINES = 10  # of problems on the terminal
@@ -113,9 +113,9 @@ class Record:
             self.history = json.loads(file.metadata()["history"])
         self._seconds = summary["seconds"]
         self._searched = set((~self._codes.isnan().any(dim=1)).nonzero()[:, 0].tolist())
-        rows = read_table(self._directory / "results.csv", columns.WORDS)
+        rows = read_table(self._directory / "results.csv", schema.WORDS)
         self._rows = [r for r in rows if r["image"] in self._searched or "steps" not in r]
-        restarts = read_table(self._directory / "restarts.csv", columns.WORDS)
+        restarts = read_table(self._directory / "restarts.csv", schema.WORDS)
         self._restarts = [row for row in restarts if row["image"] in self._searched]
 
     @property
@@ -252,9 +252,9 @@ class Record:
             return {}
         self._rows.sort(key=lambda row: row["image"])  # unread ones came before their batch
         self._restarts.sort(key=lambda row: (row["image"], row["restart"]))
-        extra = [c for c in columns.EXTRA if any(c in row for row in self._rows)]
-        write_csv(self._directory / "results.csv", self._rows, (*columns.RESULTS, *extra))
-        write_csv(self._directory / "restarts.csv", self._restarts, columns.RESTARTS)
+        extra = [c for c in schema.EXTRA if any(c in row for row in self._rows)]
+        write_csv(self._directory / "results.csv", self._rows, (*schema.RESULTS, *extra))
+        write_csv(self._directory / "restarts.csv", self._restarts, schema.RESTARTS)
         write_csv(self._directory / "metrics.csv", self.history, ("step", *METRICS))
         # a resume goes by this file: all that is not in the tables, in one piece
         history = {"history": json.dumps(self.history)}
@@ -269,7 +269,7 @@ class Record:
             **self._about,
             "images": self.searched,
             "stopped_by": dict(Counter(row["stopped_by"] for row in self._rows)),
-            **columns.means(self._rows),
+            **schema.means(self._rows),
             "known_error": float(np.nanmean(known)),
             "perceptual_share": sum(shares) / len(shares),
             "seconds": self._seconds,

@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from PIL import Image
 
 from gan_inpaint.data.images import open_image
 from gan_inpaint.errors import InputError
-from gan_inpaint.figures import smooth
-from gan_inpaint.runtime.environment import collect_environment
-from gan_inpaint.runtime.io import read_csv, write_text
+from gan_inpaint.runtime.io import write_text
 
-_PAGES = Path(__file__).parent / "pages"
+_TEMPLATES = Path(__file__).parent / "templates"
 _LARGEST = 512  # pixels of the side of a picture, of which a page has hundreds
 _POINTS = 400  # of a curve: a screen has hardly more
 _CELLS = 1200  # pictures a page holds, over all jobs: about 20 MB at 64x64
@@ -32,25 +29,25 @@ def images_shown(jobs: int) -> int:
     return max(least, min(most, _CELLS // max(jobs, 1)))
 
 
-def write(path: Path, template: str, payload: Mapping[str, Any], **words: Any) -> None:
+def write_page(path: Path, template: str, payload: Mapping[str, Any], **words: Any) -> None:
     """Render a page; everything in it is escaped.
 
     Args:
-        template: name of its template in ``pages``.
+        template: name of its template in ``templates``.
         payload: plain values for its script.
         words: for the template.
     """
     import jinja2
     from markupsafe import Markup
 
-    loader = jinja2.FileSystemLoader(_PAGES)
+    loader = jinja2.FileSystemLoader(_TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=True)
     # inside a script no text may look like its end
     data = json.dumps(_finite(payload), separators=(",", ":")).replace("<", "\\u003c")
     page = environment.get_template(f"{template}.html.jinja").render(
         payload=Markup(data),
-        style=Markup((_PAGES / "style.css").read_text(encoding="utf-8")),
-        script=Markup((_PAGES / "page.js").read_text(encoding="utf-8")),
+        style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        script=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),
         **words,
     )
     write_text(path, page)
@@ -81,40 +78,6 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[list[float]]:
     if len(kept) <= _POINTS:
         return kept
     return [kept[i] for i in np.linspace(0, len(kept) - 1, _POINTS).round().astype(int)]
-
-
-def write_training(run: Path) -> None:
-    """``index.html`` of a training run, from its files: losses, samples, ``select.csv``."""
-    rows = read_csv(run / "metrics.csv")
-    told = run / ".hydra" / "overrides.yaml"
-    overrides = map(str, yaml.safe_load(told.read_text("utf-8")) or ()) if told.is_file() else ()
-    ran = collect_environment()
-    about = [("command", " ".join(["python -m gan_inpaint.train", *overrides]))]
-    about += [(key, str(ran[key])) for key in ("gan_inpaint", "git", "torch") if ran[key]]
-    curves = []
-    for colour, (label, column) in enumerate((("D", "loss/d"), ("G", "loss/g"))):
-        points = [(float(row["step"]), float(row[column])) for row in rows if row.get(column)]
-        if points:
-            steps, values = np.array(points).T
-            raw = {"label": label, "colour": colour, "raw": True, "points": thinned(points)}
-            level = smooth(values)
-            mean = {"label": f"{label}, smoothed", "colour": colour}
-            curves += [raw, mean | {"points": thinned(list(zip(steps, level, strict=True)))}]
-    files = sorted((run / "samples").glob("epoch_*.png"))
-    samples = [
-        {"epoch": int(file.stem.removeprefix("epoch_")), "picture": embedded(file.read_bytes())}
-        for file in files
-    ]
-    compared = run / "select.csv"
-    write(
-        run / "index.html",
-        "training",
-        {"curves": curves, "unit": "minibatch", "loss": "loss", "samples": samples},
-        title=f"Training {run.parent.name}/{run.name}",
-        about=about,
-        samples=[found["epoch"] for found in samples],
-        epochs=read_csv(compared) if compared.is_file() else [],
-    )
 
 
 def side(folder: Path) -> int:

@@ -1,0 +1,20 @@
+"""``python -m gan_inpaint.compare``: the comparison of a sweep's jobs, made again."""
+
+from pathlib import Path
+
+from gan_inpaint.cli.app import command
+from gan_inpaint.cli.run_directory import RunDirectory
+from gan_inpaint.cli.schemas import CompareConfig
+from gan_inpaint.errors import InputError
+
+
+@command("compare", CompareConfig)
+def main(settings: CompareConfig, run: RunDirectory) -> None:
+    """Write comparison.csv, comparison.png and index.html in the sweep's directory; print them."""
+    from gan_inpaint.reporting import comparison
+
+    if settings.sweep is None:
+        raise InputError("compare needs sweep=, the directory of a sweep (multirun/<time>)")
+    sweep = Path(settings.sweep)
+    comparison.compare(sweep)
+    comparison.show(sweep)

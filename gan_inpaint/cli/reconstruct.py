@@ -1,0 +1,295 @@
+"""``python -m gan_inpaint.reconstruct``: fill holes by searching a prior's latent space."""
+
+import gc
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from gan_inpaint.cli.app import chosen, command, instantiate_checked, resumed
+from gan_inpaint.cli.run_directory import RunDirectory
+from gan_inpaint.errors import InputError
+from gan_inpaint.evaluation.config import ReconstructConfig
+from gan_inpaint.runtime.signals import defer_signals
+
+if TYPE_CHECKING:
+    from gan_inpaint.data.loading import Source
+    from gan_inpaint.evaluation.baselines import Baselines
+    from gan_inpaint.evaluation.results import Record
+    from gan_inpaint.priors.gan import Prior
+
+
+def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
+    """The summary.json of a job that failed: what was asked, and why it did not work."""
+    from gan_inpaint.runtime.io import write_json
+
+    file = directory / "summary.json"
+    try:
+        reached = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # not there yet, or damaged
+        reached = {}
+    if reached.get("status") == "done":  # a refused resume: what the job has done stands
+        return
+    keys = ("lam", "lr", "norm", "prior", "seed")
+    choices = HydraConfig.get().runtime.choices
+    asked = {key: cfg[key] for key in keys} | {key: choices[key] for key in ("data", "mask")}
+    write_json(file, {**asked, **reached, "status": "failed", "error": error})
+
+
+@command("reconstruct", ReconstructConfig, failed=record_failure)
+def main(settings: ReconstructConfig, run: RunDirectory) -> None:
+    """Reconstruct the pictures of ``data``; everything it leaves is in the run's directory."""
+    directory, resuming = run.path, settings.resume is not None
+    if settings.resume:
+        settings = resumed(settings.resume, "reconstruct", ReconstructConfig)
+
+    with defer_signals():  # an import that is cut in two breaks the next one
+        from gan_inpaint.evaluation.diagnosis import explained
+        from gan_inpaint.evaluation.results import Record
+        from gan_inpaint.evaluation.runner import Job, fill
+        from gan_inpaint.priors.registry import load_prior
+        from gan_inpaint.reporting.comparison import print_summary
+        from gan_inpaint.reporting.progress import progress_bar
+        from gan_inpaint.reporting.wandb_logging import (
+            check_wandb,
+            log_results,
+            use_prior,
+            wandb_logger,
+        )
+        from gan_inpaint.runtime.environment import collect_environment
+        from gan_inpaint.runtime.io import remove_temporaries
+        from gan_inpaint.runtime.memory import keep_freed_memory
+        from gan_inpaint.runtime.precision import agree_on_precision
+
+    check_wandb(settings.logger)
+    keep_freed_memory()
+    mask_name = chosen("mask", directory if resuming else None)
+    prior = load_prior(settings.prior, settings.discriminator)
+    if settings.data.get("truth", True) is None:
+        settings.data["truth"] = mask_name != "file"
+    data = partial(
+        instantiate_checked("data", settings.data), size=prior.size, channels=prior.channels
+    )
+    if "prior" in signature(data).parameters:  # of images that depend on one
+        data = partial(data, prior=prior)
+    source = data(split=settings.split)
+    mask = instantiate_checked("mask", settings.mask)
+    indices = to_fill(settings, source, mask)
+    print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
+    share = f", every {settings.shards}th of them here" if settings.shards > 1 else ""
+    print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}{share}")
+    mine = range(settings.shard, len(indices), settings.shards)
+    if not mine:
+        raise InputError(
+            f"shard={settings.shard}: none of the {len(indices)} pictures falls to it; set fewer"
+            " shards"
+        )
+    settings.precision = agree_on_precision(
+        settings.precision,
+        run.settings / "precision.json",
+        "start a new job with precision=fp32",
+        shared=run.sweep and run.sweep / "precision.json",
+        keep=run.accepted,
+    )
+    about = {
+        "lam": settings.lam,
+        "lr": settings.lr,
+        "norm": settings.norm,
+        "prior": prior.name,
+        "data": source.dataset,
+        "mask": mask_name,
+        "seed": settings.seed,
+        "restarts": settings.restarts,
+        "shard": settings.shard,
+        "shards": settings.shards,
+        "recipe": chosen("recipe", directory if resuming else None),
+    }
+    job = identity(settings, prior, source, mask, [indices[number] for number in mine])
+    run.begin_reconstruction(job, about)
+    remove_temporaries(directory)
+
+    environment = collect_environment()
+    record = Record(
+        directory,
+        len(indices),
+        prior.nz,
+        source.truth,
+        settings.blend,
+        baselines(settings, source, data, prior) if settings.baselines else None,
+        about | {"precision": settings.precision, "environment": environment},
+    )
+    done = record.done
+    if done:
+        print(f"precision: {settings.precision}, as the job began")
+    # what is left of the very batches of an uninterrupted job
+    batches = [
+        [number for number in mine[first : first + settings.images_at_once] if number not in done]
+        for first in range(0, len(mine), settings.images_at_once)
+    ]
+    if done:
+        print(f"resuming: {len(done)} pictures are done")
+        if settings.animate and not (directory / "search.gif").is_file():
+            print("animate is left out: the first picture's search is done; start a new job for it")
+    # a Trainer refers to itself: what its batch held would stay until a full collection, which is
+    # quick if it need not look at what is there for the whole job
+    gc.collect()
+    gc.freeze()
+    with (
+        wandb_logger(
+            settings.logger,
+            directory,
+            name=f"lam={settings.lam:g} lr={settings.lr:g} {settings.norm}",
+            group=run.sweep.name if run.sweep else None,
+            job_type="reconstruct",
+            config=asdict(settings) | {"environment": environment},
+        ) as wandb,
+        progress_bar("searching", (len(mine) - len(done)) * settings.steps, ("objective",)) as bar,
+    ):
+        if wandb:
+            use_prior(wandb, prior.files[0], prior.metadata)
+        try:
+            task = Job(directory, settings, prior, source, indices, mask, mask_name)
+            fill(task, batches, record, bar, wandb)
+        except BaseException as problem:
+            # what is done stays done, unless it was the disk that failed
+            if record.searched and not isinstance(problem, OSError):
+                record.save("failed")
+                draw(directory, record)
+            raise
+        if not record.searched:
+            raise InputError(f"no picture could be done; the first: {record.problems[0]}")
+        summary = finish(directory, settings, record, prior)
+        if wandb:
+            curves = record.history if len(batches) > 1 else ()
+            log_results(wandb, summary, record.gallery.grid(), record.gallery.table(), curves)
+
+    print_summary(summary)
+    if skipped := len(mine) - summary["images"]:
+        print(f"{skipped} of {len(mine)} pictures were skipped: see error in results.csv")
+    for sentence in (*source.notes, *explained(summary)):
+        print(sentence)
+    here = Path(os.path.relpath(directory))
+    print(f"{here / 'grid.png'}  corrupted, reconstructed{', true' if source.truth else ''}")
+    print(f"{here / 'results.csv'}  a row an image")
+    print(f"{here / 'images'}  the pictures")
+    if (directory / "restored").is_dir():
+        print(f"{here / 'restored'}  your photographs, filled at their own size")
+
+
+def to_fill(settings: ReconstructConfig, source: "Source", mask: Callable) -> list[int]:
+    """Indices of the pictures that ``limit`` leaves.
+
+    A picture that is the mask of another one is none.
+    """
+    from gan_inpaint.data.datasets import ImageFiles
+    from gan_inpaint.data.loading import subset_indices
+    from gan_inpaint.data.mask_files import MaskFile
+
+    if isinstance(mask, MaskFile) and isinstance(source, ImageFiles):
+        masks = mask.masks_among(source.names, source.root)
+        source.leave_out(masks)
+        if masks:
+            print(f"{len(masks)} files are masks of other pictures, not pictures to fill")
+    indices = subset_indices(len(source), settings.limit, settings.sample, settings.seed)
+    if not indices:
+        raise InputError(f"split={settings.split}: the data hold no picture there; try split=all")
+    return indices
+
+
+_FREE = {  # keys that results do not depend on, or that name what counts by its content
+    *("prior", "discriminator", "resume", "logger", "batch_size"),
+    *("animate", "diagnose", "metrics"),  # made or measured from what is there
+}
+
+
+def identity(
+    settings: ReconstructConfig,
+    prior: "Prior",
+    source: "Source",
+    mask: Callable,
+    indices: list[int],
+) -> dict[str, Any]:
+    """Everything that a job's results depend on, as plain values.
+
+    Args:
+        indices: of the job's pictures in ``source``.
+    """
+    from gan_inpaint.data.datasets import ImageFiles
+    from gan_inpaint.data.loading import content_digest
+    from gan_inpaint.data.mask_files import MaskFile
+
+    kept = {key: value for key, value in asdict(settings).items() if key not in _FREE}
+    for group in ("data", "mask"):  # where files lie does not matter, what they hold does
+        kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
+        kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]
+    files = isinstance(source, ImageFiles)
+    own = [(source.names[i], source.file(i) if files else None) for i in indices]  # type: ignore[attr-defined]
+    return {
+        "settings": kept,
+        "prior": prior.digest,
+        "images": content_digest(source, indices, settings.seed),
+        "levels": source.shared_levels() if isinstance(source, ImageFiles) else None,
+        "masks": mask.digest(own) if isinstance(mask, MaskFile) else None,
+    }
+
+
+def finish(
+    directory: Path,
+    settings: ReconstructConfig,
+    record: "Record",
+    prior: "Prior",
+) -> dict[str, Any]:
+    """What is measured and drawn when all images are done; returns the summary."""
+    from gan_inpaint.evaluation.diagnosis import TARGETS, self_test
+    from gan_inpaint.evaluation.set_metrics import measured
+
+    more: dict[str, Any] = {}
+    if settings.diagnose:
+        more |= self_test(record.gallery.known(TARGETS), prior, settings)
+    if settings.metrics and not (record.truth and record.searched > 1):
+        print("metrics are left out: they need the true pictures, and two of them")
+    elif settings.metrics:
+        found, notes = measured(settings.metrics, *record.gallery.pairs())
+        more |= found
+        for note in notes:
+            print(note)
+    draw(directory, record)
+    return record.save("done", more)
+
+
+def draw(directory: Path, record: "Record") -> None:
+    """The pictures of what is done."""
+    from gan_inpaint.reporting.figures import draw_losses
+    from gan_inpaint.runtime.io import write_png
+
+    write_png(directory / "grid.png", record.gallery.grid())
+    curves = {"objective": "objective", "contextual": "contextual"}
+    draw_losses(directory / "losses.png", record.history, curves, "step", smoothed=False)
+
+
+def baselines(
+    settings: ReconstructConfig, source: "Source", data: Callable[..., "Source"], prior: "Prior"
+) -> "Baselines":
+    """The other ways to fill a hole; what cannot be had here is said.
+
+    Args:
+        data: makes the source of a ``split``.
+    """
+    from gan_inpaint.data.datasets import Folder
+    from gan_inpaint.evaluation.baselines import Baselines
+    from gan_inpaint.evaluation.targets import mean_image, training_images
+
+    # any folder could be the one that the prior was trained on: only split=val says that it is
+    same = not isinstance(source, Folder) or settings.split == "val"
+    training = training_images(prior, source, partial(data, split="train")) if same else None
+    made = Baselines(mean_image(prior, training), training)
+    for reason in made.left_out:
+        print(f"baseline left out: {reason}")
+    return made

@@ -1,0 +1,66 @@
+"""The keys of ``reconstruct`` and ``select``: types and ranges. Their defaults are in conf/."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.runtime.validation import check_at_least, check_one_of, check_seed
+
+
+@dataclass(kw_only=True)
+class ReconstructConfig(SearchConfig):
+    """The root keys of ``python -m gan_inpaint.reconstruct``."""
+
+    prior: str
+    discriminator: str | None
+    data: dict[str, Any]
+    split: str | None
+    limit: int | None
+    sample: str
+    shard: int
+    shards: int
+    mask: dict[str, Any]
+    baselines: bool
+    metrics: list[str]
+    animate: bool
+    diagnose: bool
+    resume: str | None
+    logger: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, 1, "limit", "shards")
+        if not 0 <= self.shard < self.shards:
+            raise InputError(f"shard={self.shard}: must be from 0 to under shards={self.shards}")
+        check_one_of(self, "sample", "first", "random")
+        for metric in self.metrics:
+            if metric not in ("frechet", "lpips", "fid"):
+                raise InputError(f"metrics={self.metrics}: may hold frechet, lpips and fid")
+        check_one_of(self, "logger", "wandb", "none")
+        if self.split is not None:
+            check_one_of(self, "split", "all", "train", "val")
+
+
+@dataclass
+class SelectConfig:
+    """The root keys of ``python -m gan_inpaint.select``."""
+
+    run: str | None
+    epoch: int | None
+    path: str | None
+    mask: dict[str, Any]
+    columns: int
+    samples: int
+    images: int
+    steps: int
+    candidates: int
+    seed: int
+    logger: str
+
+    def __post_init__(self) -> None:
+        check_one_of(self, "logger", "wandb", "none")
+        check_at_least(self, 1, "columns", "images", "steps")
+        check_at_least(self, 2, "samples")  # a spread needs two
+        check_at_least(self, 0, "candidates")
+        check_seed(self.seed)

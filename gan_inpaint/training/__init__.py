@@ -1,0 +1,1 @@
+"""Adversarial training: the LightningModule, its callbacks, what stops it."""
