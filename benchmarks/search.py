@@ -31,8 +31,8 @@ from gan_inpaint.cli.config import CONF
 from gan_inpaint.functional.losses import contextual
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import search_config
-from gan_inpaint.inversion.initializers import Starts
-from gan_inpaint.inversion.search import search_batch
+from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
+from gan_inpaint.inversion.pipeline import reconstruct
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.networks import Networks, read_networks
 from gan_inpaint.priors.registry import find_prior, load_prior
@@ -115,26 +115,30 @@ class Looks(pl.Callback):
     def __init__(self, case: Case, outcome: Outcome, started: float):
         self._case, self._outcome, self._started = case, outcome, started
 
-    def on_train_batch_end(self, trainer, module, *args) -> None:  # type: ignore
+    def on_search_step(self, module: LatentReconstruction) -> None:
         now = time.perf_counter()
         count = len(self._case.images)
-        best = module.best.objective.view(count, -1).argmin(dim=1)
-        z = module.best.z.view(count, -1, module.best.z.shape[1])[torch.arange(count), best]
+        state = module.search.state
+        best = state.objective.view(count, -1).argmin(dim=1)
+        z = state.z.view(count, -1, state.z.shape[1])[torch.arange(count), best]
         with torch.no_grad():
             generated = self._case.prior.generator(z)
         self._outcome.looking += time.perf_counter() - now
-        steps = int(module.best.steps.sum())
+        steps = int(state.steps.sum())
         self._outcome.look(self._case, generated, steps, self._started)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        self.result = pl_module.result
 
 
 def ours(case: Case, options: dict[str, Any]) -> Outcome:
     """A search by this package; its last point is the result itself, blended if asked for."""
     settings, outcome = search_config(options), Outcome()
     started = time.perf_counter()
-    starts = Starts(case.prior, settings)
     looks = Looks(case, outcome, started)
-    result = search_batch(case.prior, case.images, case.known, settings, starts, callbacks=[looks])
+    reconstruct(case.prior, settings, [ImageBatch(case.images, case.known)], callbacks=[looks])
     outcome.seconds = time.perf_counter() - started - outcome.looking
+    result = looks.result
     filled = psnr(result.images - case.images, (~case.known).float())
     steps = int(result.rows.steps.sum())
     mine = float(filled.mean()), case.judged(result.generated)[1]

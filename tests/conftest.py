@@ -5,12 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from PIL import Image
+from torch import Tensor
 
+from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.inversion.lightning_module import ImageBatch
+from gan_inpaint.inversion.pipeline import reconstruct
+from gan_inpaint.inversion.result import Result
 from gan_inpaint.models.dcgan import Projection
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.networks import save_prior
@@ -82,6 +89,18 @@ def tiny_training(**changes: object) -> AdversarialTraining:
         "license": "none",
     }
     return AdversarialTraining(**(settings | changes))
+
+
+def search_unchecked(prior: Prior, images: Tensor, known: Tensor, config: SearchConfig) -> Result:
+    """The search for one batch, without the checks of ``inpaint``."""
+    found = []
+
+    class Keep(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+            found.append(pl_module.result)
+
+    reconstruct(prior, config, [ImageBatch(images, known)], callbacks=[Keep()])
+    return found[0]
 
 
 def save_tiny_prior(path: Path, **changes: object) -> Path:

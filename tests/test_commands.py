@@ -16,6 +16,7 @@ from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
 from PIL import Image
 from safetensors.torch import load_file
 
+import gan_inpaint
 from gan_inpaint.data.datasets import Digits
 from gan_inpaint.data.images import read_image
 from gan_inpaint.errors import InputError
@@ -324,7 +325,8 @@ def test_alternatives_and_the_spread_are_pictures(run: Run, tmp_path: Path) -> N
 def test_a_resumed_job_equals_an_uninterrupted_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_inpaint.evaluation import results, runner
+    from gan_inpaint.evaluation import results
+    from gan_inpaint.inversion.lightning_module import LatentReconstruction
 
     monkeypatch.setattr(results, "_SAVE_AFTER", 0.0)
     monkeypatch.setattr(results, "_SPARING", 0.0)
@@ -335,15 +337,15 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     arguments += ["restarts=2", "batch_size=4", "steps=12", *(o for o in FAST if "steps" not in o)]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run("reconstruct", *arguments, f"hydra.run.dir={whole}").code == 0
-    searches, search_batch = [], runner.search_batch
+    searches, search = [], LatentReconstruction._search
 
-    def interrupted(*args: object, **kwargs: object) -> object:
+    def interrupted(*args: object) -> object:
         searches.append(1)
         if len(searches) == 3:
             raise InputError("the power failed")
-        return search_batch(*args, **kwargs)  # type: ignore[arg-type]
+        return search(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(runner, "search_batch", interrupted)
+    monkeypatch.setattr(LatentReconstruction, "_search", interrupted)
     assert run("reconstruct", *arguments, f"hydra.run.dir={broken}").code == 2
     summary = json.loads((broken / "summary.json").read_text())
     assert (summary["status"], summary["images"]) == ("failed", 3)
@@ -654,7 +656,7 @@ def test_a_defect_is_shown_as_one(
     def broken(*args: object, **kwargs: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("gan_inpaint.evaluation.runner.search_batch", broken)
+    monkeypatch.setattr(gan_inpaint.LatentReconstruction, "_search", broken)
     tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
     ran = run("reconstruct", f"prior={tiny}", "data=generated", *FAST)
     assert ran.code == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
+from conftest import TINY, Ran, only, save_tiny_prior, search_unchecked, write_pictures
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_latent import assert_close
@@ -15,7 +15,6 @@ from test_latent import assert_close
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import search_config
 from gan_inpaint.inversion.pipeline import inpaint
-from gan_inpaint.inversion.search import search_batch
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.training import divergence
 
@@ -37,8 +36,8 @@ def test_an_image_whose_search_fails_leaves_the_others_alone(options: dict) -> N
     broken = images.clone()
     broken[2, 0, 0, 0] = torch.nan
     settings = search_config({"steps": 4, **options})
-    fine = search_batch(prior, images, known, settings)
-    result = search_batch(prior, broken, known, settings)
+    fine = search_unchecked(prior, images, known, settings)
+    result = search_unchecked(prior, broken, known, settings)
     assert result.stopped_by[2] == "failed"
     assert "failed" not in fine.stopped_by
     for index in (0, 1, 3, 4):

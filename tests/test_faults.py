@@ -13,8 +13,7 @@ from conftest import Ran, only, save_tiny_prior, write_pictures
 from processes import check_whole, started
 from test_interruption import assert_equal, finished, reconstruction, table, training
 
-from gan_inpaint.evaluation import runner
-from gan_inpaint.inversion.search import search_batch
+from gan_inpaint.inversion.lightning_module import LatentReconstruction
 from gan_inpaint.training import callbacks
 
 Run = Callable[..., Ran]
@@ -142,14 +141,18 @@ def test_a_wandb_server_that_is_not_there_does_not_hold_up_a_run(
     assert json.loads((job / "summary.json").read_text())["status"] == "done"
 
 
+SEARCH = LatentReconstruction._search
+
+
 def no_memory_for(rows: int, failures: list[int]) -> Callable:
     """A search that has memory for so many rows."""
+    search = SEARCH
 
-    def limited(prior: object, images: torch.Tensor, known: object, settings, *rest, **more):
-        if len(images) * settings.restarts > rows:
+    def limited(self: LatentReconstruction, images: torch.Tensor, known: torch.Tensor) -> object:
+        if len(images) * self.config.restarts > rows:
             failures.append(len(images))
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return search_batch(prior, images, known, settings, *rest, **more)  # type: ignore[arg-type]
+        return search(self, images, known)
 
     return limited
 
@@ -160,10 +163,10 @@ def test_a_search_goes_on_in_smaller_batches_when_memory_runs_out(
     arguments = [*reconstruction(tmp_path), "batch_size=16", "steps=4"]
     assert run("reconstruct", *arguments, "hydra.run.dir=whole").code == 0
     failures: list[int] = []
-    monkeypatch.setattr(runner, "search_batch", no_memory_for(5, failures))
+    monkeypatch.setattr(LatentReconstruction, "_search", no_memory_for(5, failures))
     ran = run("reconstruct", *arguments, "hydra.run.dir=halved")
     assert ran.code == 0, ran.err
-    assert failures == [7, 4]  # of eight pictures one cannot be read
+    assert failures == [7, 4, 8, 4]  # one of eight cannot be read; the self-test has eight
     assert "batch_size=14: memory ran out; going on with batch_size=8" in ran.err
     assert "batch_size=8: memory ran out; going on with batch_size=4" in ran.err
     assert ran.err.count("skipped") == 1
@@ -174,7 +177,7 @@ def test_a_search_goes_on_in_smaller_batches_when_memory_runs_out(
             for column in ("objective", "psnr_hole"):
                 if one[column]:
                     assert float(other[column]) == pytest.approx(float(one[column]), rel=1e-2)
-    monkeypatch.setattr(runner, "search_batch", no_memory_for(1, failures))
+    monkeypatch.setattr(LatentReconstruction, "_search", no_memory_for(1, failures))
     ran = run("reconstruct", *arguments)
     assert ran.code == 2
     assert "batch_size=2: memory ran out on one image; set fewer restarts" in ran.sentence

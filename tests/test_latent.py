@@ -2,7 +2,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
+from conftest import search_unchecked
 from torch import Tensor
 
 from gan_inpaint.data import masks
@@ -12,26 +14,13 @@ from gan_inpaint.functional.losses import contextual, perceptual
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inversion.config import search_config
-from gan_inpaint.inversion.lightning_module import LatentReconstruction
-from gan_inpaint.inversion.pipeline import inpaint
+from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
+from gan_inpaint.inversion.pipeline import inpaint, reconstruct
 from gan_inpaint.inversion.result import Result
-from gan_inpaint.inversion.search import search_batch
-from gan_inpaint.inversion.state import STOPPED_BY
+from gan_inpaint.inversion.state import StopReason
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.seeding import torch_rng
-
-SEARCH = {
-    "lam": 1e-5,
-    "norm": "l1",
-    "optimizer": "adam",
-    "lr": 0.1,
-    "steps": 20,
-    "tolerance": 0.0,
-    "patience": None,
-    "constraint": "none",
-    "radius": 1.0,
-}
 
 
 def case(prior: Prior, count: int) -> tuple[Tensor, Tensor]:
@@ -42,18 +31,28 @@ def case(prior: Prior, count: int) -> tuple[Tensor, Tensor]:
     return images, known
 
 
-def module(prior: Prior, **changes: object) -> LatentReconstruction:
-    images, known = case(prior, 3)
-    z = draw_latent(6, prior.nz, prior.latent, torch_rng("z"))
-    return LatentReconstruction(prior, images, known, z, **(SEARCH | changes))  # type: ignore[arg-type]
-
-
 def test_z_is_the_only_parameter(tiny_prior: Prior) -> None:
-    search = module(tiny_prior)
+    config = search_config({"batch_size": 6, "restarts": 2})
+    search = LatentReconstruction(tiny_prior, config)
     assert set(dict(search.named_parameters())) == {"z"}
     assert search.z.shape == (6, 8)
-    optimizer = search.configure_optimizers()
-    assert [p is search.z for group in optimizer.param_groups for p in group["params"]] == [True]
+    assert set(search.state_dict()) > {"z"}, "the prior's weights are buffers, they follow .to()"
+
+
+def test_a_search_changes_the_rows_of_its_batch_alone(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 2)
+    config = search_config({"batch_size": 6, "restarts": 2, "steps": 3})
+    modules = []
+
+    class Keep(pl.Callback):
+        def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            modules.append(pl_module)
+
+    reconstruct(tiny_prior, config, [ImageBatch(images, known)], callbacks=[Keep()])
+    (search,) = modules
+    assert (search.z[:4] != 0).any(dim=1).all()
+    assert not search.z[4:].any()
+    assert search.z.grad is None, "no gradient that several processes would average"
 
 
 def test_the_networks_are_bit_identical_after_a_search(tiny_prior: Prior) -> None:
@@ -208,7 +207,7 @@ def test_a_row_that_is_not_finite_fails_alone(tiny_prior: Prior) -> None:
     expected = inpaint(images, known, tiny_prior, steps=5)
     broken = images.clone()
     broken[1] = torch.nan
-    result = search_batch(tiny_prior, broken, known, search_config({"steps": 5}))
+    result = search_unchecked(tiny_prior, broken, known, search_config({"steps": 5}))
     assert result.stopped_by[1] == "failed"
     for i in (0, 2):
         assert_close(result, i, expected, i)
@@ -222,7 +221,7 @@ def test_restarts_are_starts_of_the_same_image_and_the_best_wins(tiny_prior: Pri
     assert torch.equal(result.objective, objective.min(dim=1).values)
     assert torch.equal(result.restart, objective.argmin(dim=1))
     assert torch.equal(result.z, result.rows.z[torch.arange(3) * 4 + result.restart])
-    assert all(0 <= reason < len(STOPPED_BY) for reason in result.rows.stopped_by.tolist())
+    assert (result.rows.stopped_by >= StopReason.TOLERANCE).all()
 
 
 def test_candidates_start_nearer_than_chance(tiny_prior: Prior) -> None:
@@ -237,7 +236,7 @@ def test_halving_gives_up_the_worse_half_and_keeps_the_winner(tiny_prior: Prior)
     options = {"steps": 20, "restarts": 8, "candidates": 0, "patience": None, "tolerance": 0.0}
     result = inpaint(images, known, tiny_prior, halving=[0.25, 0.5], **options)
     steps, stopped = result.rows.steps.view(3, 8), result.rows.stopped_by.view(3, 8)
-    words = [[STOPPED_BY[reason] for reason in row] for row in stopped]
+    words = [[StopReason(int(reason)).word for reason in row] for row in stopped]
     for row, taken in zip(words, steps.tolist(), strict=True):
         assert row.count("halved") == 6
         assert row.count("budget") == 2
@@ -256,7 +255,7 @@ def test_the_mean_is_over_the_restarts_that_were_not_given_up(tiny_prior: Prior)
     options = {"steps": 8, "restarts": 4, "halving": [0.5], "estimate": "mean"}
     result = inpaint(images, known, tiny_prior, **options)
     every = tiny_prior.generator(result.rows.z).unflatten(0, (2, 4))
-    final = (result.rows.stopped_by != STOPPED_BY.index("halved")).view(2, 4)
+    final = (result.rows.stopped_by != StopReason.HALVED).view(2, 4)
     assert (final.sum(dim=1) == 2).all()
     expected = torch.stack([e[f].mean(dim=0) for e, f in zip(every, final, strict=True)])
     torch.testing.assert_close(result.generated, expected)

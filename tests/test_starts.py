@@ -6,7 +6,7 @@ from gan_inpaint.functional.latent import draw_latent, project
 from gan_inpaint.functional.losses import contextual
 from gan_inpaint.inversion import initializers
 from gan_inpaint.inversion.config import search_config
-from gan_inpaint.inversion.initializers import Starts
+from gan_inpaint.inversion.initializers import make_initializer
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
@@ -36,7 +36,7 @@ def test_they_are_the_nearest_by_the_contextual_term(
             for image, mask in zip(images, known, strict=True)
         ]
     )
-    assert torch.equal(Starts(tiny_prior, settings)(images, known), expected)
+    assert torch.equal(make_initializer(tiny_prior, settings)(images, known), expected)
 
 
 def test_what_is_in_the_hole_is_never_looked_at(
@@ -45,7 +45,9 @@ def test_what_is_in_the_hole_is_never_looked_at(
     images, known = batch
     nothing = torch.where(known, images, torch.nan)
     for candidates in (0, 50):
-        given = Starts(tiny_prior, search_config({"candidates": candidates, "restarts": 2}))
+        given = make_initializer(
+            tiny_prior, search_config({"candidates": candidates, "restarts": 2})
+        )
         assert torch.equal(given(images, known), given(nothing, known))
 
 
@@ -54,17 +56,20 @@ def test_a_later_batch_gets_what_it_would_get_first_kept_or_not(
 ) -> None:
     images, known = batch
     settings = search_config({"candidates": 300, "restarts": 2})
-    kept = Starts(tiny_prior, settings)
+    kept = make_initializer(tiny_prior, settings)
     first = kept(images, known)
     generated = []
     hook = tiny_prior.generator.register_forward_hook(lambda *_: generated.append(1))
     assert torch.equal(kept(images, known), first)
     assert not generated
     monkeypatch.setattr(initializers, "_KEPT", 0)
-    forgetful = Starts(tiny_prior, settings)
+    forgetful = make_initializer(tiny_prior, settings)
     for _ in range(2):
         assert torch.equal(forgetful(images, known), first)
     assert len(generated) == 4, "two chunks for each batch"
     hook.remove()
-    alone = [Starts(tiny_prior, settings)(images[i : i + 1], known[i : i + 1]) for i in range(5)]
+    alone = [
+        make_initializer(tiny_prior, settings)(images[i : i + 1], known[i : i + 1])
+        for i in range(5)
+    ]
     assert torch.equal(torch.cat(alone), first)

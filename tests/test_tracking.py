@@ -19,10 +19,11 @@ from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
 from PIL import Image
 from rich.console import Console
 
+import gan_inpaint
 from gan_inpaint.cli.config import CONF
 from gan_inpaint.reporting import wandb_logging
 from gan_inpaint.reporting.metrics_file import MetricsFile
-from gan_inpaint.reporting.progress import progress_bar
+from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -102,7 +103,7 @@ def test_a_failed_job_is_finished_as_failed(
     def broken(*args: object, **kwargs: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("gan_inpaint.evaluation.runner.search_batch", broken)
+    monkeypatch.setattr(gan_inpaint.LatentReconstruction, "_search", broken)
     tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
     assert run("reconstruct", f"prior={tiny}", "data=generated").code == 1
     found = records(only(tmp_path / "outputs" / "reconstruct", "*"))
@@ -237,14 +238,11 @@ def test_metrics_continue_where_the_checkpoint_was(tmp_path: Path) -> None:
 def test_progress_shows_percent_time_left_and_losses_in_80_columns() -> None:
     out = io.StringIO()
     console = Console(file=out, width=80, force_terminal=True)
-    trainer = SimpleNamespace(
-        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=9)),
-        max_epochs=2,
-        num_training_batches=10,
-    )
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(total_batch_idx=9))
+    trainer = SimpleNamespace(fit_loop=loop)
     module = SimpleNamespace(history=[{"loss/d": 0.76543, "loss/g": 12.3456, "prob/real": 0.5}])
-    with progress_bar("training", 200, ("loss/d", "loss/g"), console) as bar:
-        bar.on_train_batch_end(trainer, module)  # type: ignore[arg-type]
+    with progress_bar("training", 20, ("loss/d", "loss/g"), console) as bar:
+        TrainingProgress(bar).on_train_batch_end(trainer, module)  # type: ignore[arg-type]
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue()).splitlines()[-1]
     assert re.search(r"training .* 50 % .*left loss/d 0\.765  loss/g 12\.3", shown), shown
 

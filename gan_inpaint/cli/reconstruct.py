@@ -1,10 +1,10 @@
 """``python -m gan_inpaint.reconstruct``: fill holes by searching a prior's latent space."""
 
-import gc
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -20,6 +20,8 @@ from gan_inpaint.evaluation.config import ReconstructConfig
 from gan_inpaint.runtime.signals import defer_signals
 
 if TYPE_CHECKING:
+    from pytorch_lightning.loggers import WandbLogger
+
     from gan_inpaint.data.loading import Source
     from gan_inpaint.evaluation.baselines import Baselines
     from gan_inpaint.evaluation.results import Record
@@ -45,41 +47,64 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
 
 @command("reconstruct", ReconstructConfig, failed=record_failure)
 def main(settings: ReconstructConfig, run: RunDirectory) -> None:
-    """Reconstruct the pictures of ``data``; everything it leaves is in the run's directory."""
-    directory, resuming = run.path, settings.resume is not None
+    """Reconstruct the images of ``data``; everything it leaves is in the run's directory."""
     if settings.resume:
         settings = resumed(settings.resume, "reconstruct", ReconstructConfig)
-
     with defer_signals():  # an import that is cut in two breaks the next one
-        from gan_inpaint.evaluation.diagnosis import explained
-        from gan_inpaint.evaluation.results import Record
-        from gan_inpaint.evaluation.runner import Job, fill
-        from gan_inpaint.priors.registry import load_prior
-        from gan_inpaint.reporting.comparison import print_summary
-        from gan_inpaint.reporting.progress import progress_bar
-        from gan_inpaint.reporting.wandb_logging import (
-            check_wandb,
-            log_results,
-            use_prior,
-            wandb_logger,
-        )
-        from gan_inpaint.runtime.environment import collect_environment
-        from gan_inpaint.runtime.io import remove_temporaries
-        from gan_inpaint.runtime.memory import keep_freed_memory
-        from gan_inpaint.runtime.precision import agree_on_precision
+        import gan_inpaint.evaluation.runner
+        import gan_inpaint.reporting.wandb_logging  # noqa: F401
+    job = prepare(settings, run)
+    with wandb_run(job) as wandb:
+        search(job, wandb)
+        summary = finish(job)
+        if wandb:
+            log(wandb, job, summary)
+    say(job, summary)
+
+
+@dataclass
+class Job:
+    """A reconstruction: what is filled by what, and what is done so far.
+
+    Attributes:
+        source: the images; ``indices`` are the job's in it.
+        mask: makes an image's mask; ``mask_name`` is its config's.
+        batches: numbers of the images that are left to do, batch by batch.
+        images: how many are this job's.
+    """
+
+    settings: ReconstructConfig
+    run: RunDirectory
+    prior: "Prior"
+    source: "Source"
+    indices: list[int]
+    mask: Callable
+    mask_name: str | None
+    environment: dict[str, Any]
+    record: "Record"
+    batches: list[list[int]]
+    images: int
+
+
+def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
+    """Read the prior, the data and the masks, and accept the job if it may write here."""
+    from gan_inpaint.evaluation.results import Record
+    from gan_inpaint.priors.registry import load_prior
+    from gan_inpaint.reporting.wandb_logging import check_wandb
+    from gan_inpaint.runtime.environment import collect_environment
+    from gan_inpaint.runtime.io import remove_temporaries
+    from gan_inpaint.runtime.memory import keep_freed_memory
+    from gan_inpaint.runtime.precision import agree_on_precision
 
     check_wandb(settings.logger)
     keep_freed_memory()
-    mask_name = chosen("mask", directory if resuming else None)
+    resuming = run.path if settings.resume else None
+    mask_name = chosen("mask", resuming)
     prior = load_prior(settings.prior, settings.discriminator)
     if settings.data.get("truth", True) is None:
         settings.data["truth"] = mask_name != "file"
-    data = partial(
-        instantiate_checked("data", settings.data), size=prior.size, channels=prior.channels
-    )
-    if "prior" in signature(data).parameters:  # of images that depend on one
-        data = partial(data, prior=prior)
-    source = data(split=settings.split)
+    make_source = source_maker(settings, prior)
+    source = make_source(split=settings.split)
     mask = instantiate_checked("mask", settings.mask)
     indices = to_fill(settings, source, mask)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
@@ -109,77 +134,134 @@ def main(settings: ReconstructConfig, run: RunDirectory) -> None:
         "restarts": settings.restarts,
         "shard": settings.shard,
         "shards": settings.shards,
-        "recipe": chosen("recipe", directory if resuming else None),
+        "recipe": chosen("recipe", resuming),
     }
-    job = identity(settings, prior, source, mask, [indices[number] for number in mine])
-    run.begin_reconstruction(job, about)
-    remove_temporaries(directory)
-
+    names = identity(settings, prior, source, mask, [indices[number] for number in mine])
+    run.begin_reconstruction(names, about)
+    remove_temporaries(run.path)
     environment = collect_environment()
     record = Record(
-        directory,
+        run.path,
         len(indices),
         prior.nz,
         source.truth,
         settings.blend,
-        baselines(settings, source, data, prior) if settings.baselines else None,
+        baselines(settings, source, make_source, prior) if settings.baselines else None,
         about | {"precision": settings.precision, "environment": environment},
     )
-    done = record.done
-    if done:
+    if done := record.done:
         print(f"precision: {settings.precision}, as the job began")
-    # what is left of the very batches of an uninterrupted job
-    batches = [
-        [number for number in mine[first : first + settings.images_at_once] if number not in done]
-        for first in range(0, len(mine), settings.images_at_once)
-    ]
-    if done:
         print(f"resuming: {len(done)} pictures are done")
-        if settings.animate and not (directory / "search.gif").is_file():
+        if settings.animate and not (run.path / "search.gif").is_file():
             print("animate is left out: the first picture's search is done; start a new job for it")
-    # a Trainer refers to itself: what its batch held would stay until a full collection, which is
-    # quick if it need not look at what is there for the whole job
-    gc.collect()
-    gc.freeze()
-    with (
-        wandb_logger(
-            settings.logger,
-            directory,
-            name=f"lam={settings.lam:g} lr={settings.lr:g} {settings.norm}",
-            group=run.sweep.name if run.sweep else None,
-            job_type="reconstruct",
-            config=asdict(settings) | {"environment": environment},
-        ) as wandb,
-        progress_bar("searching", (len(mine) - len(done)) * settings.steps, ("objective",)) as bar,
-    ):
-        if wandb:
-            use_prior(wandb, prior.files[0], prior.metadata)
-        try:
-            task = Job(directory, settings, prior, source, indices, mask, mask_name)
-            fill(task, batches, record, bar, wandb)
-        except BaseException as problem:
-            # what is done stays done, unless it was the disk that failed
-            if record.searched and not isinstance(problem, OSError):
-                record.save("failed")
-                draw(directory, record)
-            raise
-        if not record.searched:
-            raise InputError(f"no picture could be done; the first: {record.problems[0]}")
-        summary = finish(directory, settings, record, prior)
-        if wandb:
-            curves = record.history if len(batches) > 1 else ()
-            log_results(wandb, summary, record.gallery.grid(), record.gallery.table(), curves)
+    # what is left of the very batches of an uninterrupted job
+    at_once = settings.images_at_once
+    batches = [
+        [number for number in mine[first : first + at_once] if number not in done]
+        for first in range(0, len(mine), at_once)
+    ]
+    return Job(
+        settings,
+        run,
+        prior,
+        source,
+        indices,
+        mask,
+        mask_name,
+        environment,
+        record,
+        [batch for batch in batches if batch],
+        len(mine),
+    )
+
+
+def source_maker(settings: ReconstructConfig, prior: "Prior") -> Callable[..., "Source"]:
+    """Makes the source of a ``split`` at the prior's size."""
+    make = instantiate_checked("data", settings.data)
+    given: dict[str, Any] = {"size": prior.size, "channels": prior.channels}
+    if "prior" in signature(make).parameters:  # of images that depend on one
+        given["prior"] = prior
+    return partial(make, **given)
+
+
+def wandb_run(job: Job) -> AbstractContextManager["WandbLogger | None"]:
+    """The job's run in W&B, if it is wanted."""
+    from gan_inpaint.reporting.wandb_logging import wandb_logger
+
+    settings, sweep = job.settings, job.run.sweep
+    return wandb_logger(
+        settings.logger,
+        job.run.path,
+        name=f"lam={settings.lam:g} lr={settings.lr:g} {settings.norm}",
+        group=sweep.name if sweep else None,
+        job_type="reconstruct",
+        config=asdict(settings) | {"environment": job.environment},
+    )
+
+
+def search(job: Job, wandb: "WandbLogger | None") -> None:
+    """Search for the images that are left, batch by batch, and write what comes of it."""
+    from gan_inpaint.evaluation.runner import JobBatches, ResultWriter, SearchProgress
+    from gan_inpaint.inversion.pipeline import reconstruct
+    from gan_inpaint.reporting.animation import Frames
+    from gan_inpaint.reporting.progress import progress_bar
+    from gan_inpaint.reporting.wandb_logging import log_look, use_prior
+
+    settings, record, directory = job.settings, job.record, job.run.path
+    if wandb:
+        use_prior(wandb, job.prior.files[0], job.prior.metadata)
+    shape = job.prior.channels, job.prior.size, job.prior.size
+    batches = JobBatches(job.source, job.mask, job.indices, job.batches, settings.seed, shape)
+    callbacks: list[Any] = [ResultWriter(directory, record, batches, settings.blend, job.mask_name)]
+    if not record.searched:
+        show = partial(log_look, wandb) if wandb else None
+        callbacks.append(Frames(show, directory / "search.gif" if settings.animate else None))
+    images = sum(map(len, job.batches))
+    try:
+        with progress_bar("searching", images * settings.steps, ("objective",)) as bar:
+            callbacks.append(SearchProgress(bar, images))
+            reconstruct(
+                job.prior,
+                settings,
+                batches,
+                callbacks=callbacks,
+                # several batches would draw their curves over each other
+                loggers=[wandb] if wandb and len(job.batches) == 1 else [],
+            )
+    except BaseException as problem:
+        # what is done stays done, unless it was the disk that failed
+        if record.searched and not isinstance(problem, OSError):
+            record.save("failed")
+            draw(directory, record)
+        raise
+    if not record.searched:
+        raise InputError(f"no picture could be done; the first: {record.problems[0]}")
+
+
+def log(wandb: "WandbLogger", job: Job, summary: dict[str, Any]) -> None:
+    """Log the finished job to W&B."""
+    from gan_inpaint.reporting.wandb_logging import log_results
+
+    gallery = job.record.gallery
+    history = job.record.history if len(job.batches) > 1 else ()
+    log_results(wandb, summary, gallery.grid(), gallery.table(), history)
+
+
+def say(job: Job, summary: dict[str, Any]) -> None:
+    """Print what was found, and where it is."""
+    from gan_inpaint.evaluation.diagnosis import explained
+    from gan_inpaint.reporting.comparison import print_summary
 
     print_summary(summary)
-    if skipped := len(mine) - summary["images"]:
-        print(f"{skipped} of {len(mine)} pictures were skipped: see error in results.csv")
-    for sentence in (*source.notes, *explained(summary)):
+    if skipped := job.images - summary["images"]:
+        print(f"{skipped} of {job.images} pictures were skipped: see error in results.csv")
+    for sentence in (*job.source.notes, *explained(summary)):
         print(sentence)
-    here = Path(os.path.relpath(directory))
-    print(f"{here / 'grid.png'}  corrupted, reconstructed{', true' if source.truth else ''}")
+    here = Path(os.path.relpath(job.run.path))
+    print(f"{here / 'grid.png'}  corrupted, reconstructed{', true' if job.source.truth else ''}")
     print(f"{here / 'results.csv'}  a row an image")
     print(f"{here / 'images'}  the pictures")
-    if (directory / "restored").is_dir():
+    if (job.run.path / "restored").is_dir():
         print(f"{here / 'restored'}  your photographs, filled at their own size")
 
 
@@ -240,19 +322,15 @@ def identity(
     }
 
 
-def finish(
-    directory: Path,
-    settings: ReconstructConfig,
-    record: "Record",
-    prior: "Prior",
-) -> dict[str, Any]:
-    """What is measured and drawn when all images are done; returns the summary."""
+def finish(job: Job) -> dict[str, Any]:
+    """Measure and draw what is there when all images are done; returns the summary."""
     from gan_inpaint.evaluation.diagnosis import TARGETS, self_test
     from gan_inpaint.evaluation.set_metrics import measured
 
+    settings, record = job.settings, job.record
     more: dict[str, Any] = {}
     if settings.diagnose:
-        more |= self_test(record.gallery.known(TARGETS), prior, settings)
+        more |= self_test(record.gallery.known(TARGETS), job.prior, settings)
     if settings.metrics and not (record.truth and record.searched > 1):
         print("metrics are left out: they need the true pictures, and two of them")
     elif settings.metrics:
@@ -260,7 +338,7 @@ def finish(
         more |= found
         for note in notes:
             print(note)
-    draw(directory, record)
+    draw(job.run.path, record)
     return record.save("done", more)
 
 

@@ -108,7 +108,7 @@ def train(
         from gan_inpaint.functional.metrics import diversity
         from gan_inpaint.priors.networks import save_prior
         from gan_inpaint.reporting.metrics_file import MetricsFile
-        from gan_inpaint.reporting.progress import progress_bar
+        from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
         from gan_inpaint.reporting.wandb_logging import log_prior, wandb_logger
         from gan_inpaint.runtime.environment import collect_environment
         from gan_inpaint.runtime.precision import LIGHTNING, agree_on_precision
@@ -188,7 +188,7 @@ def train(
             directory, settings.checkpoint.every_n_epochs, metrics, wandb, variety
         )
         trainer.loggers = [metrics, wandb] if wandb else [metrics]
-        trainer.callbacks += [bar, snapshots]
+        trainer.callbacks += [TrainingProgress(bar), snapshots]
         try:
             # several processes would have to agree on the step to stop after: they stop at once
             with defer_signals() if ranks == 1 else nullcontext():

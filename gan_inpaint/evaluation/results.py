@@ -5,7 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,10 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.baselines import Baselines
 from gan_inpaint.functional.completions import mean_completion
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.inversion.lightning_module import METRICS
-from gan_inpaint.inversion.pipeline import mean_history
-from gan_inpaint.inversion.result import Result
-from gan_inpaint.inversion.search import completions, filled
-from gan_inpaint.inversion.state import STOPPED_BY, final_restarts
+from gan_inpaint.inversion.lightning_module import ImageBatch
+from gan_inpaint.inversion.optimize import METRICS
+from gan_inpaint.inversion.result import Result, fill, mean_history
+from gan_inpaint.inversion.state import final_restarts
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.reporting import schema
 from gan_inpaint.reporting.grids import Gallery
@@ -37,23 +36,6 @@ _ASTRAY = {  # why a search failed, by whether it had found anything before it d
     False: "its objective is not a finite number, from the first step on",
     True: "the search went astray, the best before is kept; another lr may do better",
 }
-
-
-@dataclass
-class Batch:
-    """Pictures that are searched together.
-
-    Attributes:
-        numbers: of the images in the job, counted from 0.
-        names: where they came from.
-        images: ``(B, C, H, W)`` in [-1, 1].
-        known: ``(B, 1, H, W)`` bool.
-    """
-
-    numbers: list[int]
-    names: list[str]
-    images: Tensor
-    known: Tensor
 
 
 class Record:
@@ -141,16 +123,23 @@ class Record:
         elif len(self.problems) == _LINES + 1:
             print(f"{what}: more, see error in results.csv", file=sys.stderr)
 
-    def add(self, batch: Batch, result: Result, seconds: float, prior: Prior) -> None:
-        """Measure a batch and write its pictures; all of it or, if memory runs out, nothing."""
+    def add(
+        self, batch: ImageBatch, result: Result, every: Tensor, seconds: float, prior: Prior
+    ) -> None:
+        """Measure a batch and write its pictures.
+
+        Args:
+            every: ``(B, restarts, C, H, W)``, what every restart generates.
+            seconds: that the search took.
+        """
+        batch = replace(batch, images=batch.images.cpu(), known=batch.known.cpu())
         hole = (~batch.known).float()
-        raw = filled(batch.images, batch.known, result.generated, "none")
+        raw = fill(batch.images, batch.known, result.generated, "none")
         others = self._baselines(batch.images, batch.known) if self._baselines else {}
-        every = completions(result.rows, len(batch.numbers), prior)
         restarts = self._restart_rows(batch, result, every, hole)
         table: dict[str, list] = {
-            "image": batch.numbers,
-            "name": batch.names,
+            "image": list(batch.numbers),
+            "name": list(batch.names),
             "restart": result.restart.tolist(),
             "steps": result.steps.tolist(),
             "stopped_by": result.stopped_by,
@@ -181,7 +170,7 @@ class Record:
             table["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
             if every.shape[1] > 1:
                 mean = mean_completion(every, final_restarts(result.rows, len(batch.numbers)))
-                mean = filled(batch.images, batch.known, mean, self._blend)
+                mean = fill(batch.images, batch.known, mean, self._blend)
                 table["psnr_hole_average"] = psnr(mean - batch.images, hole).tolist()
             if self._blend != "none":
                 table["psnr_hole_raw"] = psnr(raw - batch.images, hole).tolist()
@@ -201,14 +190,14 @@ class Record:
                 self._say("failed", f"{name}: {problem}")
 
     def _restart_rows(
-        self, batch: Batch, result: Result, every: Tensor, hole: Tensor
+        self, batch: ImageBatch, result: Result, every: Tensor, hole: Tensor
     ) -> list[dict[str, Any]]:
         rows, (count, restarts) = result.rows, every.shape[:2]
         table: dict[str, list] = {
             "image": [n for n in batch.numbers for _ in range(restarts)],
             "restart": list(range(restarts)) * count,
             "steps": rows.steps.tolist(),
-            "stopped_by": [STOPPED_BY[reason] for reason in rows.stopped_by],
+            "stopped_by": rows.reasons,
             "objective": rows.objective.tolist(),
         }
         if self.truth:
@@ -217,7 +206,7 @@ class Record:
         return _rows(table)
 
     def _write_pictures(
-        self, batch: Batch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
+        self, batch: ImageBatch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
     ) -> None:
         pictures = {"images/{}": result.images, "known/{}": batch.known * 2.0 - 1}
         pictures["generated/{}"] = result.generated

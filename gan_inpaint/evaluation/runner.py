@@ -1,17 +1,16 @@
-"""Batches of a reconstruction job: pictures and masks in, results and photographs out."""
+"""A reconstruction job: batches of images and masks in, results and photographs out."""
 
-import gc
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import Logger, WandbLogger
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from gan_inpaint.data.datasets import Folder, ImageFiles
 from gan_inpaint.data.images import to_float
@@ -20,187 +19,171 @@ from gan_inpaint.data.mask_files import MaskFile
 from gan_inpaint.data.masks import validate_mask
 from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.config import ReconstructConfig
-from gan_inpaint.evaluation.results import Batch, Record
-from gan_inpaint.inversion.initializers import Starts
-from gan_inpaint.inversion.result import Result
-from gan_inpaint.inversion.search import search_batch
-from gan_inpaint.priors.gan import Prior
-from gan_inpaint.reporting.animation import Frames
+from gan_inpaint.evaluation.results import Record
+from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
 from gan_inpaint.reporting.progress import Bar
-from gan_inpaint.reporting.wandb_logging import log_look
-from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
 from gan_inpaint.runtime.seeding import numpy_rng
 from gan_inpaint.runtime.signals import defer_signals
 
+Mask = Callable[..., Tensor]
 
-@dataclass
-class Job:
-    """What is filled by what.
 
-    Attributes:
-        indices: of the job's images in ``source``.
+class JobBatches(Dataset[ImageBatch]):
+    """Batches of a job's images with their masks, read one ahead while the search runs.
+
+    Args:
+        source: of the images.
         mask: makes an image's mask, see ``masks``.
-        mask_name: of the mask's config.
+        indices: of the job's images in ``source``.
+        batches: numbers of the images in the job, batch by batch.
+        seed: random masks are a function of it.
+        shape: ``(C, size, size)`` of an image.
     """
 
-    directory: Path
-    settings: ReconstructConfig
-    prior: Prior
-    source: Source
-    indices: list[int]
-    mask: Callable[..., Tensor]
-    mask_name: str | None
+    def __init__(
+        self,
+        source: Source,
+        mask: Mask,
+        indices: Sequence[int],
+        batches: Sequence[Sequence[int]],
+        seed: int,
+        shape: tuple[int, int, int],
+    ):
+        self.source, self.mask, self.indices = source, mask, indices
+        self._batches, self._seed, self._shape = batches, seed, shape
+        self._reader = ThreadPoolExecutor(1)
+        self._ahead: dict[int, Future[ImageBatch]] = {}
 
+    def __len__(self) -> int:
+        return len(self._batches)
 
-def fill(
-    job: Job, batches: Sequence[list[int]], record: Record, bar: Bar, wandb: WandbLogger | None
-) -> None:
-    """Search for images batch by batch.
+    def __getitem__(self, number: int) -> ImageBatch:
+        batch = self._ahead.pop(number, None) or self._reader.submit(self._read, number)
+        if number + 1 < len(self):
+            self._ahead[number + 1] = self._reader.submit(self._read, number + 1)
+        return batch.result()
 
-    Args:
-        batches: numbers of the images in the job, at most ``images_at_once`` each.
-        record: takes the results.
-    """
-    settings, source, indices = job.settings, job.source, job.indices
-    starts = Starts(job.prior, settings)
-    once = len(batches) == 1  # several batches would draw their curves over each other
-    total, done, ahead = sum(map(len, batches)), 0, deque(batches)
-    while ahead:
-        numbers = ahead.popleft()
-        batch = read_batch(source, indices, numbers, job.mask, settings.seed, record)
-        if batch is None:
-            done += len(numbers)
-            continue
-        watching = []
-        if not record.searched:
-            print(f"mask: {job.mask_name}, {missing_in_words(batch.known)}")
-            show = partial(log_look, wandb) if wandb else None
-            watching = [Frames(batch.images, batch.known, show, settings.animate)]
-        bar.start(done * settings.steps, len(numbers) * settings.steps)
-        bar.note = f"{done}/{total} images"
-        loggers = [wandb] if wandb and once else []
-        if not searched(job, batch, starts, record, loggers, bar, watching):
-            ahead.appendleft(batch.numbers)  # those that cannot be read are done with
-            done += len(numbers) - len(batch.numbers)
-            ahead = halved(ahead, settings.restarts)
-            continue
-        done += len(numbers)
-        gc.collect()
+    def apart(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call a function between two batches: files are read by one thread."""
+        return self._reader.submit(function, *arguments).result()
 
-
-def searched(
-    job: Job,
-    batch: Batch,
-    starts: Starts,
-    record: Record,
-    loggers: Sequence[Logger],
-    bar: Bar,
-    watching: Sequence[Frames],
-) -> bool:
-    """Search for one batch and write what comes of it; false if memory ran out on the way."""
-    settings = job.settings
-    started = time.perf_counter()
-    try:
-        result = search_batch(
-            job.prior,
-            batch.images,
-            batch.known,
-            settings,
-            starts,
-            loggers=loggers,
-            callbacks=[bar, *watching],
-            updates_per_step=1 if watching and settings.animate else 10,
+    def _read(self, number: int) -> ImageBatch:
+        numbers, names, images, known, unread = [], [], [], [], []
+        for image in self._batches[number]:
+            index = self.indices[image]
+            name = self.source.names[index]
+            try:
+                pixels, drawn = self._image_and_mask(index, name)
+            except InputError as problem:
+                unread.append((image, name, str(problem)))
+                continue
+            numbers.append(image)
+            names.append(name)
+            images.append(to_float(pixels))
+            known.append(drawn)
+        none = torch.empty(0, *self._shape)
+        return ImageBatch(
+            torch.stack(images) if images else none,
+            torch.stack(known) if known else none[:, :1].bool(),
+            numbers,
+            names,
+            unread,
         )
-        took = time.perf_counter() - started
-        restore(job.directory, job.source, job.indices, job.mask, batch, result, settings.blend)
-        for frames in watching if settings.animate else ():
-            frames.save(job.directory / "search.gif")
-        with defer_signals():  # last: what is recorded is not done again
-            record.add(batch, result, took, job.prior)
-            record.save()
-    except Exception as problem:
-        if not is_out_of_memory(problem):
-            raise
-        return False
-    return True
+
+    def _image_and_mask(self, index: int, name: str) -> tuple[Any, Tensor]:
+        """An image's bytes ``(C, size, size)`` and its mask."""
+        if isinstance(self.mask, MaskFile) and isinstance(self.source, ImageFiles):
+            pixels, known = look(self.source, index, self.mask)
+        else:
+            pixels = self.source[index]
+            known = self.mask(pixels.shape[-1], numpy_rng("mask", self._seed, name), name)
+        validate_mask(known, f"the mask of {name}")
+        return pixels, known
 
 
-def halved(batches: Sequence[list[int]], restarts: int) -> deque[list[int]]:
-    """Batches of half as many images, after memory ran out on the first of them."""
-    free_memory()
-    images = len(batches[0])
-    rows = f"batch_size={images * restarts}: memory ran out"
-    if images == 1:
-        raise InputError(f"{rows} on one image; set fewer restarts")
-    half = (images + 1) // 2
-    print(f"{rows}; going on with batch_size={half * restarts}", file=sys.stderr)
-    return deque(
-        numbers[first : first + half]
-        for numbers in batches
-        for first in range(0, len(numbers), half)
-    )
-
-
-def read_batch(
-    source: Source,
-    indices: Sequence[int],
-    numbers: Sequence[int],
-    mask: Callable,
-    seed: int,
-    record: Record,
-) -> Batch | None:
-    """Read pictures and draw their masks; what cannot be had is named and becomes a failed row.
+class SearchProgress(pl.Callback):
+    """Moves a progress bar as the search goes on.
 
     Args:
-        indices: of the job's pictures in ``source``.
-        numbers: of those wanted, in the job.
+        bar: its total is images times steps.
+        images: of the job.
     """
-    read, names, images, known = [], [], [], []
-    for number in numbers:
-        index = indices[number]
-        name = source.names[index]
-        try:
-            if isinstance(mask, MaskFile) and isinstance(source, ImageFiles):
-                pixels, drawn = look(source, index, mask)
-            else:
-                pixels = source[index]
-                drawn = mask(pixels.shape[-1], numpy_rng("mask", seed, name), name)
-            validate_mask(drawn, f"the mask of {name}")
-        except InputError as problem:
-            record.add_unread(number, name, str(problem))
-            continue
-        read.append(number)
-        names.append(name)
-        images.append(to_float(pixels))
-        known.append(drawn)
-    return Batch(read, names, torch.stack(images), torch.stack(known)) if read else None
+
+    def __init__(self, bar: Bar, images: int):
+        self._bar, self._images, self._done = bar, images, 0
+
+    def on_search_step(self, module: LatentReconstruction) -> None:
+        row = module.search.history[-1]
+        steps, images = module.config.steps, len(module.batch.images)
+        completed = self._done * steps + images * row["step"]
+        self._bar.show(completed, row, f"{self._done}/{self._images} images")
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        self._done += len(batch.images) + len(batch.unread)
+
+
+class ResultWriter(pl.Callback):
+    """Writes what comes of every batch: tables, images, the user's photographs.
+
+    Args:
+        directory: of the job.
+        record: takes the results.
+        batches: of the job.
+        blend: how photographs are filled.
+        mask_name: what to call the mask.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        record: Record,
+        batches: JobBatches,
+        blend: str,
+        mask_name: str | None,
+    ):
+        self._directory, self._record, self._batches = directory, record, batches
+        self._blend, self._mask_name = blend, mask_name
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        for unread in batch.unread:
+            self._record.add_unread(*unread)
+        if len(batch.images) and not self._record.searched:
+            print(f"mask: {self._mask_name}, {missing_in_words(batch.known)}")
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        if not len(batch.images):
+            return
+        took = time.perf_counter() - self._started
+        self._batches.apart(self._restore, batch, pl_module.result.generated)
+        with defer_signals():  # last: what is recorded is not done again
+            result, completions = pl_module.result, pl_module.completions
+            self._record.add(batch, result, completions, took, pl_module.prior)
+            self._record.save()
+
+    def _restore(self, batch: ImageBatch, generated: Tensor) -> None:
+        """Write the user's own photographs, filled at their own size, to ``restored``."""
+        source, mask = self._batches.source, self._batches.mask
+        if not isinstance(source, Folder):
+            return
+        names = distinct(source.names)
+        for number, known, filling in zip(batch.numbers, batch.known.cpu(), generated, strict=True):
+            index = self._batches.indices[number]
+            try:
+                photograph = restored(source, index, mask, known, filling, self._blend)
+                write_photograph(self._directory / "restored", names[index], photograph)
+            except (InputError, OSError, ValueError) as problem:  # one odd file loses no job
+                print(f"not restored: {source.names[index]}: {problem}", file=sys.stderr)
 
 
 def missing_in_words(known: Tensor) -> str:
-    """How much of pictures is missing: a mask of the wrong polarity is seen at once."""
+    """How much of the images is missing: a mask of the wrong polarity is seen at once."""
     shares = 100 * (~known).float().mean(dim=(1, 2, 3))
     least, most = f"{shares.min():.0f}", f"{shares.max():.0f}"
     return f"{least if least == most else f'{least} to {most}'} % of the pixels missing"
-
-
-def restore(
-    directory: Path,
-    source: Source,
-    indices: Sequence[int],
-    mask: Callable,
-    batch: Batch,
-    result: Result,
-    blend: str,
-) -> None:
-    """Write a user's own photographs, filled at their own size, to ``restored``."""
-    if not isinstance(source, Folder):
-        return
-    names = distinct(source.names)
-    for number, known, generated in zip(batch.numbers, batch.known, result.generated, strict=True):
-        index = indices[number]
-        try:
-            photograph = restored(source, index, mask, known, generated, blend)
-            write_photograph(directory / "restored", names[index], photograph)
-        except (InputError, OSError, ValueError) as problem:  # one odd file must not lose the job
-            print(f"not restored: {source.names[index]}: {problem}", file=sys.stderr)

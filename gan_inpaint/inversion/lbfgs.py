@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 _PAIRS = 30  # remembered of each row; more memory, fewer steps: 10 need half as many steps again
 _SMALLEST = 0.01  # a step that was shortened to this fraction was not the step's fault
@@ -25,7 +25,7 @@ class BatchedLBFGS(torch.optim.Optimizer):
         lr: the longest step, in units of √n.
     """
 
-    def __init__(self, parameter: nn.Parameter, lr: float):
+    def __init__(self, parameter: Tensor, lr: float):
         super().__init__([parameter], {"lr": lr})
         rows, size = parameter.shape
         fresh = parameter.detach()

@@ -1,22 +1,24 @@
 """Inpainting as one function: any number of images, checked, searched in batches, joined."""
 
-from collections.abc import Iterator, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from gan_inpaint.data import masks
+from gan_inpaint.data.masks import validate_mask
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig, search_config
-from gan_inpaint.inversion.initializers import Starts
+from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
 from gan_inpaint.inversion.result import Result
-from gan_inpaint.inversion.search import search_batch
-from gan_inpaint.inversion.state import RestartState
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
 
@@ -64,16 +66,76 @@ def inpaint(
         images, known = _tensor(images, "images"), _tensor(known, "known")
         known = _checked(images, known, prior).clone()
         images = images.float().clone()
-        starts = Starts(prior, config)
-        parts = [
-            search_batch(prior, image_part, known_part, config, starts)
-            for image_part, known_part in zip(
-                images.split(config.images_at_once),
-                known.split(config.images_at_once),
-                strict=True,
-            )
-        ]
-        return _joined(parts)
+        at_once = config.images_at_once
+        parts = zip(images.split(at_once), known.split(at_once), strict=True)
+        results = _Results()
+        reconstruct(prior, config, [ImageBatch(*part) for part in parts], callbacks=[results])
+        return Result.cat(results.found)
+
+
+def reconstruct(
+    prior: Prior,
+    config: SearchConfig,
+    batches: Sequence[ImageBatch] | Dataset[ImageBatch],
+    *,
+    callbacks: Sequence[pl.Callback] = (),
+    loggers: Sequence[pl.loggers.Logger] = (),
+    trainer: Callable[..., pl.Trainer] | None = None,
+) -> None:
+    """Search for many batches of images in one ``Trainer.fit``; callbacks take the results.
+
+    Args:
+        prior: generates the images.
+        config: how to search, complete and checked.
+        batches: a sequence, whose items are read when their turn comes; none without images.
+        callbacks: see ``LatentReconstruction`` for their hooks.
+        loggers: get the losses of every look.
+        trainer: makes the Trainer; on one device if not given.
+
+    Raises:
+        InputError: the prior lacks what the config asks for.
+    """
+    if config.lam and prior.discriminator is None:
+        raise InputError(
+            f"lam={config.lam}: the prior {prior.name} came without a discriminator; name it with"
+            " discriminator=, or set lam=0"
+        )
+    module = LatentReconstruction(prior, config)
+    own = torch.Generator()  # else the loader draws from the global one
+    loader = DataLoader(batches, batch_size=None, generator=own)  # type: ignore[arg-type]
+    with _quiet_lightning():
+        (trainer or partial(pl.Trainer, devices=1))(
+            max_epochs=1,
+            logger=list(loggers),
+            callbacks=list(callbacks),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        ).fit(module, loader)
+
+
+class _Results(pl.Callback):
+    """Keeps every batch's result."""
+
+    def __init__(self) -> None:
+        self.found: list[Result] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        self.found.append(pl_module.result)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's announcements would bury the few lines that matter."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextmanager
@@ -115,45 +177,6 @@ def _tensor(values: Any, name: str) -> Tensor:
         ) from None
 
 
-def _joined(parts: list[Result]) -> Result:
-    def join(values: list) -> Any:
-        if isinstance(values[0], Tensor):
-            return torch.cat(values)
-        if isinstance(values[0], RestartState):
-            return RestartState(
-                *(join([getattr(v, f.name) for v in values]) for f in fields(RestartState))
-            )
-        return [item for value in values for item in value]
-
-    joined = Result(*(join([getattr(part, f.name) for part in parts]) for f in fields(Result)))
-    joined.history = mean_history([(len(part.images), part.history) for part in parts])
-    return joined
-
-
-def mean_history(parts: Sequence[tuple[int, list[dict[str, float]]]]) -> list[dict[str, float]]:
-    """One history for images that were searched in several batches.
-
-    Args:
-        parts: number of images and history of each batch; one that ended early keeps its values.
-
-    Example:
-        >>> one, three = [{"step": 10, "objective": 4.0}], [{"step": 10, "objective": 0.0}]
-        >>> mean_history([(1, one), (3, three)])
-        [{'step': 10, 'objective': 1.0}]
-    """
-    total = sum(count for count, _ in parts)
-    longest = max((history for _, history in parts), key=len)
-    return [
-        {
-            key: row[key]
-            if key == "step"
-            else sum(n * history[min(i, len(history) - 1)][key] for n, history in parts) / total
-            for key in row
-        }
-        for i, row in enumerate(longest)
-    ]
-
-
 def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
     expected = (prior.channels, prior.size, prior.size)
     if images.ndim != 4 or not len(images) or tuple(images.shape[1:]) != expected:
@@ -185,5 +208,5 @@ def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
     if observed.abs().max() > 1.001:
         raise InputError("images must be floats in [-1, 1]; for bytes use x / 127.5 - 1")
     for index, mask in enumerate(known):
-        masks.validate_mask(mask, f"known[{index}]")
+        validate_mask(mask, f"known[{index}]")
     return known.expand(len(images), -1, -1, -1)

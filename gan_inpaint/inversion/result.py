@@ -1,15 +1,23 @@
-"""What a search found."""
+"""What a search found: the winner of every image, its alternatives, where restarts disagree."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from gan_inpaint.inversion.state import RestartState
+from gan_inpaint.functional.blending import poisson
+from gan_inpaint.functional.completions import completion_std, mean_completion, select_diverse
+from gan_inpaint.functional.latent import constraint_activity, resolve_constraint
+from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.inversion.state import RestartState, final_restarts
+from gan_inpaint.priors.gan import Prior
 
 
 @dataclass
 class Result:
-    """What a search found, one entry an image.
+    """What a search found, one entry per image.
 
     Attributes:
         images: ``(B, C, H, W)`` in [-1, 1]: the known pixels as they were, the hole from G(z).
@@ -41,3 +49,117 @@ class Result:
     binding: Tensor
     rows: RestartState
     history: list[dict[str, float]]
+
+    @classmethod
+    def cat(cls, parts: Sequence["Result"]) -> "Result":
+        """One result for images that were searched in several parts."""
+
+        def join(values: list[Any]) -> Any:
+            if isinstance(values[0], Tensor):
+                return torch.cat(values)
+            if isinstance(values[0], RestartState):
+                columns = [[getattr(v, f.name) for v in values] for f in fields(RestartState)]
+                return RestartState(*map(join, columns))
+            return [item for value in values for item in value]
+
+        if len(parts) == 1:
+            return parts[0]
+        joined = cls(*(join([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+        joined.history = mean_history([(len(part.images), part.history) for part in parts])
+        return joined
+
+
+def make_result(
+    prior: Prior,
+    images: Tensor,
+    known: Tensor,
+    state: RestartState,
+    history: list[dict[str, float]],
+    config: SearchConfig,
+) -> tuple[Result, Tensor]:
+    """The result of a finished search, and what every restart generates, on the CPU.
+
+    Args:
+        images: ``(B, C, H, W)`` that were searched for.
+        known: ``(B, 1, H, W)`` bool.
+        state: of all their restarts.
+        history: of the search.
+
+    Returns:
+        The result, and completions ``(B, restarts, C, H, W)``.
+    """
+    count = len(images)
+    with torch.no_grad():
+        generated = torch.cat([prior.generator(part).cpu() for part in state.z.split(256)])
+    completions = generated.unflatten(0, (count, -1))
+    images, known, rows = images.cpu(), known.cpu(), state.to("cpu")
+    # a row that failed before its first finite objective holds infinity: it never wins over others
+    objective = rows.objective.view(count, -1)
+    kept = select_diverse(completions, objective, ~known, config.keep)
+    restart = kept[:, 0]
+    winner = rows[torch.arange(count) * objective.shape[1] + restart]
+    counted = final_restarts(rows, count)
+    alternatives = completions[torch.arange(count)[:, None], kept]
+    alternatives = torch.stack(
+        [fill(images, known, shown, config.blend) for shown in alternatives.unbind(1)], dim=1
+    )
+    chosen = completions[torch.arange(count), restart]
+    filled = alternatives[:, 0]
+    if config.estimate == "mean":
+        chosen = mean_completion(completions, counted)
+        filled = fill(images, known, chosen, config.blend)
+    constraint = resolve_constraint(config.constraint, prior.latent)
+    result = Result(
+        images=filled,
+        generated=chosen,
+        z=winner.z,
+        objective=winner.objective,
+        contextual=winner.contextual,
+        perceptual=winner.perceptual,
+        steps=winner.steps,
+        restart=restart,
+        stopped_by=winner.reasons,
+        alternatives=alternatives,
+        spread=completion_std(completions, counted) * ~known,
+        binding=constraint_activity(winner.z, constraint, config.radius),
+        rows=rows,
+        history=history,
+    )
+    return result, completions
+
+
+def fill(images: Tensor, known: Tensor, generated: Tensor, blend: str) -> Tensor:
+    """``(B, C, H, W)``: the known pixels as they are, the hole from what was generated.
+
+    Args:
+        images, known, generated: on the CPU.
+        blend: ``none``, or ``poisson``: by its gradients instead of its colours.
+    """
+    filling = generated
+    if blend == "poisson":
+        filling = torch.from_numpy(poisson(generated.numpy(), images.numpy(), known[:, 0].numpy()))
+    return torch.where(known, images, filling)
+
+
+def mean_history(parts: Sequence[tuple[int, list[dict[str, float]]]]) -> list[dict[str, float]]:
+    """One history for images that were searched in several batches.
+
+    Args:
+        parts: number of images and history of each batch; one that ended early keeps its values.
+
+    Example:
+        >>> one, three = [{"step": 10, "objective": 4.0}], [{"step": 10, "objective": 0.0}]
+        >>> mean_history([(1, one), (3, three)])
+        [{'step': 10, 'objective': 1.0}]
+    """
+    total = sum(count for count, _ in parts)
+    longest = max((history for _, history in parts), key=len)
+    return [
+        {
+            key: row[key]
+            if key == "step"
+            else sum(n * history[min(i, len(history) - 1)][key] for n, history in parts) / total
+            for key in row
+        }
+        for i, row in enumerate(longest)
+    ]

@@ -2,8 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -15,11 +14,12 @@ from gan_inpaint.priors.networks import read_networks
 from gan_inpaint.runtime.seeding import torch_rng
 
 
-@dataclass(frozen=True)
-class Prior:
+class Prior(nn.Module):
     """A pair of frozen networks, ready for a search.
 
-    Attributes:
+    A module without parameters: its weights are buffers, which follow ``.to(device)``.
+
+    Args:
         generator: ``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1]; eval mode, fp32, no parameters,
             differentiable in z.
         discriminator: ``(B, C, H, W)`` -> ``(B,)`` logits, likewise; None if the weights came
@@ -27,13 +27,42 @@ class Prior:
         metadata: what the file says of itself, all strings.
         name: where it came from, in words.
         files: where it came from: the prior's, and the discriminator's if that is another.
+
+    Attributes:
+        size: side of the images in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        nz: length of the latent code.
+        latent: distribution of the latent code: ``normal``, N(0, 1), or ``uniform``, U(-1, 1).
+        loss: what the discriminator was trained with: ``bce`` if its logit belongs in a sigmoid.
     """
 
-    generator: nn.Module
-    discriminator: nn.Module | None
-    metadata: Mapping[str, str]
-    name: str
-    files: tuple[Path, ...] = ()
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module | None,
+        metadata: Mapping[str, str],
+        name: str,
+        files: tuple[Path, ...] = (),
+    ):
+        super().__init__()
+        self.generator, self.discriminator = generator, discriminator
+        self.metadata, self.name, self.files = metadata, name, files
+        self.size, self.channels = int(metadata["size"]), int(metadata["channels"])
+        self.nz, self.latent, self.loss = int(metadata["nz"]), metadata["latent"], metadata["loss"]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Prior":
+        """Moves with the module that holds it, but stays in its own precision."""
+
+        def moved(weights: Tensor) -> Tensor:
+            result = fn(weights)
+            return result if result.dtype == weights.dtype else weights.to(result.device)
+
+        return super()._apply(moved, recurse)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.generator.buffers()).device
 
     @property
     def digest(self) -> str:
@@ -47,35 +76,11 @@ class Prior:
                     digest.update(key.encode() + value.float().numpy().tobytes())
         return digest.hexdigest()
 
-    @property
-    def size(self) -> int:
-        """Side of the images in pixels."""
-        return int(self.metadata["size"])
-
-    @property
-    def channels(self) -> int:
-        """1 (grey) or 3 (RGB)."""
-        return int(self.metadata["channels"])
-
-    @property
-    def nz(self) -> int:
-        """Length of the latent code."""
-        return int(self.metadata["nz"])
-
-    @property
-    def latent(self) -> str:
-        """Distribution of the latent code: ``normal``, N(0, 1), or ``uniform``, U(-1, 1)."""
-        return self.metadata["latent"]
-
-    @property
-    def loss(self) -> str:
-        """What the discriminator was trained with: ``bce`` if its logit belongs in a sigmoid."""
-        return self.metadata["loss"]
-
     def reduced(self) -> "Prior":
         """The same networks computing in bf16; what goes in and comes out stays fp32."""
-        judge = self.discriminator and ReducedPrecision(self.discriminator)
-        return replace(self, generator=ReducedPrecision(self.generator), discriminator=judge)
+        discriminator = self.discriminator and ReducedPrecision(self.discriminator)
+        generator = ReducedPrecision(self.generator)
+        return Prior(generator, discriminator, self.metadata, self.name, self.files)
 
     def sample(self, count: int, seed: int, radius: float = math.inf) -> Tensor:
         """``(count, C, H, W)`` images in [-1, 1] from the prior's own distribution.
@@ -92,4 +97,4 @@ class Prior:
         if self.latent == "normal" and math.isfinite(radius):
             z = project(z, "ball", radius)
         for part in z.split(256):
-            yield self.generator(part)
+            yield self.generator(part.to(self.device)).cpu()

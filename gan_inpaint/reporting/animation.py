@@ -1,5 +1,6 @@
 """The search as it goes: pictures of the best so far, for W&B's slider and for an animation."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,57 +21,72 @@ _LAST = 1500  # milliseconds that an animation rests at its end
 
 
 class Frames(pl.Callback):
-    """Draws the first images of a batch as the search improves on them.
+    """Draws the first images of a job as the search improves on them.
 
     Args:
-        images: ``(B, C, H, W)`` in [-1, 1].
-        known: ``(B, 1, H, W)`` bool.
         show: called with a step and its frame, uint8 ``(rows, width, 3)``, about ten times.
-        every: keep all frames of the first image, for ``save``.
+        animation: a GIF of the first image to write, with a frame for every look of the search.
     """
 
     def __init__(
         self,
-        images: Tensor,
-        known: Tensor,
         show: Callable[[int, np.ndarray], None] | None = None,
-        every: bool = False,
+        animation: Path | None = None,
     ):
-        self._images, self._known = images[:_IMAGES], known[:_IMAGES]
-        self._show, self._every = show, every
+        self._show, self._animation = show, animation
+        self._done = False  # only the first images are drawn
+        self._looks = 0
         self.kept: list[np.ndarray] = []
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self._count = len(pl_module.images)
-        if self._every:
-            self._keep(0, self._drawn(pl_module))
+    def on_search_start(self, module: Any) -> None:
+        if self._done:
+            return
+        if self._animation:
+            self._usual, module.steps_per_look = module.steps_per_look, 1
+        self._looks = 0
+        self._images = module.batch.images[:_IMAGES].cpu()
+        self._known = module.batch.known[:_IMAGES].cpu()
+        self._planned = math.ceil(module.config.steps / module.steps_per_look)
+        if self._animation:
+            self._keep(0, self._draw(module))
+
+    def on_search_step(self, module: Any) -> None:
+        if self._done:
+            return
+        step = int(module.search.history[-1]["step"])
+        self._looks += 1
+        if self._animation:
+            self._keep(step, self._draw(module))
+        last = self._looks == self._planned
+        if self._show and (last or self._looks % -(-self._planned // _LOOKS) == 0):
+            images = self._draw(module)
+            corrupted = highlight_hole(self._images, self._known)
+            self._show(step, grid([corrupted, images.expand_as(corrupted)]))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        step = pl_module.history[-1]["step"]
-        if self._every:
-            self._keep(step, self._drawn(pl_module))
-        number, batches = len(pl_module.history), int(trainer.num_training_batches)
-        if self._show and (number == batches or number % -(-batches // _LOOKS) == 0):
-            pictures = self._drawn(pl_module)
-            corrupted = highlight_hole(self._images, self._known)
-            self._show(step, grid([corrupted, pictures.expand_as(corrupted)]))
+        if self._done or not self._looks:
+            return
+        self._done = True
+        if self._animation:
+            pl_module.steps_per_look = self._usual
+            self._save(self._animation)
 
     @torch.no_grad()
-    def _drawn(self, module: Any) -> Tensor:
+    def _draw(self, module: Any) -> Tensor:
         """``(N, C, H, W)``: the best so far of each image; at first, where its search starts."""
-        objective = module.best.objective.view(self._count, -1)
+        count, state = len(self._images), module.search.state
+        objective = state.objective.view(-1, module.config.restarts)[:count]
         best = objective.argmin(dim=1)  # the nearest start while nothing is found yet
-        z = module.best.z.view(*objective.shape, -1)
-        z = z[torch.arange(self._count, device=z.device), best]
-        generated = module.exact_generator(z[:_IMAGES]).cpu()
-        return torch.where(self._known, self._images, generated)
+        z = state.z.view(-1, module.config.restarts, state.z.shape[1])[:count]
+        z = z[torch.arange(count, device=z.device), best]
+        return torch.where(self._known, self._images, module.prior.generator(z).cpu())
 
     def _keep(self, step: int, pictures: Tensor) -> None:
         corrupted = highlight_hole(self._images[:1], self._known[:1])
         frame = grid([corrupted, pictures[:1].expand_as(corrupted)])
         self.kept.append(labelled(frame.repeat(3, axis=0).repeat(3, axis=1), [f"step {step:4d}"]))
 
-    def save(self, path: Path) -> None:
+    def _save(self, path: Path) -> None:
         """An animation (GIF) of the frames that were kept, with a rest at the end."""
         width = max(frame.shape[1] for frame in self.kept)  # the step's digits differ in width
         frames = [

@@ -1,6 +1,6 @@
 """A progress bar with the current losses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,24 +35,33 @@ def progress_bar(
         yield Bar(progress, what, total, losses)
 
 
-class Bar(pl.Callback):
-    """Moves a progress bar as a Trainer's batches end, with the module's last row of losses."""
+class Bar:
+    """A progress bar; see ``progress_bar``."""
 
     def __init__(self, progress: Progress, what: str, total: int, losses: Sequence[str]):
-        self._progress, self._losses = progress, losses
+        self._progress, self._losses, self.total = progress, losses, total
         self._task = progress.add_task(what, total=total, words="")
-        self._before, self._share = 0, total
-        self.note = ""  # stands before the losses
 
-    def start(self, before: int, share: int) -> None:
-        """What lies before the next Trainer's work and how much that is, in units of the total."""
-        self._before, self._share = before, share
+    def show(self, completed: float, row: Mapping[str, float], note: str = "") -> None:
+        """Move the bar.
+
+        Args:
+            completed: of the total.
+            row: of a history, with the losses.
+            note: stands before them.
+        """
+        losses = [f"{key} {row[key]:.3g}" for key in self._losses if key in row]
+        words = "  ".join([note, *losses] if note else losses)
+        self._progress.update(self._task, completed=completed, words=words)
+
+
+class TrainingProgress(pl.Callback):
+    """Moves a bar whose total is the minibatches of a training."""
+
+    def __init__(self, bar: Bar):
+        self._bar = bar
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        history = pl_module.history
         done = trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        planned = (trainer.max_epochs or 1) * trainer.num_training_batches
-        row = pl_module.history[-1] if pl_module.history else {}
-        losses = [f"{key} {row[key]:.3g}" for key in self._losses if key in row]
-        words = "  ".join([self.note, *losses] if self.note else losses)
-        completed = self._before + self._share * done / planned
-        self._progress.update(self._task, completed=completed, words=words)
+        self._bar.show(done, history[-1] if history else {})

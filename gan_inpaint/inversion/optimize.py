@@ -1,0 +1,220 @@
+"""The loop of the search: minimise the objective over the latent codes of one batch."""
+
+import torch
+from torch import Tensor
+
+from gan_inpaint.functional.latent import project, resolve_constraint
+from gan_inpaint.functional.losses import contextual, perceptual
+from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.inversion.lbfgs import BatchedLBFGS
+from gan_inpaint.inversion.state import RestartState, StopReason
+from gan_inpaint.inversion.stopping import Stopping, halve, mark_failed
+from gan_inpaint.priors.gan import Prior
+
+_TERMS = ("objective", "contextual", "perceptual")
+METRICS = (*_TERMS, "perceptual_share", "gradient_norm", "searching")
+_SHARE_EVERY = 5  # looks between two measurements of the perceptual share: each costs an update
+_EXACT = 0.2  # the share of the steps, the last ones, that bf16 leaves to fp32
+
+
+class LatentOptimization:
+    """Minimises ``contextual(z) + lam * perceptual(z)`` over z alone, each row on its own.
+
+    With ``z_penalty`` the objective has a third term, ``z_penalty * mean of z²``. A row that stops
+    is left out of the following steps. The best iterate of every row is kept, not the last.
+
+    Source: Yeh et al., CVPR 2017, eq. 3 to 6; the stopping rule is P. Lacaille's, 2017; the penalty
+    is that of Bora et al., ICML 2017, eq. 3.
+
+    Args:
+        prior: evaluates the last steps and the final losses, in fp32.
+        fast: makes the other steps: ``prior``, or the same networks in bf16.
+        images: ``(B, C, H, W)`` in [-1, 1]; what is in the hole is never looked at.
+        weight: ``(B, 1, H, W)`` of the contextual term, 0 in the hole: ``known`` itself or
+            importance weights.
+        z: ``(B * restarts, nz)`` where to start, a leaf that is changed in place; the restarts of
+            one image are neighbours.
+        config: how to search.
+
+    Attributes:
+        state: every row's best so far.
+        history: one row per look: ``step`` and ``METRICS``, means over the rows.
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        fast: Prior,
+        images: Tensor,
+        weight: Tensor,
+        z: Tensor,
+        config: SearchConfig,
+    ):
+        self._exact, self._networks = prior, fast
+        self._exact_from = -1 if fast is prior else config.steps - round(_EXACT * config.steps)
+        # in the memory layout of what the generator makes
+        self._images = images.contiguous(memory_format=torch.channels_last)
+        self._weight, self.z, self._config = weight, z, config
+        rows = len(z)
+        self._image_of = torch.arange(rows, device=z.device) // (rows // len(images))
+        self._constraint = resolve_constraint(config.constraint, prior.latent)
+        self._halve_after = {round(share * config.steps) for share in config.halving}
+        self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
+        self._optimizer = _make_optimizer(z, config)
+        self._realism = torch.zeros(rows, device=z.device)  # when D was last asked
+        self._steps = 0
+        self._initial = z.detach().clone()
+        self.state = RestartState.initial(self._initial)
+        self.history: list[dict[str, float]] = []
+
+    def advance(self, steps: int) -> bool:
+        """Make so many steps of every row that is still searching.
+
+        Returns:
+            Whether there is more to do.
+        """
+        if len(self.history) % _SHARE_EVERY == 0:
+            self._perceptual_share = self._measure_share()
+        budget = self._config.steps - self._steps
+        for _ in range(min(steps, budget)):
+            rows = self.state.running.nonzero()[:, 0]
+            if not len(rows):
+                break
+            self._step(rows)
+        self._log(min(steps, budget))
+        return self._steps < self._config.steps and bool(self.state.running.any())
+
+    def terms(
+        self, networks: Prior, z: Tensor, rows: Tensor, ask: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Contextual and perceptual term, each ``(R,)``, of codes ``(R, nz)``.
+
+        Args:
+            rows: ``(R,)``, which rows they are: every image has its own pixels and mask.
+            ask: whether to ask the discriminator, which is half of the work. Else its term is 0, as
+                it is when λ = 0.
+        """
+        config, image = self._config, self._image_of[rows]
+        generated = networks.generator(z)
+        context = contextual(generated, self._images[image], self._weight[image], config.norm)
+        if not ask or config.lam == 0 or networks.discriminator is None:
+            return context, torch.zeros_like(context)
+        logit = networks.discriminator(generated)
+        return context, perceptual(logit, networks.loss, config.perceptual)
+
+    def objective(self, z: Tensor, context: Tensor, realism: Tensor) -> Tensor:
+        """``(R,)``: what is minimised, from the terms at codes ``(R, nz)``."""
+        weight = self._config.z_penalty
+        penalty = weight * z.square().mean(dim=1) if weight else 0.0
+        return context + self._config.lam * realism + penalty
+
+    def _step(self, rows: Tensor) -> None:
+        config = self._config
+        if self._steps == self._exact_from:
+            self._switch_to_exact(rows)
+        z = self.z[rows]
+        ask = self._steps % config.perceptual_every == 0
+        context, realism = self.terms(self._networks, z, rows, ask)
+        if ask:
+            self._realism[rows] = realism.detach()
+        else:
+            realism = self._realism[rows]
+        objective = self.objective(z, context, realism)
+        # rows are independent: the sum gives each its own gradient
+        loss = objective.sum()
+        if ask and config.perceptual_every > 1:
+            loss = loss + (config.perceptual_every - 1) * config.lam * realism.sum()
+        # not backward(): several processes would average the gradients of different images
+        (self.z.grad,) = torch.autograd.grad(loss, self.z)
+        gradient = self.z.grad[rows].abs().sum(dim=1)
+        objective = objective.detach()
+        self._keep_best(rows, objective, context.detach(), realism.detach())
+        self._gradient_norm = gradient.mean()
+        self._stopping.update(self.state, rows, objective, gradient)
+        # a row that has stopped cannot fall any more
+        every = torch.full_like(self.state.objective, torch.inf)
+        every[rows] = objective
+        self._optimizer.step(lambda: every)  # type: ignore[arg-type,return-value]
+        with torch.no_grad():
+            self.z.copy_(project(self.z, self._constraint, config.radius))
+        self.state.steps[rows] += self.state.running[rows]
+        self._steps += 1
+        if self._steps in self._halve_after:
+            halve(self.state, len(self._images))
+
+    @torch.no_grad()
+    def _switch_to_exact(self, rows: Tensor) -> None:
+        """Go on in fp32 from the best so far: the noise of bf16 hides the bottom."""
+        self._networks = self._exact
+        self.z[rows] = self.state.z[rows]
+        self.state.objective[rows] = torch.inf
+        if isinstance(self._optimizer, BatchedLBFGS):
+            self._optimizer.rebase()
+
+    def _measure_share(self) -> float:
+        """The perceptual term's part of the gradient's L1 norm; mean over the searching rows."""
+        rows = self.state.running.nonzero()[:, 0]
+        networks, lam = self._networks, self._config.lam
+        if lam == 0 or networks.discriminator is None or not len(rows):
+            return 0.0
+        z = self.z.detach()[rows].requires_grad_()
+        # each from a graph of its own: a compiled network frees its graph after one use
+        context = self.terms(networks, z, rows, ask=False)[0].sum()
+        (of_context,) = torch.autograd.grad(context, z)
+        realism = lam * self.terms(networks, z, rows)[1].sum()
+        (of_realism,) = torch.autograd.grad(realism, z)
+        known, real = (g.abs().sum(dim=1) for g in (of_context, of_realism))
+        return (real / (known + real)).nanmean().item()  # 0/0 where both are exactly flat
+
+    def _keep_best(self, rows: Tensor, objective: Tensor, context: Tensor, realism: Tensor) -> None:
+        better = objective < self.state.objective[rows]
+        improved = rows[better]
+        self.state.z[improved] = self.z.detach()[improved]
+        self.state.objective[improved] = objective[better]
+        self.state.contextual[improved] = context[better]
+        self.state.perceptual[improved] = realism[better]
+
+    def _log(self, steps: int) -> None:
+        """Means over all rows of their best so far: a row that has stopped keeps its values."""
+        found = self.state.objective.isfinite()  # a row that failed at once has none
+        before = self.history[-1]["step"] if self.history else 0
+        self.history.append(
+            {
+                "step": before + steps,
+                **{term: getattr(self.state, term)[found].mean().item() for term in _TERMS},
+                "perceptual_share": self._perceptual_share,
+                "gradient_norm": self._gradient_norm.item(),
+                "searching": int(self.state.running.sum()),
+            }
+        )
+
+    @torch.no_grad()
+    def finish(self) -> RestartState:
+        """Evaluate the last iterates, then every row's best in fp32, by D too."""
+        rows = self.state.running.nonzero()[:, 0]
+        if len(rows):
+            z = self.z.detach()[rows]
+            context, realism = self.terms(self._networks, z, rows)
+            self._keep_best(rows, self.objective(z, context, realism), context, realism)
+            self.state.stopped_by[rows] = StopReason.BUDGET
+        z, found = self.state.z, self.state.objective.isfinite()
+        generated = self._exact.generator(z)
+        given, weight = self._images[self._image_of], self._weight[self._image_of]
+        context = contextual(generated, given, weight, self._config.norm)
+        realism = torch.full_like(context, torch.nan)
+        if self._exact.discriminator is not None:
+            logit = self._exact.discriminator(generated)
+            realism = perceptual(logit, self._exact.loss, self._config.perceptual)
+        counted = realism if self._config.lam else torch.zeros_like(context)
+        self.state.objective = self.objective(z, context, counted).where(found, torch.inf)
+        self.state.contextual = context.where(found, torch.inf)
+        self.state.perceptual = realism.where(found, torch.inf)
+        mark_failed(self.state, self._initial)
+        return self.state
+
+
+def _make_optimizer(z: Tensor, config: SearchConfig) -> torch.optim.Optimizer:
+    if config.optimizer == "lbfgs":
+        return BatchedLBFGS(z, config.lr)
+    kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[config.optimizer]
+    return kind([z], lr=config.lr)

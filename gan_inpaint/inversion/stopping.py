@@ -1,0 +1,69 @@
+"""When a restart stops: at a flat place, on a plateau, or because others are better."""
+
+import torch
+from torch import Tensor
+
+from gan_inpaint.inversion.state import RestartState, StopReason
+
+_PROGRESS = 1e-4  # a plateau: the best objective fell by less than this fraction over `patience`
+
+
+class Stopping:
+    """Marks the rows of a search that have reached their end.
+
+    Args:
+        rows: how many there are.
+        tolerance: L1 norm of a row's gradient below which it stops; 0 never stops.
+        patience: steps within which its best objective must fall by a ten-thousandth; None never
+            stops.
+    """
+
+    def __init__(self, rows: int, tolerance: float, patience: int | None, device: torch.device):
+        self._tolerance, self._patience = tolerance, patience
+        # the objective at the last real progress, and the step of it
+        self._reference = torch.full((rows,), torch.inf, device=device)
+        self._progress_at = torch.zeros(rows, dtype=torch.long, device=device)
+
+    def update(
+        self, state: RestartState, rows: Tensor, objective: Tensor, gradient: Tensor
+    ) -> None:
+        """Look at the rows after a step.
+
+        Args:
+            rows: ``(R,)`` indices of those that are still searching.
+            objective, gradient: ``(R,)`` theirs, and the L1 norm of their gradients.
+        """
+        reason = state.stopped_by[rows]
+        if self._patience is not None:
+            reference, steps = self._reference[rows], state.steps[rows]
+            progress = reference.isinf() | (objective < reference - _PROGRESS * reference.abs())
+            self._reference[rows] = torch.where(progress, objective, reference)
+            self._progress_at[rows] = torch.where(progress, steps, self._progress_at[rows])
+            reason[steps - self._progress_at[rows] >= self._patience] = StopReason.PLATEAU
+        reason[gradient < self._tolerance] = StopReason.TOLERANCE
+        reason[~(objective.isfinite() & gradient.isfinite())] = StopReason.FAILED
+        state.stopped_by[rows] = reason
+
+
+def halve(state: RestartState, images: int) -> None:
+    """Give up the worse half of each image's restarts that are still searching.
+
+    Source: successive halving, Karnin et al., ICML 2013.
+    """
+    searching = state.running.view(images, -1)
+    objective = state.objective.view(images, -1).where(searching, torch.inf)
+    rank = objective.argsort(dim=1).argsort(dim=1)
+    kept = (searching.sum(dim=1, keepdim=True) + 1) // 2
+    state.stopped_by[(searching & (rank >= kept)).flatten()] = StopReason.HALVED
+
+
+def mark_failed(state: RestartState, initial: Tensor, fair: int = 10) -> None:
+    """Mark rows as failed that ended without improving on their initial codes.
+
+    Args:
+        initial: ``(R, nz)``.
+        fair: steps within which a search should have found something better.
+    """
+    flat = (state.stopped_by == StopReason.TOLERANCE) & (state.steps > 0)
+    ended = (state.stopped_by == StopReason.BUDGET) & (state.steps >= fair)
+    state.stopped_by[(flat | ended) & (state.z == initial).all(dim=1)] = StopReason.FAILED
