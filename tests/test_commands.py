@@ -559,7 +559,7 @@ def test_the_worst_images_are_on_the_grid(run: Run, tmp_path: Path) -> None:
     arguments = [f"prior={prior}", "data=generated", "data.count=60", "logger=none", "steps=1"]
     assert run("reconstruct", *arguments, "candidates=0", "hydra.run.dir=job").code == 0
     rows = table(tmp_path / "job" / "results.csv")
-    shown = results.Record(tmp_path / "job", 60, 8, True, "poisson", None, {})
+    shown = results.JobResults(tmp_path / "job", 60, 8, {})
     numbers, worst = shown.gallery.chosen()
     assert numbers[:24] == list(range(24))
     rest = sorted(rows[24:], key=lambda row: float(row["psnr_hole"]))

@@ -94,7 +94,7 @@ def test_a_command_trains_on_two_devices(
     pictures = write_pictures(tmp_path / "pictures", 40)
     options = ["data=folder", f"data.path={pictures}", "batch_size=4", *TINY, "log_every=3"]
     options += ["trainer.accelerator=cpu", "trainer.devices=2", "checkpoint.every_n_epochs=1"]
-    train = ["-m", "gan_inpaint.train"]
+    train = ["-m", *command.split()]
     ran = python(*train, *options, "trainer=ddp", "trainer.max_epochs=2", "hydra.run.dir=run")
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.count("training: 2 epochs of") == 1, "one process speaks"
@@ -110,6 +110,50 @@ def test_a_command_trains_on_two_devices(
     tried = run("train", *options, "trainer=ddp", "batch_size=5", "logger=none")
     assert tried.code == 2
     assert "batch_size=5: must be a multiple of the 2 devices" in tried.sentence
+
+
+def test_two_processes_reconstruct_what_one_does(tmp_path: Path) -> None:
+    """Whole batches in turn, five and a half of them: the table of one process."""
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    pictures = write_pictures(tmp_path / "pictures", 11)
+    (pictures / "07.png").write_bytes(b"no picture")
+    options = [f"prior={prior}", "data=folder", f"data.path={pictures}", "mask=random", "steps=8"]
+    options += ["restarts=2", "batch_size=4", "candidates=16", "logger=none", "precision=fp32"]
+    command = ["-m", "gan_inpaint.reconstruct", *options, "device=cpu"]
+    ran = python(*command, "hydra.run.dir=one")
+    assert ran.returncode == 0, ran.stderr
+    ran = python(*command, "hydra.run.dir=two", "trainer=ddp", "trainer.devices=2")
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.count("prior: ") == 1, "one process speaks"
+    for name in ("results.csv", "restarts.csv", "latents.safetensors", "grid.png"):
+        one, two = ((tmp_path / job / name).read_bytes() for job in ("one", "two"))
+        assert one == two, name
+    assert not list((tmp_path / "two").glob(".process_*"))
+    ran = python(*command, "-m", "lam=0,1", "trainer=ddp", "trainer.devices=2")
+    assert ran.returncode == 2
+    assert "trainer.devices=2: a sweep uses one device for each job" in ran.stderr
+
+
+def test_a_resume_takes_over_what_other_processes_left(
+    tmp_path: Path, run: Callable[..., Ran]
+) -> None:
+    """They were killed before their results came together."""
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    options = [f"prior={prior}", "data=generated", "restarts=2", "batch_size=4", "steps=8"]
+    options += ["candidates=16", "logger=none", "precision=fp32", "limit=8"]
+    assert run("reconstruct", *options, "hydra.run.dir=whole").code == 0
+    assert run("reconstruct", *options, "hydra.run.dir=job").code == 0
+    job = tmp_path / "job"
+    names = ("results.csv", "restarts.csv", "metrics.csv", "latents.safetensors", "summary.json")
+    (job / ".process_1").mkdir()
+    for name in names:
+        (job / name).rename(job / ".process_1" / name)
+    ran = run("reconstruct", "resume=job")
+    assert ran.code == 0, ran.err
+    assert "resuming: 8 pictures are done" in ran.out
+    for name in names[:4]:
+        assert (job / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert not (job / ".process_1").exists()
 
 
 def test_slurm_requeues_a_training_which_goes_on(tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Arguments of Lightning's Trainer that two networks taking turns cannot have."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, Ran, tiny_training, write_pictures
+from conftest import TINY, Ran, save_tiny_prior, tiny_training, write_pictures
 
 from gan_inpaint.data.loading import training_batches
 from gan_inpaint.training.gan_module import AdversarialTraining
@@ -105,3 +106,23 @@ def test_a_run_with_clipping_resumes(arguments: list[str], run: Run) -> None:
     clip = ["optimizer.generator.clip=1", "optimizer.discriminator.clip=0.5"]
     assert run("train", *arguments, *clip).code == 0
     assert run("train", "resume=run", "trainer.max_epochs=2").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["device=tpu"], "device=tpu: must be auto, cpu, cuda"),
+        (["+trainer.max_epochs=3"], "trainer.max_epochs=3: not for a search; set steps="),
+        (["+trainer.precision=16"], "trainer.precision=16: not for a search; set precision="),
+        (["+trainer.nothing=1"], "trainer: .*nothing"),
+        (["trainer.devices=0"], "devices"),
+    ],
+)
+def test_arguments_of_a_reconstructions_trainer(
+    run: Callable[..., Ran], tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    options = [f"prior={prior}", "data=generated", "limit=1", "steps=1", "logger=none"]
+    ran = run("reconstruct", *options, *arguments)
+    assert ran.code == 2, ran.err
+    assert re.search(words, ran.sentence), ran.sentence

@@ -58,6 +58,8 @@ def command(
         def task(cfg: DictConfig) -> None:
             os.chdir(HydraConfig.get().runtime.cwd)  # hydra.job.chdir moves no path of the user's
             directory = Path(HydraConfig.get().runtime.output_dir)
+            if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process speaks
+                sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             run = None
             try:
                 _check_hydra_settings()

@@ -15,16 +15,19 @@ from omegaconf import DictConfig
 
 from gan_inpaint.cli.app import chosen, command, instantiate_checked, resumed
 from gan_inpaint.cli.run_directory import RunDirectory
+from gan_inpaint.cli.trainer import check_trainer
 from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.config import ReconstructConfig
 from gan_inpaint.runtime.signals import defer_signals
 
 if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
     from pytorch_lightning.loggers import WandbLogger
 
     from gan_inpaint.data.loading import Source
     from gan_inpaint.evaluation.baselines import Baselines
-    from gan_inpaint.evaluation.results import Record
+    from gan_inpaint.evaluation.measure import Measure
+    from gan_inpaint.evaluation.results import JobResults
     from gan_inpaint.priors.gan import Prior
 
 
@@ -56,6 +59,8 @@ def main(settings: ReconstructConfig, run: RunDirectory) -> None:
     job = prepare(settings, run)
     with wandb_run(job) as wandb:
         search(job, wandb)
+        if run.process:  # the first one of several reports
+            return
         summary = finish(job)
         if wandb:
             log(wandb, job, summary)
@@ -81,14 +86,17 @@ class Job:
     mask: Callable
     mask_name: str | None
     environment: dict[str, Any]
-    record: "Record"
+    results: "JobResults"
+    measure: "Measure"
+    trainer: Callable[..., "Trainer"]
     batches: list[list[int]]
     images: int
 
 
 def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     """Read the prior, the data and the masks, and accept the job if it may write here."""
-    from gan_inpaint.evaluation.results import Record
+    from gan_inpaint.evaluation.measure import Measure
+    from gan_inpaint.evaluation.results import JobResults
     from gan_inpaint.priors.registry import load_prior
     from gan_inpaint.reporting.wandb_logging import check_wandb
     from gan_inpaint.runtime.environment import collect_environment
@@ -138,18 +146,15 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     }
     names = identity(settings, prior, source, mask, [indices[number] for number in mine])
     run.begin_reconstruction(names, about)
-    remove_temporaries(run.path)
     environment = collect_environment()
-    record = Record(
-        run.path,
-        len(indices),
-        prior.nz,
-        source.truth,
-        settings.blend,
-        baselines(settings, source, make_source, prior) if settings.baselines else None,
-        about | {"precision": settings.precision, "environment": environment},
-    )
-    if done := record.done:
+    about |= {"precision": settings.precision, "environment": environment}
+    results = JobResults(run.path, len(indices), prior.nz, about, run.process)
+    if not run.process:
+        remove_temporaries(run.path)
+        results.collect()
+    others = baselines(settings, source, make_source, prior) if settings.baselines else None
+    measure = Measure(source.truth, settings.blend, others)
+    if done := results.done:
         print(f"precision: {settings.precision}, as the job began")
         print(f"resuming: {len(done)} pictures are done")
         if settings.animate and not (run.path / "search.gif").is_file():
@@ -169,7 +174,9 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         mask,
         mask_name,
         environment,
-        record,
+        results,
+        measure,
+        trainer_maker(settings, run),
         [batch for batch in batches if batch],
         len(mine),
     )
@@ -184,13 +191,49 @@ def source_maker(settings: ReconstructConfig, prior: "Prior") -> Callable[..., "
     return partial(make, **given)
 
 
+def trainer_maker(settings: ReconstructConfig, run: RunDirectory) -> Callable[..., "Trainer"]:
+    """Makes the Trainer, on the devices that were asked for."""
+    arguments = dict(settings.trainer)
+    check_trainer(arguments, _SET_BY_RECONSTRUCT, "a search")
+    if settings.device != "auto":
+        kind, _, number = settings.device.partition(":")
+        arguments["accelerator"] = {"cuda": "gpu"}.get(kind, kind)
+        if number:
+            arguments["devices"] = [int(number)]
+    if run.sweep and arguments.get("devices", 1) != 1 and not settings.device.partition(":")[2]:
+        raise InputError(
+            f"trainer.devices={arguments['devices']}: a sweep uses one device for each job; leave"
+            " it out, or run the jobs side by side with a launcher"
+        )
+    return partial(instantiate_checked, "trainer", arguments, default_root_dir=run.path)
+
+
+_SET_BY_RECONSTRUCT = {  # arguments of Lightning's Trainer, and what to do instead
+    "max_epochs": "set steps=",
+    "max_steps": "set steps=",
+    "fast_dev_run": "set limit= and steps=",
+    "limit_train_batches": "set limit=",
+    "overfit_batches": "set limit=",
+    "precision": "set precision=",
+    "gradient_clip_val": "a step's length is set by lr=",
+    "gradient_clip_algorithm": "a step's length is set by lr=",
+    "accumulate_grad_batches": "leave it out",
+    "logger": "set logger=",
+    "callbacks": "leave it out",
+    "enable_checkpointing": "leave it out",
+    "enable_progress_bar": "there is one wherever stderr is a terminal",
+    "enable_model_summary": "leave it out",
+    "default_root_dir": "set hydra.run.dir=",
+}
+
+
 def wandb_run(job: Job) -> AbstractContextManager["WandbLogger | None"]:
     """The job's run in W&B, if it is wanted."""
     from gan_inpaint.reporting.wandb_logging import wandb_logger
 
     settings, sweep = job.settings, job.run.sweep
     return wandb_logger(
-        settings.logger,
+        "none" if job.run.process else settings.logger,
         job.run.path,
         name=f"lam={settings.lam:g} lr={settings.lr:g} {settings.norm}",
         group=sweep.name if sweep else None,
@@ -207,15 +250,17 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
     from gan_inpaint.reporting.progress import progress_bar
     from gan_inpaint.reporting.wandb_logging import log_look, use_prior
 
-    settings, record, directory = job.settings, job.record, job.run.path
+    settings, results, directory = job.settings, job.results, job.run.path
     if wandb:
         use_prior(wandb, job.prior.files[0], job.prior.metadata)
     shape = job.prior.channels, job.prior.size, job.prior.size
     batches = JobBatches(job.source, job.mask, job.indices, job.batches, settings.seed, shape)
-    callbacks: list[Any] = [ResultWriter(directory, record, batches, settings.blend, job.mask_name)]
-    if not record.searched:
+    callbacks: list[Any] = []
+    if not (results.searched or job.run.process):
         show = partial(log_look, wandb) if wandb else None
         callbacks.append(Frames(show, directory / "search.gif" if settings.animate else None))
+    # after the animation: what is recorded is not done again
+    callbacks.append(ResultWriter(directory, results, job.measure, batches, job.mask_name))
     images = sum(map(len, job.batches))
     try:
         with progress_bar("searching", images * settings.steps, ("objective",)) as bar:
@@ -227,23 +272,25 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
                 callbacks=callbacks,
                 # several batches would draw their curves over each other
                 loggers=[wandb] if wandb and len(job.batches) == 1 else [],
+                trainer=job.trainer,
             )
     except BaseException as problem:
         # what is done stays done, unless it was the disk that failed
-        if record.searched and not isinstance(problem, OSError):
-            record.save("failed")
-            draw(directory, record)
+        if results.searched and not isinstance(problem, OSError):
+            results.save("failed")
+            if not job.run.process:
+                draw(directory, results)
         raise
-    if not record.searched:
-        raise InputError(f"no picture could be done; the first: {record.problems[0]}")
+    if not (results.searched or job.run.process):
+        raise InputError(f"no picture could be done; the first: {results.problems[0]}")
 
 
 def log(wandb: "WandbLogger", job: Job, summary: dict[str, Any]) -> None:
     """Log the finished job to W&B."""
     from gan_inpaint.reporting.wandb_logging import log_results
 
-    gallery = job.record.gallery
-    history = job.record.history if len(job.batches) > 1 else ()
+    gallery = job.results.gallery
+    history = job.results.history if len(job.batches) > 1 else ()
     log_results(wandb, summary, gallery.grid(), gallery.table(), history)
 
 
@@ -286,7 +333,7 @@ def to_fill(settings: ReconstructConfig, source: "Source", mask: Callable) -> li
 
 
 _FREE = {  # keys that results do not depend on, or that name what counts by its content
-    *("prior", "discriminator", "resume", "logger", "batch_size"),
+    *("prior", "discriminator", "resume", "logger", "batch_size", "device", "trainer"),
     *("animate", "diagnose", "metrics"),  # made or measured from what is there
 }
 
@@ -327,29 +374,29 @@ def finish(job: Job) -> dict[str, Any]:
     from gan_inpaint.evaluation.diagnosis import TARGETS, self_test
     from gan_inpaint.evaluation.set_metrics import measured
 
-    settings, record = job.settings, job.record
+    settings, results = job.settings, job.results
     more: dict[str, Any] = {}
     if settings.diagnose:
-        more |= self_test(record.gallery.known(TARGETS), job.prior, settings)
-    if settings.metrics and not (record.truth and record.searched > 1):
+        more |= self_test(results.gallery.known(TARGETS), job.prior, settings)
+    if settings.metrics and not (job.source.truth and results.searched > 1):
         print("metrics are left out: they need the true pictures, and two of them")
     elif settings.metrics:
-        found, notes = measured(settings.metrics, *record.gallery.pairs())
+        found, notes = measured(settings.metrics, *results.gallery.pairs())
         more |= found
         for note in notes:
             print(note)
-    draw(job.run.path, record)
-    return record.save("done", more)
+    draw(job.run.path, results)
+    return results.save("done", more)
 
 
-def draw(directory: Path, record: "Record") -> None:
+def draw(directory: Path, results: "JobResults") -> None:
     """The pictures of what is done."""
     from gan_inpaint.reporting.figures import draw_losses
     from gan_inpaint.runtime.io import write_png
 
-    write_png(directory / "grid.png", record.gallery.grid())
+    write_png(directory / "grid.png", results.gallery.grid())
     curves = {"objective": "objective", "contextual": "contextual"}
-    draw_losses(directory / "losses.png", record.history, curves, "step", smoothed=False)
+    draw_losses(directory / "losses.png", results.history, curves, "step", smoothed=False)
 
 
 def baselines(

@@ -35,6 +35,7 @@ class RunDirectory:
     Attributes:
         path: of the directory.
         holds: the results in it when the command began: ``training``, ``reconstruction`` or None.
+        process: of several that share a run, the number of this one; 0 is the first.
         accepted: whether the command may write there. A directory without results is taken at
             once, so that a job that fails is recorded in it.
 
@@ -52,8 +53,8 @@ class RunDirectory:
             raise InputError(f"{path} holds a sweep: name another directory with hydra.run.dir=")
         self.holds = _held(path)
         self.accepted = False
-        self._child = _is_child(command)
-        if command not in _KIND or self._child:
+        self.process = _process(command)
+        if command not in _KIND or self.process:
             self.accepted = True
         elif self.holds is None and config.resume is None:
             self.accept()
@@ -80,7 +81,7 @@ class RunDirectory:
         Raises:
             InputError: it would mix with the results of another command.
         """
-        if resume or self._child or self.holds is None:
+        if resume or self.process or self.holds is None:
             return resume
         if _is_requeued() and _overrides(self.settings) == _task_overrides():
             return True
@@ -104,6 +105,8 @@ class RunDirectory:
             raise InputError(
                 f"{self.path} holds a training: name another directory with hydra.run.dir="
             )
+        if self.process:
+            return
         file = self.settings / "identity.json"
         try:
             if self.holds and file.is_file():
@@ -210,12 +213,13 @@ def _overrides(settings: Path) -> list[str] | None:
         return None
 
 
-def _is_child(command: str) -> bool:
-    """Whether this process shares the work of another: Lightning or, for a training, SLURM says."""
-    rank = os.environ.get("LOCAL_RANK", "0")
+def _process(command: str) -> int:
+    """This process's number among those that share a run; Lightning or SLURM says it."""
+    names = ["LOCAL_RANK"]
     if command == "train":  # the tasks of a reconstruction may be shards, jobs of their own
-        rank = max(rank, os.environ.get("SLURM_PROCID", "0"))
-    return rank != "0"
+        names.append("SLURM_PROCID")
+    ranks = [os.environ.get(name, "0") for name in names]
+    return max(int(rank) if rank.isdecimal() else 0 for rank in ranks)
 
 
 def _is_requeued() -> bool:

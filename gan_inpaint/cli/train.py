@@ -5,14 +5,14 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gan_inpaint.cli.app import command, instantiate_checked, resumed
 from gan_inpaint.cli.run_directory import RunDirectory
+from gan_inpaint.cli.trainer import check_trainer
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.signals import defer_signals
 from gan_inpaint.training.config import TrainConfig
@@ -141,7 +141,8 @@ def train(
         shared=run.sweep and run.sweep / "precision.json",
         keep=run.accepted,
     )
-    check_trainer(settings.trainer)
+    why = "a GAN, whose two networks take turns"
+    check_trainer(settings.trainer, _NOT_FOR_TWO_OPTIMIZERS, why)
     minibatches(0, settings.trainer.get("limit_train_batches"))
     trainer = instantiate_checked(
         "trainer",
@@ -232,16 +233,6 @@ _NOT_FOR_TWO_OPTIMIZERS = {  # arguments of Lightning's Trainer, and what to do 
     "enable_model_summary": "leave it out",
     "default_root_dir": "set hydra.run.dir=",
 }
-
-
-def check_trainer(arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments of the Trainer that would fail or be ignored, and name the cure."""
-    for key, cure in _NOT_FOR_TWO_OPTIMIZERS.items():
-        if arguments.get(key) not in (None, False):
-            raise InputError(
-                f"trainer.{key}={arguments[key]}: not for a GAN, whose two networks take turns;"
-                f" {cure}"
-            )
 
 
 def minibatches(there: int, limit: int | float | None) -> int:

@@ -25,6 +25,8 @@ class ReconstructConfig(SearchConfig):
     metrics: list[str]
     animate: bool
     diagnose: bool
+    device: str
+    trainer: dict[str, Any]
     resume: str | None
     logger: str
 
@@ -37,6 +39,9 @@ class ReconstructConfig(SearchConfig):
         for metric in self.metrics:
             if metric not in ("frechet", "lpips", "fid"):
                 raise InputError(f"metrics={self.metrics}: may hold frechet, lpips and fid")
+        kind, _, number = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda", "gpu", "mps") or (number and not number.isdecimal()):
+            raise InputError(f"device={self.device}: must be auto, cpu, cuda, cuda:1 … or mps")
         check_one_of(self, "logger", "wandb", "none")
         if self.split is not None:
             check_one_of(self, "split", "all", "train", "val")

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from gan_inpaint.data.mask_files import MaskFile
 from gan_inpaint.data.masks import validate_mask
 from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.results import Record
+from gan_inpaint.evaluation.measure import Measure
+from gan_inpaint.evaluation.results import JobResults
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
 from gan_inpaint.reporting.progress import Bar
 from gan_inpaint.runtime.seeding import numpy_rng
@@ -53,6 +55,16 @@ class JobBatches(Dataset[ImageBatch]):
         self._batches, self._seed, self._shape = batches, seed, shape
         self._reader = ThreadPoolExecutor(1)
         self._ahead: dict[int, Future[ImageBatch]] = {}
+
+    def share(self, process: int, processes: int) -> "JobBatches":
+        """Every so many-th batch, from that one on.
+
+        Some processes get an empty one at the end: Lightning lets all of them make as many steps.
+        """
+        part = copy(self)
+        none: list[Sequence[int]] = [[]] * (-len(self) % processes)
+        part._batches, part._ahead = [*self._batches, *none][process::processes], {}
+        return part
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -111,12 +123,17 @@ class SearchProgress(pl.Callback):
 
     def __init__(self, bar: Bar, images: int):
         self._bar, self._images, self._done = bar, images, 0
+        self._processes = 1
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._processes = trainer.world_size  # each of which has done as much
 
     def on_search_step(self, module: LatentReconstruction) -> None:
         row = module.search.history[-1]
         steps, images = module.config.steps, len(module.batch.images)
-        completed = self._done * steps + images * row["step"]
-        self._bar.show(completed, row, f"{self._done}/{self._images} images")
+        completed = self._processes * (self._done * steps + images * row["step"])
+        done = min(self._processes * self._done, self._images)
+        self._bar.show(completed, row, f"{done}/{self._images} images")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: object, batch: Any, batch_idx: int
@@ -129,29 +146,29 @@ class ResultWriter(pl.Callback):
 
     Args:
         directory: of the job.
-        record: takes the results.
+        results: takes them.
+        measure: measures them.
         batches: of the job.
-        blend: how photographs are filled.
         mask_name: what to call the mask.
     """
 
     def __init__(
         self,
         directory: Path,
-        record: Record,
+        results: JobResults,
+        measure: Measure,
         batches: JobBatches,
-        blend: str,
         mask_name: str | None,
     ):
-        self._directory, self._record, self._batches = directory, record, batches
-        self._blend, self._mask_name = blend, mask_name
+        self._directory, self._results, self._measure = directory, results, measure
+        self._batches, self._mask_name = batches, mask_name
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         for unread in batch.unread:
-            self._record.add_unread(*unread)
-        if len(batch.images) and not self._record.searched:
+            self._results.add_unread(*unread)
+        if len(batch.images) and not self._results.searched:
             print(f"mask: {self._mask_name}, {missing_in_words(batch.known)}")
         self._started = time.perf_counter()
 
@@ -163,9 +180,19 @@ class ResultWriter(pl.Callback):
         took = time.perf_counter() - self._started
         self._batches.apart(self._restore, batch, pl_module.result.generated)
         with defer_signals():  # last: what is recorded is not done again
-            result, completions = pl_module.result, pl_module.completions
-            self._record.add(batch, result, completions, took, pl_module.prior)
-            self._record.save()
+            result = pl_module.result
+            measured = self._measure(batch, result, pl_module.completions, pl_module.prior)
+            self._results.add(batch, result, measured, took)
+            self._results.save()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if trainer.world_size == 1:
+            return
+        if not trainer.is_global_zero:
+            self._results.save(at_once=True)
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            self._results.collect()
 
     def _restore(self, batch: ImageBatch, generated: Tensor) -> None:
         """Write the user's own photographs, filled at their own size, to ``restored``."""
@@ -176,7 +203,7 @@ class ResultWriter(pl.Callback):
         for number, known, filling in zip(batch.numbers, batch.known.cpu(), generated, strict=True):
             index = self._batches.indices[number]
             try:
-                photograph = restored(source, index, mask, known, filling, self._blend)
+                photograph = restored(source, index, mask, known, filling, self._measure.blend)
                 write_photograph(self._directory / "restored", names[index], photograph)
             except (InputError, OSError, ValueError) as problem:  # one odd file loses no job
                 print(f"not restored: {source.names[index]}: {problem}", file=sys.stderr)

@@ -81,6 +81,9 @@ class LatentReconstruction(pl.LightningModule):
         self._initializer = make_initializer(prior, config)
         self.images_at_once = config.images_at_once
         self.z = nn.Parameter(torch.zeros(self.images_at_once * config.restarts, prior.nz))
+        # every process has the same frozen weights: DDP need not send them around at each step,
+        # for which all would have to make as many steps
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
         if config.compile:  # for any number of rows: they get fewer as rows stop
             self._fast.generator.compile(dynamic=True)
             if self._fast.discriminator is not None:

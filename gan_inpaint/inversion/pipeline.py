@@ -1,6 +1,7 @@
 """Inpainting as one function: any number of images, checked, searched in batches, joined."""
 
 import logging
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -87,7 +88,7 @@ def reconstruct(
     Args:
         prior: generates the images.
         config: how to search, complete and checked.
-        batches: a sequence, whose items are read when their turn comes; none without images.
+        batches: read when their turn comes; several processes share them.
         callbacks: see ``LatentReconstruction`` for their hooks.
         loggers: get the losses of every look.
         trainer: makes the Trainer; on one device if not given.
@@ -101,17 +102,26 @@ def reconstruct(
             " discriminator=, or set lam=0"
         )
     module = LatentReconstruction(prior, config)
-    own = torch.Generator()  # else the loader draws from the global one
-    loader = DataLoader(batches, batch_size=None, generator=own)  # type: ignore[arg-type]
     with _quiet_lightning():
-        (trainer or partial(pl.Trainer, devices=1))(
+        engine = (trainer or partial(pl.Trainer, devices=1))(
             max_epochs=1,
-            logger=list(loggers),
-            callbacks=list(callbacks),
+            logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-        ).fit(module, loader)
+        )
+        engine.loggers = list(loggers)
+        engine.callbacks += list(callbacks)  # type: ignore[attr-defined]
+        if engine.world_size > 1:  # processes take whole batches in turn
+            batches = batches.share(engine.global_rank, engine.world_size)  # type: ignore[union-attr]
+        own = torch.Generator()  # else the loader draws from the global one
+        loader = DataLoader(batches, batch_size=None, generator=own)  # type: ignore[arg-type]
+        try:
+            engine.fit(module, loader)
+        except BaseException:
+            if engine.strategy.launcher:  # the other processes would wait for this one
+                engine.strategy.launcher.kill(signal.SIGTERM)
+            raise
 
 
 class _Results(pl.Callback):

@@ -1,0 +1,160 @@
+"""Measure what a search found for a batch of images: rows of tables, and images to keep."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+
+from gan_inpaint.evaluation.baselines import Baselines
+from gan_inpaint.functional.completions import mean_completion
+from gan_inpaint.functional.metrics import psnr
+from gan_inpaint.inversion.lightning_module import ImageBatch
+from gan_inpaint.inversion.result import Result, fill
+from gan_inpaint.inversion.state import final_restarts
+from gan_inpaint.priors.gan import Prior
+
+_FAILED = {  # why a search failed, by whether it had found anything before it did
+    False: "its objective is not a finite number, from the first step on",
+    True: "the search went astray, the best before is kept; another lr may do better",
+}
+Row = dict[str, Any]
+
+
+@dataclass
+class Measured:
+    """What is known of a batch.
+
+    Attributes:
+        rows: one per image, for results.csv.
+        restarts: one per restart, for restarts.csv.
+        images: ``(B, C, H, W)`` in [-1, 1] each, by their path below the job's directory; ``{}``
+            stands for an image's number.
+    """
+
+    rows: list[Row]
+    restarts: list[Row]
+    images: dict[str, Tensor]
+
+
+@dataclass
+class Measure:
+    """Measures the results of a job's batches.
+
+    Attributes:
+        truth: whether the images are undamaged, so that results can be compared with them.
+        blend: ``none`` or ``poisson``: how the results were filled.
+        baselines: other ways to fill the hole, measured beside ours, if wanted.
+    """
+
+    truth: bool
+    blend: str
+    baselines: Baselines | None
+
+    def __call__(
+        self, batch: ImageBatch, result: Result, completions: Tensor, prior: Prior
+    ) -> Measured:
+        """Measure one batch.
+
+        Args:
+            completions: ``(B, restarts, C, H, W)``, what every restart generates.
+        """
+        batch = replace(batch, images=batch.images.cpu(), known=batch.known.cpu())
+        others = self.baselines(batch.images, batch.known) if self.baselines else {}
+        raw = fill(batch.images, batch.known, result.generated, "none")
+        return Measured(
+            self._rows(batch, result, completions, raw, others, prior),
+            self._restarts(batch, result, completions),
+            self._images(batch, result, raw, others),
+        )
+
+    def _rows(
+        self,
+        batch: ImageBatch,
+        result: Result,
+        completions: Tensor,
+        raw: Tensor,
+        others: Mapping[str, Tensor],
+        prior: Prior,
+    ) -> list[Row]:
+        hole = (~batch.known).float()
+        table: dict[str, list[Any]] = {
+            "image": list(batch.numbers),
+            "name": list(batch.names),
+            "restart": result.restart.tolist(),
+            "steps": result.steps.tolist(),
+            "stopped_by": result.stopped_by,
+            "objective": result.objective.tolist(),
+            "contextual": result.contextual.tolist(),
+            "psnr_known": psnr(result.generated - batch.images, batch.known.float()).tolist(),
+            "z_norm": (result.z.norm(dim=1) / prior.nz**0.5).tolist(),
+            "binding": result.binding.tolist(),
+        }
+        failed = [reason == "failed" for reason in result.stopped_by]
+        if any(failed):
+            finite = result.objective.isfinite().tolist()
+            table["error"] = [
+                _FAILED[found] if bad else None for bad, found in zip(failed, finite, strict=True)
+            ]
+        if prior.discriminator is not None:
+            table["perceptual"] = result.perceptual.tolist()
+        several = completions.shape[1] > 1
+        if several:
+            squares = (result.spread.square() * hole).sum(dim=(1, 2, 3)) / hole.sum(dim=(1, 2, 3))
+            table["spread"] = squares.sqrt().tolist()
+        if not self.truth:
+            return _as_rows(table)
+        error = result.images - batch.images
+        table["psnr_hole"] = psnr(error, hole).tolist()
+        table["psnr"] = psnr(error, torch.ones_like(hole)).tolist()
+        # on [0, 1], as it is published: SSIM changes with an offset
+        unit = (result.images + 1) / 2, (batch.images + 1) / 2
+        similarity = ssim(*unit, data_range=1.0, reduction="none")
+        table["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
+        if several:
+            counted = final_restarts(result.rows, len(batch.numbers))
+            mean = mean_completion(completions, counted)
+            mean = fill(batch.images, batch.known, mean, self.blend)
+            table["psnr_hole_average"] = psnr(mean - batch.images, hole).tolist()
+        if self.blend != "none":
+            table["psnr_hole_raw"] = psnr(raw - batch.images, hole).tolist()
+        for name, images in others.items():
+            table[f"psnr_hole_{name}"] = psnr(images - batch.images, hole).tolist()
+        return _as_rows(table)
+
+    def _restarts(self, batch: ImageBatch, result: Result, completions: Tensor) -> list[Row]:
+        state, (count, restarts) = result.rows, completions.shape[:2]
+        table: dict[str, list[Any]] = {
+            "image": [number for number in batch.numbers for _ in range(restarts)],
+            "restart": list(range(restarts)) * count,
+            "steps": state.steps.tolist(),
+            "stopped_by": state.reasons,
+            "objective": state.objective.tolist(),
+        }
+        if self.truth:
+            error = (completions - batch.images[:, None]).flatten(0, 1)
+            hole = (~batch.known).float().repeat_interleave(restarts, dim=0)
+            table["psnr_hole"] = psnr(error, hole).tolist()
+        return _as_rows(table)
+
+    def _images(
+        self, batch: ImageBatch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        images = {"images/{}": result.images, "known/{}": batch.known * 2.0 - 1}
+        images["generated/{}"] = result.generated
+        if self.truth:
+            images["truth/{}"] = batch.images
+        if self.blend != "none":
+            images["images/{}_raw"] = raw
+        if len(result.rows.z) > len(batch.numbers):
+            images["spread/{}"] = result.spread * 2 - 1  # black: all restarts agree
+        if result.alternatives.shape[1] > 1:
+            for rank, alternative in enumerate(result.alternatives.unbind(1)):
+                images[f"alternatives/{{}}_{rank}"] = alternative
+        return images | {f"baselines/{{}}_{name}": other for name, other in others.items()}
+
+
+def _as_rows(table: Mapping[str, list[Any]]) -> list[Row]:
+    return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
