@@ -1,4 +1,4 @@
-"""How a Hydra config becomes a command: validation, one-sentence errors, exit codes.
+"""Commands from Hydra configs: validation, one-sentence errors, exit codes.
 
 0 done; 2 a mistake in the input or the machine's limits, one sentence on stderr; 1 a defect, with
 its traceback; 130 and 143 stopped by SIGINT and SIGTERM. A job of a sweep that fails is recorded

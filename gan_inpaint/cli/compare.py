@@ -1,4 +1,4 @@
-"""``python -m gan_inpaint.compare``: the comparison of a sweep's jobs, made again."""
+"""``python -m gan_inpaint.compare``: rewrite the comparison of a sweep's jobs."""
 
 from pathlib import Path
 

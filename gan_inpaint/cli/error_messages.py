@@ -1,4 +1,4 @@
-"""From an error to the sentence that a user can act on."""
+"""Turn an error into one sentence that the user can act on."""
 
 import difflib
 import errno

@@ -1,4 +1,4 @@
-"""Command lines as people write them: paths of any letters, flags in any place.
+"""Accept command lines as people write them: any letters in paths, flags in any place.
 
 Hydra's grammar reads ``( ) [ ] { } , = ' #`` and letters beyond ASCII as syntax. A value that is
 plainly a path is quoted before Hydra sees it; a sweep stays a sweep.

@@ -243,7 +243,7 @@ def wandb_run(job: Job) -> AbstractContextManager["WandbLogger | None"]:
 
 
 def search(job: Job, wandb: "WandbLogger | None") -> None:
-    """Search for the images that are left, batch by batch, and write what comes of it."""
+    """Search for the images that are left, batch by batch, and write the results."""
     from gan_inpaint.evaluation.runner import JobBatches, ResultWriter, SearchProgress
     from gan_inpaint.inversion.pipeline import reconstruct
     from gan_inpaint.reporting.animation import Frames

@@ -1,4 +1,4 @@
-"""The directory of a run: what it holds already, and when a command may write there.
+"""The directory of a run: what it holds, and when a command may write there.
 
 Hydra would write ``.hydra/`` before any code of ours has looked: a command that is then refused
 would leave its settings beside another run's results. So Hydra writes none (``output_subdir: null``

@@ -1,4 +1,4 @@
-"""What an image file says beside its pixels: EXIF, XMP, resolution, text, colour profile."""
+"""What an image file holds besides pixels: EXIF, XMP, resolution, text, colour profile."""
 
 import struct
 from io import BytesIO

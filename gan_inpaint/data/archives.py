@@ -1,4 +1,4 @@
-"""Files to read one after the other: in a folder, in a zip or tar archive, on a list, or alone."""
+"""Read image files from a folder, a zip or tar archive, a list, or alone."""
 
 import codecs
 import hashlib

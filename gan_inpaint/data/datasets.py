@@ -1,4 +1,4 @@
-"""Where pictures come from: the digits in a package, CelebA, COCO, your own.
+"""Data sets: the bundled digits, CelebA, COCO, and folders of your own images.
 
 Every source takes ``size``, ``channels`` and ``split`` (``train``, ``val``, ``all``, or None for
 its own default); its other arguments are the keys of its file in ``conf/data``.
@@ -126,7 +126,7 @@ class ImageFiles:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of the files and of the pictures read so far."""
+        """What the user should know of the files and of the images read so far."""
         found = []
         if left_out := self._files.left_out:
             found.append(f"{len(left_out)} files are no pictures: {counted(left_out)}")

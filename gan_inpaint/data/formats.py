@@ -1,4 +1,4 @@
-"""Which files are images: an explicit list of formats, known by their suffixes."""
+"""Image formats: an explicit list, recognised by suffix."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Pictures from Hugging Face data sets."""
+"""Images from Hugging Face data sets."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO

@@ -1,4 +1,4 @@
-"""Between tensors in [-1, 1] and pictures: conversion, reading, tiling."""
+"""Read image files, convert them to tensors in [-1, 1] and back, tile them."""
 
 import warnings
 from collections.abc import Callable

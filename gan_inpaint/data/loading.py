@@ -1,4 +1,4 @@
-"""From a source of pictures to batches of bytes.
+"""From a data set to batches of bytes, decoded once.
 
 A source is a sequence: ``len(source)``, ``source.names[i]``, and ``source[i]``, which reads one
 picture as uint8 ``(C, size, size)`` or raises an InputError that names the file.

@@ -1,4 +1,4 @@
-"""Masks that a person has drawn on the pictures: files, white = missing."""
+"""Masks from files: white = missing."""
 
 import hashlib
 import re

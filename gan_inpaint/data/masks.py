@@ -1,4 +1,4 @@
-"""Which pixels are known: mask shapes as pure functions with an explicit random generator.
+"""Mask shapes, as pure functions with an explicit random generator.
 
 Every function returns ``known``, a bool tensor ``(1, size, size)``, True on observed pixels. They
 share the leading arguments, so that a config may choose any of them:

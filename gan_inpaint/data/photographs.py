@@ -1,4 +1,4 @@
-"""From a photograph to the square that is searched for, and back into it at its full resolution."""
+"""Crop a photograph for the search, and paste the result back at full resolution."""
 
 import struct
 from collections import Counter
@@ -25,7 +25,7 @@ _RELAXED = 20  # sweeps that smooth what was solved for on a coarser grid
 
 
 def look(source: ImageFiles, index: int, mask: MaskFile) -> tuple[np.ndarray, Tensor]:
-    """A square of a photograph at the prior's size, and what a person's mask leaves of it.
+    """A square of a photograph at the prior's size, and the mask there.
 
     What is missing is painted over with the nearest known pixels before the square gets smaller:
     the damage must not run into the known pixels beside it.
@@ -39,7 +39,7 @@ def look(source: ImageFiles, index: int, mask: MaskFile) -> tuple[np.ndarray, Te
     hole = mask.hole(name, *place)
     if outside := mask.outside(name, *place):
         print(
-            f"{name}: {outside:.0%} of its hole lies outside the square that is looked at and stays"
+            f"{name}: {outside:.0%} of its hole lies outside the crop and is left"
             " as it is; another data.box may hold it"
         )
     if not source.truth and hole.any() and not hole.all():

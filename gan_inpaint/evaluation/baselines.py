@@ -1,4 +1,4 @@
-"""What a person would take instead of a GAN: other ways to fill a hole, measured beside ours."""
+"""Classical inpainting baselines, measured beside the search."""
 
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec

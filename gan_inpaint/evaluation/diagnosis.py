@@ -1,4 +1,4 @@
-"""Why a search came out as it did: sentences from its figures, and a test of the search alone."""
+"""Diagnose a search: explain its figures, and test it on images that the prior can make."""
 
 import math
 from collections.abc import Mapping

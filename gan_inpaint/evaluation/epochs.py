@@ -1,4 +1,4 @@
-"""Which epoch of a training run to use: what is measured of each, and the rule."""
+"""Choose the epoch of a training run: what is measured of each, and the rule."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ def measure(
 
 
 def line(epoch: Epoch) -> str:
-    """What a person reads while it goes on."""
+    """One line for the terminal."""
     row = epoch.row()
     words = [f"epoch {epoch.number:3d}:", f"hole PSNR {row['psnr_hole']:.2f} dB"]
     words += [f"contextual {row['contextual']:.4f}", f"diversity {row['diversity']:.2f}"]

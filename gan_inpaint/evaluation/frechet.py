@@ -1,4 +1,4 @@
-"""A Fréchet distance between sets of images, on the features of an offline network."""
+"""Fréchet distance between sets of images, on the features of an offline network."""
 
 from contextlib import redirect_stdout
 from importlib.util import find_spec

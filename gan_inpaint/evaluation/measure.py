@@ -1,4 +1,4 @@
-"""Measure what a search found for a batch of images: rows of tables, and images to keep."""
+"""Measure the results of a batch: rows of tables, and images to keep."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The results of a reconstruction job: tables, images, latent codes and a summary on disk."""
+"""The results of a job on disk: tables, images, latent codes, a summary."""
 
 import json
 import shutil

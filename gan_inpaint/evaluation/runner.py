@@ -1,4 +1,4 @@
-"""A reconstruction job: batches of images and masks in, results and photographs out."""
+"""Run a reconstruction job: read batches, report progress, write results."""
 
 import sys
 import time

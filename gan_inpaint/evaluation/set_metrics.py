@@ -1,4 +1,4 @@
-"""How alike filled and true pictures look to networks, where those are at hand."""
+"""Metrics of a whole set of results: Fréchet distance, LPIPS, FID, where installed."""
 
 from collections.abc import Callable, Sequence
 

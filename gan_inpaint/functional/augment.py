@@ -1,4 +1,4 @@
-"""Random changes to whole batches of images, on their device: mirroring and DiffAugment."""
+"""Random augmentation of batches on their device: mirroring and DiffAugment."""
 
 from collections.abc import Sequence
 

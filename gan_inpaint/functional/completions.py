@@ -1,4 +1,4 @@
-"""What several completions of one image tell: alternatives, an average, where they disagree."""
+"""Several completions of one image: diverse alternatives, their mean, their standard deviation."""
 
 import torch
 from torch import Tensor

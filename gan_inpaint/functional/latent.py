@@ -1,4 +1,4 @@
-"""Latent codes: drawing them, and projecting them onto what the prior could have drawn."""
+"""Latent codes: draw them, and project them onto the feasible set."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Limited-memory BFGS for many small problems at once: every row of a matrix is one of its own."""
+"""Limited-memory BFGS for many small problems at once: one problem per row."""
 
 from collections.abc import Callable
 from typing import Any

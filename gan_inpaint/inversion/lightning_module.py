@@ -1,4 +1,4 @@
-"""The search as a LightningModule whose only parameter is z: one fit searches for many batches."""
+"""The search as a LightningModule whose only parameter is z; one fit serves many batches."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The loop of the search: minimise the objective over the latent codes of one batch."""
+"""The search loop: minimise the objective over the latent codes of one batch."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Inpainting as one function: any number of images, checked, searched in batches, joined."""
+"""Inpainting as a function: check images, search for them in one fit, collect the results."""
 
 import logging
 import signal

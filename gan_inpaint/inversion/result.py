@@ -1,4 +1,4 @@
-"""What a search found: the winner of every image, its alternatives, where restarts disagree."""
+"""The result of a search: each image's best completion, alternatives, and their spread."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

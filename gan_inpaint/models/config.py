@@ -1,4 +1,4 @@
-"""What the ``model`` group of a training may hold."""
+"""The keys of the ``model`` group: types and ranges."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The DCGAN pair, for any power-of-two size, and how to freeze it for a search."""
+"""The DCGAN pair, for any power-of-two size."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Prior files: write a trained pair of networks, and read one back, whoever wrote it."""
+"""Prior files: write a trained pair of networks, and read one back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What to reconstruct: pictures drawn from the prior itself, or those it was not trained on."""
+"""Images to reconstruct without any data at hand: the prior's own samples, or held-out digits."""
 
 import math
 from collections.abc import Sequence

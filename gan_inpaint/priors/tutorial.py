@@ -1,4 +1,4 @@
-"""Weights of DCGANs that other people trained, in the form of PyTorch's tutorial or near it.
+"""Read DCGAN weights in the form of PyTorch's tutorial, or near it.
 
 Source: N. Inkawhich, "DCGAN tutorial", pytorch.org.
 """

@@ -1,4 +1,4 @@
-"""Reading a trained pair from a file: our own, or a checkpoint."""
+"""Read the weights of a trained pair from a .safetensors file or a checkpoint."""
 
 import io
 import pickletools

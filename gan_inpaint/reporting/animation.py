@@ -1,4 +1,4 @@
-"""The search as it goes: pictures of the best so far, for W&B's slider and for an animation."""
+"""Draw the search as it proceeds: frames for W&B's slider, and an animation."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What is left when the work is done: tables, and the comparison of a sweep's jobs."""
+"""Compare the jobs of a sweep: tables, a figure, a page."""
 
 from collections.abc import Mapping
 from contextlib import suppress

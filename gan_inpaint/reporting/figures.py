@@ -1,4 +1,4 @@
-"""Figures drawn without a window and written whole or not at all; loss curves."""
+"""Figures: loss curves and labelled grids, drawn without a display."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

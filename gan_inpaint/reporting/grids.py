@@ -1,4 +1,4 @@
-"""The pictures of a reconstruction job, read back from its directory: grids and tables of them."""
+"""Grids and tables of a job's images, read back from its directory."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

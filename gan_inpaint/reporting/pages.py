@@ -1,4 +1,4 @@
-"""Pages that a person judges a sweep or a training by: one self-contained HTML file each."""
+"""Self-contained HTML pages."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The columns of a reconstruction's tables, and means over their rows."""
+"""The columns of a job's tables, and means over their rows."""
 
 import math
 from collections.abc import Iterable, Mapping

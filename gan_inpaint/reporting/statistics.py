@@ -1,4 +1,4 @@
-"""What the jobs of a sweep show, in plain sentences that say no more than the images bear out."""
+"""What the jobs of a sweep show: sentences with confidence intervals."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The jobs of a sweep, as they lie in its directory."""
+"""Read the jobs of a sweep from its directory."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""The page of a sweep: what won, by how much, on which images it lost; all jobs side by side."""
+"""The page of a sweep: which setting won, by how much, and all jobs side by side."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""index.html of a training run."""
+"""The page of a training run: losses, samples, the comparison of its epochs."""
 
 from pathlib import Path
 

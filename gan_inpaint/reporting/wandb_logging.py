@@ -1,4 +1,4 @@
-"""Weights & Biases: one run a job, offline where there is no account or no server."""
+"""Weights & Biases: one run per job, offline where there is no account or no server."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""The table of Yeh et al., CVPR 2017, with the published figures beside measured ones."""
+"""The table of Yeh et al., CVPR 2017: published figures beside measured ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

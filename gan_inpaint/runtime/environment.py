@@ -1,4 +1,4 @@
-"""What a job ran on, without which its figures cannot be repeated: versions, hardware, revision."""
+"""Collect the versions, hardware and revision that a job's figures depend on."""
 
 import platform
 import subprocess

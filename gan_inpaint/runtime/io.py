@@ -1,4 +1,4 @@
-"""Whole files or none: everything is written under a temporary name, then renamed."""
+"""Read and write files; writes are atomic."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""How this process gets its memory from the system, and whether it got it."""
+"""Keep, free and run out of memory."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""In which precision this machine is fastest, and in which a job goes on."""
+"""Choose the precision that is fastest on this machine, once per job or sweep."""
 
 import json
 import time

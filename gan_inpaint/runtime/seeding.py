@@ -1,4 +1,4 @@
-"""Every random draw is a function of what it is for, never of what was drawn before.
+"""Random generators that are functions of their purpose, never of earlier draws.
 
 That is what makes a resumed run equal an uninterrupted one, and an image's result independent of
 the batch it travels in.

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a command politely: finished work is kept, and the user is told so."""
+"""SIGINT and SIGTERM end a command politely: finished work is kept."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""Checks that the dataclasses of settings share; each names the key and what it may be."""
+"""Range checks shared by the config dataclasses; each names the key and the cure."""
 
 import math
 

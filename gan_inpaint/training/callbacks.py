@@ -1,4 +1,4 @@
-"""What a training leaves as it goes on: checkpoints, samples, curves; when told to stop, too."""
+"""Checkpoints, sample grids and loss curves for choosing an epoch."""
 
 import shutil
 import signal
@@ -25,14 +25,14 @@ _SAMPLES = 64  # on the fixed-noise grid, 8 x 8
 
 
 class Snapshots(Checkpoint):
-    """What a person chooses an epoch by: checkpoints, sample grids, loss curves, metrics.
+    """Writes checkpoints, sample grids, loss curves and metrics while a GAN trains.
 
     ``checkpoints/last.ckpt`` and ``metrics.csv`` after every epoch; ``checkpoints/epoch_005.ckpt``,
     ``samples/epoch_005.png`` and ``losses.png`` after every ``every_n_epochs`` complete ones.
     Lightning's ModelCheckpoint counts epochs from 0 in its names.
 
-    A training that has gone wrong (``health``) is stopped before it is saved. One that is told to
-    stop, see ``interruption``, is saved after the minibatch it is at.
+    A training that diverged or collapsed is stopped before it is saved. One that is told to
+    stop, see ``runtime.signals``, is saved after the minibatch it is at.
 
     Args:
         directory: of the run.

@@ -1,4 +1,4 @@
-"""Whether there is use in going on with an adversarial training."""
+"""Detect diverged or collapsed GAN training."""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
