@@ -1,9 +1,11 @@
-"""Training on one process and on two that share each minibatch (Lightning's DDP, gloo on a CPU).
+"""One process against two (Lightning's DDP, gloo on a CPU), in training and in the search.
 
     python benchmarks/devices.py [--experiment dcgan] [--epochs 2]
+    python benchmarks/devices.py --search
 
-Each process of two has one thread; one process is run with one thread and with two. What counts is
-the ratio. Further arguments go to the command.
+In training two processes share each minibatch, in the search (64 images in 4 batches) they take
+whole batches in turn. Each of two has one thread; one process is run with one thread and with two.
+What counts is the ratio. Further arguments go to the command.
 """
 
 import argparse
@@ -25,16 +27,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiment", default="dcgan")
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--search", action="store_true", help="instead of a training")
     arguments, overrides = parser.parse_known_args()
     options = [f"+experiment={arguments.experiment}", f"trainer.max_epochs={arguments.epochs}"]
+    if arguments.search:
+        options = ["prior=faces", "data=generated", "limit=64", "restarts=4", "batch_size=64"]
     options += ["trainer.accelerator=cpu", "precision=fp32", "logger=none", *overrides]
+    measured = searched if arguments.search else trained
     table = Table("processes", "threads each", "images/s", "ratio")
     first = None
     for processes, threads in ((1, 1), (1, 2), (2, 1)):
         more = ["trainer=ddp", f"trainer.devices={processes}"] if processes > 1 else []
-        speed = trained([*options, *more], threads)
+        speed = measured([*options, *more], threads)
         first = first or speed
-        table.add_row(str(processes), str(threads), f"{speed:.0f}", f"{speed / first:.2f}")
+        table.add_row(str(processes), str(threads), f"{speed:.3g}", f"{speed / first:.2f}")
     print(json.dumps(collect_environment()))
     Console().print(table)
 
@@ -49,6 +55,17 @@ def trained(options: list[str], threads: int) -> float:
             rows = [float(row["images_per_second"]) for row in csv.DictReader(file)]
     rows = rows[len(rows) // 10 :]
     return len(rows) / sum(1 / row for row in rows)
+
+
+def searched(options: list[str], threads: int) -> float:
+    """Images a second of the search; of several processes, by the one that took longest."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "gan_inpaint.reconstruct", *options]
+        command.append(f"hydra.run.dir={folder}")
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        summary = json.loads((Path(folder) / "summary.json").read_text())
+    return summary["images"] / summary["seconds"]
 
 
 if __name__ == "__main__":

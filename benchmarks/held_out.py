@@ -1,4 +1,4 @@
-"""The pictures and masks that the other benchmarks measure on; no benchmark itself."""
+"""The images and masks that the other benchmarks measure on; no benchmark itself."""
 
 import argparse
 from functools import partial
@@ -23,18 +23,18 @@ MASKS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser, limit: int) -> None:
-    """Which prior, and which pictures it is measured on."""
+    """Which prior, and which images it is measured on."""
     parser.add_argument("--prior", default="faces")
-    parser.add_argument("--data", help="pictures; none: drawn from the prior")
+    parser.add_argument("--data", help="images; none: drawn from the prior")
     parser.add_argument("--source", default="folder", choices=("celeba", "folder"))
     parser.add_argument("--split", default="val", help="train, val or all")
     parser.add_argument("--box", type=int, nargs=4, help="left top right bottom, of a folder's")
     parser.add_argument("--held-out", type=int, default=500, help="of celeba, from the end")
-    parser.add_argument("--limit", type=int, default=limit, help="how many pictures")
+    parser.add_argument("--limit", type=int, default=limit, help="how many images")
 
 
 def pictures(options: argparse.Namespace, prior: Prior) -> Tensor:
-    """``(N, C, H, W)`` held-out pictures in [-1, 1]."""
+    """``(N, C, H, W)`` held-out images in [-1, 1]."""
     shape = (prior.size, prior.channels, options.split, prior)
     if options.data is None:
         source = Generated(*shape, count=options.limit, seed=1, radius=0.7)
@@ -47,6 +47,6 @@ def pictures(options: argparse.Namespace, prior: Prior) -> Tensor:
 
 
 def known_pixels(mask: str, count: int, size: int) -> Tensor:
-    """``(count, 1, size, size)`` bool, a mask of that kind for each picture."""
+    """``(count, 1, size, size)`` bool, a mask of that kind for each image."""
     rngs = [numpy_rng("mask", 0, index) for index in range(count)]
     return torch.stack([MASKS[mask](size, rng, "") for rng in rngs])

@@ -4,9 +4,9 @@
 
 Without ``--data`` the targets are drawn from the prior itself, a test of the search. For each mask
 there are three completions: the search from the nearest start alone (single), the best objective
-of ``restarts`` starts (best), and the mean picture of all of them (mean); each as it is and
+of ``restarts`` starts (best), and the mean image of all of them (mean); each as it is and
 Poisson-blended. PSNR rewards blur: the Fréchet feature distance (EfficientNet-Lite0, not the usual
-FID) between the completed and the true pictures, and the pictures (--picture), stand beside it.
+FID) between the completed and the true images, and the images (--image), stand beside it.
 """
 
 import argparse
@@ -30,13 +30,13 @@ from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import write_json, write_png
 from gan_inpaint.runtime.memory import keep_freed_memory
 
-GREY = 0.3  # what stands for missing pixels in the picture
+GREY = 0.3  # what stands for missing pixels in the image
 
 
 def completions(
     prior: Prior, truth: Tensor, known: Tensor, settings: Mapping
 ) -> tuple[dict[str, Tensor], float]:
-    """Pictures that fill the hole by each method, and seconds of search."""
+    """Images that fill the hole by each method, and seconds of search."""
     started = time.perf_counter()
     result = inpaint(truth, known, prior, **settings)
     seconds = time.perf_counter() - started
@@ -66,8 +66,8 @@ def main() -> None:
         help="search keys of reconstruct, such as steps=200 restarts=4",
     )
     parser.add_argument("--samples", type=int, default=0, help="also compare so many samples")
-    parser.add_argument("--picture", type=Path, help="draw the first pictures here")
-    parser.add_argument("--rows", type=int, default=3, help="pictures a mask in --picture")
+    parser.add_argument("--picture", type=Path, help="draw the first images here")
+    parser.add_argument("--rows", type=int, default=3, help="images a mask in --image")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     keep_freed_memory()
@@ -83,7 +83,7 @@ def main() -> None:
     if distance and options.samples:
         fake = prior.sample(options.samples, seed=0)
         figures["samples_distance"] = distance(fake)
-    table = Table(title=f"{prior.name}: {len(truth)} pictures, {settings}")
+    table = Table(title=f"{prior.name}: {len(truth)} images, {settings}")
     for column in ("mask", "filled by", "hole PSNR", "± s.e.", "feature distance"):
         table.add_column(column, justify="left" if column in ("mask", "filled by") else "right")
     strips = []
@@ -108,10 +108,10 @@ def main() -> None:
         strips.append([column[: options.rows] for column in shown])
         print(f"{name}: {seconds:.0f} s", flush=True)
     Console().print(table)
-    print("distances are between completed and true pictures, comparable at equal numbers only")
+    print("distances are between completed and true images, comparable at equal numbers only")
     if "samples_distance" in figures:
         distance = figures["samples_distance"]
-        print(f"{options.samples} samples against the {len(truth)} pictures: {distance:.1f}")
+        print(f"{options.samples} samples against the {len(truth)} images: {distance:.1f}")
     if options.picture:
         columns = [torch.cat(column) for column in zip(*strips, strict=True)]
         write_png(options.picture, grid(columns))

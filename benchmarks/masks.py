@@ -1,4 +1,4 @@
-"""Every kind of mask as a picture, with the defaults of conf/mask.
+"""Every kind of mask as an image, with the defaults of conf/mask.
 
     python benchmarks/masks.py --figure masks.png
 

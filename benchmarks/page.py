@@ -2,7 +2,7 @@
 
     python benchmarks/page.py [--jobs 200] [--json PATH]
 
-The jobs are made up; their pictures are colour noise at 64x64, which no PNG can shrink: real pages
+The jobs are made up; their images are colour noise at 64x64, which no PNG can shrink: real pages
 are smaller. Needs playwright (the extra `dev`) and chromium.
 """
 

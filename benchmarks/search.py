@@ -2,7 +2,7 @@
 
     python benchmarks/search.py --source celeba --data celeba.zip [--json PATH] [--figure PATH]
 
-All in one process, on the same prior and pictures, one batch each. The ports' loop is the one that
+All in one process, on the same prior and images, one batch each. The ports' loop is the one that
 the PyTorch re-implementations of Yeh et al. share, written plainly: networks in train mode, weights
 that collect gradients nobody uses, summed l1 with λ = 0.003, Adam 0.03 from a random z, the last
 iterate counts. Recipes are those of ``reconstruct``, capped at --cap steps. Seconds are of the
@@ -187,7 +187,7 @@ def main() -> None:
     base = found["ports' loop"]
     device = torch.device("cpu")
     rate = product_rate(LIGHTNING[resolve_precision("auto")], device)
-    table = Table(title=f"{prior.name}: {len(images)} pictures, {options.mask} hole")
+    table = Table(title=f"{prior.name}: {len(images)} images, {options.mask} hole")
     for column in ("", "seconds", "image-steps", "a second", "hole PSNR", "contextual", "times"):
         table.add_column(column, justify="right" if column else "left")
     figures: dict[str, float] = {"images": len(images), "product_rate": rate}
@@ -244,7 +244,7 @@ def draw(path: Path, found: dict[str, Outcome]) -> None:
         for name, outcome in found.items():
             seconds, _, values, _ = zip(*outcome.points, strict=True)
             axes.plot(seconds, values, marker=".", label=name)
-        axes.set(xscale="log", xlabel="seconds for all pictures, start included")
+        axes.set(xscale="log", xlabel="seconds for all images, start included")
         axes.set_ylabel("mean hole PSNR in dB")
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)

@@ -184,7 +184,7 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 
 
 def write_pictures(folder: Path, count: int, size: int = 16, mode: str = "L") -> Path:
-    """``count`` different pictures: 00.png, 01.png ..."""
+    """``count`` different images: 00.png, 01.png ..."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for index in range(count):

@@ -10,7 +10,7 @@ from gan_inpaint.evaluation.baselines import Baselines
 
 
 def case(channels: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    """Smooth images, a centre hole and a random one, and training pictures."""
+    """Smooth images, a centre hole and a random one, and training images."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(-0.8, 0.8, 16, dtype=np.float32)
     images = np.stack([np.add.outer(ramp, 0 * ramp), np.add.outer(0 * ramp, ramp)])

@@ -134,7 +134,7 @@ def test_broken_pictures_are_named_and_the_others_train(
         colour.convert("RGBA").save(folder / f"alpha{index}.png")
         colour.convert("P").save(folder / f"palette{index}.png")
         Image.fromarray(np.full((20, 20), 40000, np.uint16)).save(folder / f"deep{index}.png")
-        (folder / f"text{index}.jpg").write_text("not a picture")
+        (folder / f"text{index}.jpg").write_text("not an image")
         whole = (folder / f"cmyk{index}.jpg").read_bytes()
         (folder / f"cut{index}.jpg").write_bytes(whole[: len(whole) // 2])
     ran = run("train", *training, "data.channels=3", "model.channels=3", "trainer.max_epochs=1")
@@ -143,10 +143,10 @@ def test_broken_pictures_are_named_and_the_others_train(
         assert re.search(rf"skipped: .*{kind}\d\.jpg: ", ran.out)
     for kind in ("cmyk", "alpha", "palette", "deep"):
         assert not re.search(rf"skipped: .*{kind}\d", ran.out)
-    told = re.search(r"skipped (\d+) of (\d+) pictures", ran.out)
+    told = re.search(r"skipped (\d+) of (\d+) images", ran.out)
     assert told
     assert int(told[1]) == ran.out.count("skipped: ")
-    assert f"data: {int(told[2]) - int(told[1])} pictures" in ran.out
+    assert f"data: {int(told[2]) - int(told[1])} images" in ran.out
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> N
     )
     assert ran.code == 0, ran.err
     assert "mask: center, 25 % of the pixels missing" in ran.out
-    assert "baseline left out: nearest" in ran.out  # a prior of other pictures
+    assert "baseline left out: nearest" in ran.out  # a prior of other images
     job = only(tmp_path / "outputs" / "reconstruct", "*")
     rows = table(job / "results.csv")
     expected = "image,name,restart,steps,stopped_by,objective,contextual,perceptual,psnr_hole,psnr"
@@ -332,7 +332,7 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     monkeypatch.setattr(results, "_SPARING", 0.0)
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     pictures = write_pictures(tmp_path / "pictures", 7)
-    (pictures / "03.png").write_bytes(b"no picture")
+    (pictures / "03.png").write_bytes(b"no image")
     arguments = [f"prior={prior}", "data=folder", f"data.path={pictures}", "mask=random"]
     arguments += ["restarts=2", "batch_size=4", "steps=12", *(o for o in FAST if "steps" not in o)]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -351,7 +351,7 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     assert (summary["status"], summary["images"]) == ("failed", 3)
     ran = run("reconstruct", f"resume={broken}")
     assert ran.code == 0, ran.err
-    assert "resuming: 4 pictures are done" in ran.out
+    assert "resuming: 4 images are done" in ran.out
     assert len(searches) == 5  # two parts, the failure, the two that were left
     for name in ("results.csv", "restarts.csv", "metrics.csv", "latents.safetensors", "grid.png"):
         assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
@@ -394,7 +394,7 @@ def test_the_search_can_be_watched(run: Run, tmp_path: Path) -> None:
         first = np.asarray(animation.convert("RGB"))
         animation.seek(12)
         last = np.asarray(animation.convert("RGB"))
-        assert np.array_equal(first[0, -90:], last[0, -90:]), "pictures stay in their places"
+        assert np.array_equal(first[0, -90:], last[0, -90:]), "images stay in their places"
     one, other = (
         (tmp_path / name / "images" / "00000.png").read_bytes() for name in ("plain", "seen")
     )
@@ -451,7 +451,7 @@ def test_grey_and_colour_pictures_in_a_colour_prior(run: Run, tmp_path: Path, mo
 def test_bad_pictures_and_masks_are_rows_and_the_others_are_done(run: Run, tmp_path: Path) -> None:
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     pictures = write_pictures(tmp_path / "pictures", 4)
-    (pictures / "02.png").write_text("not a picture")
+    (pictures / "02.png").write_text("not an image")
     for name, value in (("00", 0), ("01", 128), ("03", 128)):
         mask = np.zeros((16, 16), np.uint8)
         mask[:4] = value
@@ -621,7 +621,7 @@ def test_the_table_of_the_paper_has_its_figures_beside_ours(run: Run, tmp_path: 
         (["limit=0"], "limit=0"),
         (["shard=1"], "shard=1: .*under shards=1"),
         (["shards=0"], "shards=0"),
-        (["shards=9", "shard=8"], "shard=8: none of the 2 pictures"),
+        (["shards=9", "shard=8"], "shard=8: none of the 2 images"),
         (["steps=1.5"], "steps=1.5"),
         (["logger=tensorboard"], "logger=tensorboard.*wandb, none"),
     ],
@@ -644,7 +644,7 @@ def test_mistakes_in_a_reconstruction(
     said = ran.err
     assert re.search(words, said), said
     assert ran.sentence
-    assert len(said.splitlines()) <= 3, "a mistake is one sentence, not one for each picture"
+    assert len(said.splitlines()) <= 3, "a mistake is one sentence, not one for each image"
     summaries = list((tmp_path / "outputs").glob("reconstruct/*/summary.json"))
     for path in summaries:
         assert json.loads(path.read_text())["status"] == "failed"
@@ -846,7 +846,7 @@ def test_train_from_the_shell_then_reconstruct_takes_the_newest(tmp_path: Path) 
     ran = shell("gan_inpaint.reconstruct", "limit=2", "logger=none", "steps=3")
     assert ran.returncode == 0, ran.stderr
     assert f"prior: outputs/train/dcgan/{job.name}" in ran.stdout
-    assert "pictures of digits" in ran.stdout
+    assert "images of digits" in ran.stdout
 
 
 @pytest.mark.parametrize("name", ["train", "reconstruct", "select", "compare"])

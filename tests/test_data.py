@@ -101,7 +101,7 @@ def zipped(folder: Path, archive: Path, extra: tuple[str, ...] = ()) -> Path:
         for file in sorted(folder.rglob("*.*")):
             out.write(file, file.relative_to(folder))
         for name in extra:
-            out.writestr(name, "not a picture")
+            out.writestr(name, "not an image")
     return archive
 
 
@@ -188,7 +188,7 @@ def test_celeba_cuts_the_face_and_holds_out_the_end(tmp_path: Path, scale: int) 
 def test_coco_reads_the_archive_of_2017_packed_and_unpacked(tmp_path: Path) -> None:
     root = tmp_path / "inpainting"
     write_pictures(root / "train2014", 3, mode="RGB")
-    write_pictures(root / "val2014", 2, mode="L")  # the real one has grey pictures too
+    write_pictures(root / "val2014", 2, mode="L")  # the real one has grey images too
     packed = tarred(root, tmp_path / "inpainting.tar.bz2")
     for path in (root, packed, tmp_path):
         train, val, every = (Coco(16, 3, s, path=str(path)) for s in ("train", None, "all"))
@@ -203,7 +203,7 @@ def test_coco_reads_the_archive_of_2017_packed_and_unpacked(tmp_path: Path) -> N
 
 def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_pictures(tmp_path / "p", 4)
-    (folder / "note.jpg").write_text("not a picture")
+    (folder / "note.jpg").write_text("not an image")
 
     def source() -> Folder:
         return Folder(16, 1, None, path=str(folder), **FOLDER)
@@ -322,11 +322,11 @@ def test_sets_of_encoded_images_on_disk(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["image", "binary"])
 def test_null_rows_and_damaged_ones_are_named(kind: str, tmp_path: Path) -> None:
-    path = saved(tmp_path / "set", [encoded(1), None, b"no picture", encoded(3)], kind)
+    path = saved(tmp_path / "set", [encoded(1), None, b"no image", encoded(3)], kind)
     splits = {"train": "train", "val": "train"}
     source = Hub(16, 1, "train", name=path, path=None, splits=splits, **SAVED)  # type: ignore[arg-type]
     assert source[0].shape == source[3].shape == (1, 16, 16)
-    with pytest.raises(InputError, match=r"train_000001: the row has no picture \(null\)"):
+    with pytest.raises(InputError, match=r"train_000001: the row has no image \(null\)"):
         source[1]
     with pytest.raises(InputError, match=r"train_000002: "):
         source[2]

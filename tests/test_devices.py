@@ -116,7 +116,7 @@ def test_two_processes_reconstruct_what_one_does(tmp_path: Path) -> None:
     """Whole batches in turn, five and a half of them: the table of one process."""
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     pictures = write_pictures(tmp_path / "pictures", 11)
-    (pictures / "07.png").write_bytes(b"no picture")
+    (pictures / "07.png").write_bytes(b"no image")
     options = [f"prior={prior}", "data=folder", f"data.path={pictures}", "mask=random", "steps=8"]
     options += ["restarts=2", "batch_size=4", "candidates=16", "logger=none", "precision=fp32"]
     command = ["-m", "gan_inpaint.reconstruct", *options, "device=cpu"]
@@ -150,7 +150,7 @@ def test_a_resume_takes_over_what_other_processes_left(
         (job / name).rename(job / ".process_1" / name)
     ran = run("reconstruct", "resume=job")
     assert ran.code == 0, ran.err
-    assert "resuming: 8 pictures are done" in ran.out
+    assert "resuming: 8 images are done" in ran.out
     for name in names[:4]:
         assert (job / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     assert not (job / ".process_1").exists()

@@ -106,7 +106,7 @@ def photograph_with_strokes(colour: tuple[int, int, int], grey: bool) -> Image.I
 
 
 def snow() -> Image.Image:
-    """A bright picture of which a part was erased: the white is not the hole."""
+    """A bright image of which a part was erased: the white is not the hole."""
     pixels = np.full((20, 16, 4), 255, np.uint8)
     pixels[::8, :, :3] = 10
     pixels[..., 3] = np.where(hole(), 0, 255)
@@ -120,10 +120,10 @@ def snow() -> Image.Image:
         (classes(1, 2, 255), "values 0, 1, 2, 255, maybe numbers of classes"),
         (coloured_classes(), r"several colours \(\(0, 0, 0\)"),
         (array(2, 1, np.uint8), "values 1, 2"),
-        (picture(), "picture|several colours"),
-        (picture().convert("L"), "seems to be a picture"),
-        (photograph_with_strokes((255, 0, 0), grey=False), "several colours|a picture"),
-        (photograph_with_strokes((0, 0, 255), grey=True), "several colours|a picture"),
+        (picture(), "image|several colours"),
+        (picture().convert("L"), "seems to be an image"),
+        (photograph_with_strokes((255, 0, 0), grey=False), "several colours|an image"),
+        (photograph_with_strokes((0, 0, 255), grey=True), "several colours|an image"),
         (drawn((255, 0, 0), (255, 255, 255), "RGB"), "several colours"),
         (drawn((0, 0, 255), (255, 255, 0), "RGB"), "several colours"),
         (drawn((0, 0, 0, 255), (0, 0, 0, 0), "RGBA"), "transparent in part"),
@@ -201,7 +201,7 @@ def test_a_soft_mask_of_12_bits(tmp_path: Path) -> None:
 
 def test_the_exact_name_comes_first_in_a_folder_of_masks(tmp_path: Path) -> None:
     drawn(255).save(tmp_path / "man.png")
-    drawn(0, 255).save(tmp_path / "man_mask.png")  # of the picture man_mask
+    drawn(0, 255).save(tmp_path / "man_mask.png")  # of the image man_mask
     masks = MaskFile(str(tmp_path), invert=False)
     frame = (16, 20), (0, 0, 16, 20)
     assert np.array_equal(masks.hole("man.jpg", *frame), hole())
@@ -226,7 +226,7 @@ def test_masks_in_another_folder_of_a_list_or_archive(kind: str, tmp_path: Path)
 def test_two_masks_for_one_picture_are_one_too_many(tmp_path: Path) -> None:
     for name in ("a_mask000.png", "a_mask001.png"):
         drawn(255).save(tmp_path / name)
-    with pytest.raises(InputError, match=r"2 masks for the picture a\.jpg: a_mask000\.png"):
+    with pytest.raises(InputError, match=r"2 masks for the image a\.jpg: a_mask000\.png"):
         MaskFile(str(tmp_path), invert=False).hole("a.jpg", (16, 20), (0, 0, 16, 20))
 
 
@@ -243,7 +243,7 @@ def reconstruct(run: Callable[..., Ran], tmp_path: Path) -> Callable[..., Ran]:
 
 
 def beside(folder: Path, mask: str) -> Path:
-    """Two pictures and their masks."""
+    """Two images and their masks."""
     for name in ("a", "b"):
         file = folder / f"{name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -261,8 +261,8 @@ def test_masks_beside_their_pictures_are_no_pictures(
     folder = beside(tmp_path / "s", mask)
     ran = reconstruct(folder, folder)
     assert ran.code == 0, ran.err
-    assert "2 files are masks of other pictures" in ran.out
-    assert "data: 2 of 2 pictures" in ran.out
+    assert "2 files are masks of other images" in ran.out
+    assert "data: 2 of 2 images" in ran.out
     job = only(tmp_path / "outputs" / "reconstruct", "*")
     assert {p.name for p in (job / "restored").iterdir()} == {"a.png", "b.png"}
 
@@ -273,7 +273,7 @@ def test_a_folder_of_masks_below_the_pictures_is_none_of_them(
     folder = beside(tmp_path / "s", "masks/{}.png")
     ran = reconstruct(folder, folder / "masks")
     assert ran.code == 0, ran.err
-    assert "data: 2 of 2 pictures" in ran.out
+    assert "data: 2 of 2 images" in ran.out
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "zip", "link"])
@@ -293,7 +293,7 @@ def test_a_picture_is_not_its_own_mask(
         mask.symlink_to(tmp_path / "s")
     ran = reconstruct(path, mask)
     assert ran.code == 2
-    assert "00.png: the picture is its own mask" in ran.sentence
+    assert "00.png: the image is its own mask" in ran.sentence
 
 
 def test_a_copy_of_the_picture_is_not_its_mask(

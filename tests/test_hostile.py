@@ -437,10 +437,10 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     with in_time():
         source = folder(zipped("large.zip", large))
         assert source[source.names.index("ok.png")].shape == (3, 16, 16)
-        with pytest.raises(InputError, match="300 MiB unpacked is no picture"):
+        with pytest.raises(InputError, match="300 MiB unpacked is no image"):
             source[source.names.index("bomb.png")]
     bomb = tarred("large.tar.xz", large)
-    with in_time(), pytest.raises(InputError, match="300 MiB unpacked is no picture"):
+    with in_time(), pytest.raises(InputError, match="300 MiB unpacked is no image"):
         open_files(bomb)
     bomb = tarred("many.tar.xz", 100 * 2**20, 5)
     with in_time(), pytest.raises(InputError, match="unpacks to more than 200 times its size"):
@@ -448,7 +448,7 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     claim = tarfile.TarInfo("huge.png")
     claim.size = 10 * 2**30
     (tmp_path / "claims.tar").write_bytes(claim.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    with in_time(), pytest.raises(InputError, match="10240 MiB unpacked is no picture"):
+    with in_time(), pytest.raises(InputError, match="10240 MiB unpacked is no image"):
         open_files(tmp_path / "claims.tar")
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     import zlib
@@ -543,7 +543,7 @@ def test_names_that_lead_out_or_that_a_terminal_would_obey(
     with zipfile.ZipFile(inside / "odd.zip", "w") as archive:
         for name in names:
             archive.writestr(name, pictures()[1])
-        archive.writestr("broken\x1b[31m.png", b"no picture")
+        archive.writestr("broken\x1b[31m.png", b"no image")
     odd = inside / "folder"
     odd.mkdir()
     (odd / os.fsdecode(b"latin\xe9.png")).write_bytes(pictures()[1])

@@ -31,7 +31,7 @@ def training(tmp_path: Path) -> list[str]:
 def reconstruction(tmp_path: Path) -> list[str]:
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     pictures = write_pictures(tmp_path / "photographs", 12)
-    (pictures / "03.png").write_bytes(b"no picture")
+    (pictures / "03.png").write_bytes(b"no image")
     options = [f"prior={prior}", "data=folder", f"data.path={pictures}", "mask=random"]
     options += ["diagnose=true", "animate=true"]
     return [*options, "restarts=2", "batch_size=4", "steps=40", "candidates=16", "logger=none"]

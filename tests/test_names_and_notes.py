@@ -51,7 +51,7 @@ def test_other_formats_are_never_opened_whatever_their_suffix(tmp_path: Path) ->
     for name in ("a.eps", "b.pdf"):
         for renamed in (name, f"{name}.png", "c.jpg"):
             (tmp_path / renamed).write_bytes((tmp_path / name).read_bytes())
-            with pytest.raises(InputError, match="not a picture"):
+            with pytest.raises(InputError, match="not an image"):
                 open_image(tmp_path / renamed)
 
 
@@ -64,8 +64,8 @@ def test_other_files_are_not_counted_but_said(tmp_path: Path, run: Run) -> None:
     arguments = [f"prior={prior}", "data=folder", f"data.path={pictures}", "limit=4"]
     ran = run("reconstruct", *arguments, "steps=1", "candidates=4", "logger=none")
     assert ran.code == 0, ran.err
-    assert "data: 4 of 6 pictures" in ran.out
-    assert "12 files are no pictures: 6 .caption, 6 .json" in ran.out
+    assert "data: 4 of 6 images" in ran.out
+    assert "12 files are no images: 6 .caption, 6 .json" in ran.out
     assert "skipped" not in ran.out + ran.err
 
 
@@ -102,7 +102,7 @@ def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
 LINES = {
     "plain": "{}\n{}\n",
     "windows": "sub\\a.png\r\nsub\\b.png\r\n",
-    "comments": "# my pictures\n\n{}\n# more\n{}\n",
+    "comments": "# my images\n\n{}\n# more\n{}\n",
     "labels": "{} 0\n{} 1\n",
     "table": "image_id,label\n{},3\n{},4\n",
     "tabs": "{}\tcat\n{}\tdog\n",
@@ -150,7 +150,7 @@ def test_a_pointer_of_git_lfs_is_named(name: str, tmp_path: Path, run: Run) -> N
 
 
 def odd_notes(folder: Path) -> dict[str, Path]:
-    """Good pictures whose notes are damaged or huge."""
+    """Good images whose notes are damaged or huge."""
     profile = PngImagePlugin.PngInfo()
     profile.add_text("Raw profile type exif", "\nexif\n  12\n" + "00080002" * 3)
     huge = PngImagePlugin.PngInfo()
@@ -306,7 +306,7 @@ def test_dark_pictures_are_said_with_the_cure(
         more = [*TINY, "data.channels=1", "batch_size=4", "trainer.max_epochs=1"]
     else:
         more = [f"prior={prior}", "steps=1", "candidates=4"]
-    for _ in range(2):  # from the cache of decoded pictures too
+    for _ in range(2):  # from the cache of decoded images too
         ran = run(name, *arguments, *more)
         assert ran.code == 0, ran.err
         assert f"is {2**bits - 1} of 65535, so they are dark" in ran.out
@@ -379,7 +379,7 @@ def test_a_sweep_stays_a_sweep(run: Run, tmp_path: Path) -> None:
     arguments += ["prior=faces", "data=folder", "data.path=a,b.png", "hydra.sweep.dir=s2"]
     ran = run("reconstruct", "-m", "lam=0,1", *(a for a in arguments if "count" not in a))
     assert ran.code == 0, ran.err
-    assert "data: 1 of 1 pictures" in ran.out
+    assert "data: 1 of 1 images" in ran.out
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_its_jobs_are_compared_and_go_on(older: Path, run: Run) -> None:
     before = (older / "job" / "results.csv").read_bytes()
     ran = run("reconstruct", "resume=job")
     assert ran.code == 0, ran.err
-    assert "resuming: 2 pictures are done" in ran.out
+    assert "resuming: 2 images are done" in ran.out
     assert (older / "job" / "results.csv").read_bytes() == before
     assert json.loads((older / "job" / "summary.json").read_text())["status"] == "done"
     ran = run("reconstruct", "resume=job", "lam=0.5")

@@ -31,7 +31,7 @@ class Opened:
         return [cell.text_content() for cell in cells if cell.is_visible()]
 
     def pixels(self, number: int = 0) -> list[int]:
-        """RGBA values of a job's picture."""
+        """RGBA values of a job's image."""
         self.page.wait_for_timeout(300)  # decoding is asynchronous
         script = (
             "n => { const c = document.querySelectorAll('#viewer canvas')[n];"
@@ -86,7 +86,7 @@ def test_a_sweep_can_be_judged_on_its_page(run: Run, tmp_path: Path, browser: ob
     assert "lit" in page.get_attribute(f'#jobs tr[data-job="{job}"]', "class")
     assert page.locator("#losses path.curve").count() == 4
 
-    # pictures: another image, before and after, errors
+    # images: another image, before and after, errors
     page.locator("#viewer").scroll_into_view_if_needed()
     after = opened.pixels()
     page.click("#next")

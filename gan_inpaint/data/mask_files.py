@@ -20,17 +20,17 @@ _WHITE = 128  # of 255, and lighter is missing
 _GREY = (32, 223)  # neither black nor white, whatever a JPEG has done to it
 _COLOURED = 40  # difference of two channels: more than a JPEG gives to grey
 _SOME = 0.01  # of the pixels: less may be the rim of a stroke
-_MASK = re.compile(r"[ ._-]mask[ ._-]?\d*$", re.I)  # what tools add to a picture's name
+_MASK = re.compile(r"[ ._-]mask[ ._-]?\d*$", re.I)  # what tools add to an image's name
 
 
 class MaskFile:
     """Masks from files, of any mode and size: white = missing, see ``read_hole``.
 
-    A mask of a picture's proportions lies over the whole picture, whatever its size; else a square
+    A mask of an image's proportions lies over the whole image, whatever its size; else a square
     one lies over the square of it that is looked at. A pixel is missing if any part of it is.
 
     Args:
-        path: one picture for all images; or a folder, zip, tar or list with one for each, matched
+        path: one image for all images; or a folder, zip, tar or list with one for each, matched
             by name: ``NAME.png``, ``NAME.jpg.png``, ``NAME_mask.png`` or ``NAME_mask001.png``, of
             any suffix.
         invert: white = known instead.
@@ -38,17 +38,17 @@ class MaskFile:
 
     def __init__(self, path: str | None, invert: bool):
         if path is None:
-            raise InputError("mask=file needs mask.path=, a picture (white = missing) or a folder")
+            raise InputError("mask=file needs mask.path=, an image (white = missing) or a folder")
         self._invert = invert
         self._files = open_files(path, "mask.path")
-        # a picture that is named by itself is for all images, whatever their names
+        # an image that is named by itself is for all images, whatever their names
         self._one = Path(path).is_file() and self._files.names == [Path(path).name]
         self._named = _by_name(self._files.names, _bare)
         self._based = _by_name(self._files.names, lambda name: PurePosixPath(_bare(name)).name)
         self._read = lru_cache(maxsize=1)(self._read_file)  # one for all is read once
 
     def __call__(self, size: int, rng: np.random.Generator, name: str) -> Tensor:
-        """``(1, size, size)`` bool, 1 = known: for a picture that is a square of that size."""
+        """``(1, size, size)`` bool, 1 = known: for an image that is a square of that size."""
         square = (0, 0, size, size)
         return torch.from_numpy(~self.hole(name, (size, size), square))[None]
 
@@ -59,13 +59,13 @@ class MaskFile:
         box: tuple[int, int, int, int],
         own: Path | None = None,
     ) -> np.ndarray:
-        """``(height, width)`` bool of a box in a picture, 1 = missing.
+        """``(height, width)`` bool of a box in an image, 1 = missing.
 
         Args:
-            name: of the picture.
+            name: of the image.
             frame: its width and height.
             box: left, top, right, bottom of the part that is looked at.
-            own: the picture's file (in an archive: below its path), which cannot be its mask.
+            own: the image's file (in an archive: below its path), which cannot be its mask.
 
         Raises:
             InputError: there is no mask for it, it cannot be read, or it does not fit.
@@ -79,8 +79,8 @@ class MaskFile:
         if height == width:
             return resize_mask(hole, (box[2] - box[0], box[3] - box[1]))
         raise InputError(
-            f"{self._where(file)}: the mask has {width}x{height} pixels, the picture {name}"
-            f" {frame[0]}x{frame[1]}: draw it over the whole picture, at any size of the same"
+            f"{self._where(file)}: the mask has {width}x{height} pixels, the image {name}"
+            f" {frame[0]}x{frame[1]}: draw it over the whole image, at any size of the same"
             " proportions"
         )
 
@@ -91,7 +91,7 @@ class MaskFile:
         box: tuple[int, int, int, int],
         own: Path | None = None,
     ) -> float:
-        """The share of a picture's missing pixels that do not lie in a box; see ``hole``."""
+        """The share of an image's missing pixels that do not lie in a box; see ``hole``."""
         hole = self._read(self._file(name, own))
         if not self._covers(hole, frame):
             return 0.0
@@ -100,10 +100,10 @@ class MaskFile:
         return float(1 - inside / whole.sum()) if whole.any() else 0.0
 
     def masks_among(self, names: Sequence[str], root: Path) -> set[str]:
-        """Those of the pictures that are masks of others: both may lie in one folder.
+        """Those of the images that are masks of others: both may lie in one folder.
 
         Args:
-            names: of the pictures.
+            names: of the images.
             root: what they are relative to.
         """
         masks, pictures = self._files.root.resolve(), root.resolve()
@@ -111,13 +111,13 @@ class MaskFile:
             return set()
         inside = {name for name in names if (root / name).resolve().is_relative_to(masks)}
         if masks != pictures and len(inside) < len(names):
-            return inside  # a folder of masks within that of the pictures
+            return inside  # a folder of masks within that of the images
         bare = {_bare(name) for name in names}
         found = {name for name in names if _MASK.search(_bare(name))}
         return {name for name in found if _MASK.sub("", _bare(name)) in bare}
 
     def digest(self, pictures: Sequence[tuple[str, Path | None]]) -> str:
-        """Of the content of the masks of these pictures, by their names and files."""
+        """Of the content of the masks of these images, by their names and files."""
         digest = hashlib.sha256()
         for name, own in pictures[:1] if self._one else pictures:
             try:
@@ -128,7 +128,7 @@ class MaskFile:
 
     @staticmethod
     def _covers(hole: np.ndarray, frame: tuple[int, int]) -> bool:
-        """Whether a mask has a picture's proportions, to a pixel of the coarser of both."""
+        """Whether a mask has an image's proportions, to a pixel of the coarser of both."""
         height, width = hole.shape
         return abs(height * frame[0] / width - frame[1]) <= max(frame[0] / width, 1.0)
 
@@ -136,21 +136,21 @@ class MaskFile:
         return str(self._files.root / file)
 
     def _file(self, name: str, own: Path | None) -> str:
-        """Name of the mask of a picture."""
+        """Name of the mask of an image."""
         found = self._files.names if self._one else self._found(name, own)
         if not found:
             example = f"{PurePosixPath(name).stem}.png"
             raise InputError(
-                f"{self._files.root}: holds no mask for the picture {name}; add {example}"
+                f"{self._files.root}: holds no mask for the image {name}; add {example}"
             )
         if len(found) > 1:
             raise InputError(
-                f"{self._files.root}: holds {len(found)} masks for the picture {name}:"
+                f"{self._files.root}: holds {len(found)} masks for the image {name}:"
                 f" {', '.join(found[:4])}; keep one of them"
             )
         if self._is(found[0], own):
             raise InputError(
-                f"{own}: the picture is its own mask; name a folder of masks, or add"
+                f"{own}: the image is its own mask; name a folder of masks, or add"
                 f" {PurePosixPath(name).stem}_mask.png beside it"
             )
         return found[0]
@@ -159,7 +159,7 @@ class MaskFile:
         """The masks that may be meant, of the first kind of name that there is."""
         bare = _bare(name)
         beside = own is not None and own.resolve().is_relative_to(self._files.root.resolve())
-        order = (True, False) if beside else (False, True)  # beside it, NAME is the picture's own
+        order = (True, False) if beside else (False, True)  # beside it, NAME is the image's own
         choices = [self._named.get((key, m), []) for key in (bare, _folded(name)) for m in order]
         bases = (PurePosixPath(bare).name, PurePosixPath(_folded(name)).name)
         choices += [self._named.get((key, m), []) for key in bases for m in order]
@@ -194,7 +194,7 @@ def _bare(name: str) -> str:
 
 
 def _by_name(files: Sequence[str], key: Callable[[str], str]) -> dict[tuple[str, bool], list[str]]:
-    """Masks by the picture they are for, and whether their names say that they are masks."""
+    """Masks by the image they are for, and whether their names say that they are masks."""
     named: dict[tuple[str, bool], list[str]] = {}
     for file in files:
         bare = key(file)
@@ -208,7 +208,7 @@ def read_hole(mask: Image.Image, name: str) -> np.ndarray:
     """``(H, W)`` bool, 1 = missing, of a mask as people and tools make them.
 
     White is missing, black and transparent are known. Two values, one of them 0, are taken whatever
-    the other is (0 and 1, 0 and 255 in 16 bits, black and red). Where only a part of a picture is
+    the other is (0 and 1, 0 and 255 in 16 bits, black and red). Where only a part of an image is
     transparent, it was erased: that part is missing. Soft edges are cut at the middle.
 
     Args:
@@ -252,7 +252,7 @@ def _on_nothing(colours: np.ndarray, painted: np.ndarray, name: str) -> np.ndarr
     bright = seen.max(axis=1)
     between = float(((bright > _GREY[0]) & (bright < _GREY[1])).mean())
     if between > 0.2 and len(np.unique(bright)) > 8:
-        return ~painted  # a picture of which a part was erased
+        return ~painted  # an image of which a part was erased
     stroke = bright.min() > _GREY[0] and np.ptp(bright) <= 2 * _GREY[0]
     if stroke and not _differ(seen) and painted.mean() <= 0.6:
         return painted
@@ -277,7 +277,7 @@ def _cut(brightness: np.ndarray, levels: np.ndarray, name: str) -> np.ndarray:
     grey = float(((scaled > _GREY[0]) & (scaled < _GREY[1])).mean())
     if grey > 0.4 and len(levels) > 8:
         raise InputError(
-            f"{name}: {grey:.0%} of the mask is neither black nor white: it seems to be a picture;"
+            f"{name}: {grey:.0%} of the mask is neither black nor white: it seems to be an image;"
             " paint what is missing white and all else black"
         )
     if grey > _SOME:

@@ -5,7 +5,7 @@ share the leading arguments, so that a config may choose any of them:
 
     size: side of the image in pixels.
     rng: random generator; a mask with nothing random leaves it alone.
-    name: name of the picture the mask is for; only masks read from files look at it (``drawn``).
+    name: name of the image the mask is for; only masks read from files look at it (``drawn``).
 """
 
 import numpy as np
@@ -121,11 +121,11 @@ def strokes(
             if painted.mean() > missing:
                 break
             hole, position = painted, onward
-            if not ((onward >= 0) & (onward < size)).all():  # it has left the picture
+            if not ((onward >= 0) & (onward < size)).all():  # it has left the image
                 break
     if not hole.any():
         raise InputError(
-            f"mask.width={width}: one dab is more than mask.missing={missing} of the picture; paint"
+            f"mask.width={width}: one dab is more than mask.missing={missing} of the image; paint"
             " with a narrower brush"
         )
     return torch.from_numpy(~hole)[None]
@@ -162,4 +162,4 @@ def validate_mask(known: Tensor, what: str) -> None:
     if bool(known.all()):
         raise InputError(f"{what} has no hole: every pixel is known; make some of it missing")
     if not bool(known.any()):
-        raise InputError(f"{what} has no known pixel: nothing to go by; keep some of the picture")
+        raise InputError(f"{what} has no known pixel: nothing to go by; keep some of the image")

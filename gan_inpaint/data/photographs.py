@@ -40,7 +40,7 @@ def look(source: ImageFiles, index: int, mask: MaskFile) -> tuple[np.ndarray, Te
     if outside := mask.outside(name, *place):
         print(
             f"{name}: {outside:.0%} of its hole lies outside the crop and is left"
-            " as it is; another data.box may hold it"
+            " unfilled; adjust data.box"
         )
     if not source.truth and hole.any() and not hole.all():
         rgb = to_rgb(photograph, background="white", levels=source.levels(index, photograph))
@@ -104,7 +104,7 @@ def restored(
 def blended(generated: np.ndarray, image: np.ndarray, known: np.ndarray) -> np.ndarray:
     """``poisson`` for one image of any size.
 
-    What blending adds to the generated picture is smooth: for many missing pixels it is solved for
+    What blending adds to the generated image is smooth: for many missing pixels it is solved for
     on a coarser grid, enlarged, and relaxed at full resolution.
 
     Args:

@@ -10,20 +10,20 @@ from torch import Tensor
 from gan_inpaint.data.images import to_float, to_uint8
 
 NAMES = ("mean", "nearest", "biharmonic", "telea", "ns")
-_CHUNK = 1024  # training pictures compared at once
+_CHUNK = 1024  # training images compared at once
 _RADIUS = 3  # pixels round a missing one that OpenCV's methods look at: their usual choice
 
 
 class Baselines:
     """Fillings by methods that need no prior; those whose package is not installed are left out.
 
-    ``mean``: the mean training picture. ``nearest``: the training picture that is nearest to the
+    ``mean``: the mean training image. ``nearest``: the training image that is nearest to the
     known pixels (l2). ``biharmonic``: scikit-image, Damelin and Hoang, 2018. ``telea`` and ``ns``:
     OpenCV, Telea, 2004, and Bertalmio et al., 2001 (Navier-Stokes).
 
     Args:
         mean: ``(C, H, W)`` in [-1, 1].
-        training: uint8 ``(N, C, H, W)``, the pictures the prior was trained on; None if they are
+        training: uint8 ``(N, C, H, W)``, the images the prior was trained on; None if they are
             not at hand: no ``nearest`` then.
 
     Attributes:
@@ -35,7 +35,7 @@ class Baselines:
         self._methods: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": self._mean_fill}
         self.left_out: list[str] = []
         if training is None:
-            self.left_out.append("nearest (the prior's training pictures are not at hand)")
+            self.left_out.append("nearest (the prior's training images are not at hand)")
         else:
             self._methods["nearest"] = self._nearest_fill
         for package, methods in (
@@ -67,7 +67,7 @@ class Baselines:
     def _nearest_fill(self, visible: Tensor, known: Tensor) -> Tensor:
         assert self._training is not None
         wanted, weight = visible.flatten(1), known.expand_as(visible).flatten(1).float()
-        # sum of known·(p − y)², less the part that is the same for all pictures p
+        # sum of known·(p − y)², less the part that is the same for all images p
         distance = torch.cat(
             [weight @ part.square().T - 2 * wanted @ part.T for part in self._parts()], dim=1
         )

@@ -37,7 +37,7 @@ class Epoch:
         losses: ``loss_d`` and ``loss_g``, means since the saved epoch before; where they are known.
         frechet_distance: between held-out and generated images; None without the extra.
         diversity: spread of generated images over that of held-out ones; 1 is as diverse.
-        contextual, psnr_hole: ``(N,)``, of each held-out picture after a short search.
+        contextual, psnr_hole: ``(N,)``, of each held-out image after a short search.
     """
 
     number: int
@@ -99,7 +99,7 @@ def measure(
     """
     fake = prior.sample(samples, seed)
     truth = real[: len(known)]
-    # the contextual term alone: is the picture in the generator's range?
+    # the contextual term alone: is the image in the generator's range?
     settings = vars(search_config({"steps": steps, "candidates": candidates, "seed": seed}))
     result = inpaint(truth, known, prior, **settings | {"lam": 0.0, "restarts": 1})
     return Epoch(
@@ -126,8 +126,8 @@ def line(epoch: Epoch) -> str:
 def recommended(epochs: Sequence[Epoch]) -> tuple[Epoch, str]:
     """The epoch to use and the reason, a sentence.
 
-    The search must find unseen pictures: first comes the hole PSNR. Of the epochs whose mean
-    difference from the best, over the same pictures, is within one standard error, the one with
+    The search must find unseen images: first comes the hole PSNR. Of the epochs whose mean
+    difference from the best, over the same images, is within one standard error, the one with
     the lowest Fréchet distance (else the latest) is taken, since PSNR does not see blur.
     """
     best = max(epochs, key=lambda e: float(e.psnr_hole.mean()))
@@ -140,7 +140,7 @@ def recommended(epochs: Sequence[Epoch]) -> tuple[Epoch, str]:
     measured = all(e.frechet_distance is not None for e in level)
     chosen = min(level, key=lambda e: (e.frechet_distance if measured else 0.0, -e.number))
     reason = f"epoch {chosen.number}: hole PSNR {float(chosen.psnr_hole.mean()):.2f} dB on held-out"
-    reason += " pictures"
+    reason += " images"
     if chosen is best:
         reason += ", the highest"
     else:

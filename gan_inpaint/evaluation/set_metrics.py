@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gan_inpaint.evaluation.frechet import FrechetDistance
 
-_CHUNK = 32  # pictures that a network sees at once
+_CHUNK = 32  # images that a network sees at once
 
 
 def measured(
@@ -39,7 +39,7 @@ def _frechet(filled: Tensor, true: Tensor) -> float:
 
 
 def _lpips(filled: Tensor, true: Tensor) -> float:
-    """Zhang et al., CVPR 2018, on AlexNet; the mean over the pictures."""
+    """Zhang et al., CVPR 2018, on AlexNet; the mean over the images."""
     import torchvision  # noqa: F401  # torchmetrics would only say that it is missing somewhere
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 

@@ -25,9 +25,9 @@ def training_images(prior: Prior, source: Source, train: Callable[[], Source]) -
 
 
 def mean_image(prior: Prior, training: np.ndarray | None) -> Tensor:
-    """``(C, H, W)``: the mean of the training pictures.
+    """``(C, H, W)``: the mean of the training images.
 
-    Without them the mean of 1,024 pictures that the prior generates stands in for it.
+    Without them the mean of 1,024 images that the prior generates stands in for it.
     """
     if training is None:
         return prior.sample(1024, seed=0).mean(dim=0)

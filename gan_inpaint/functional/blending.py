@@ -9,7 +9,7 @@ def poisson(generated: np.ndarray, image: np.ndarray, known: np.ndarray) -> np.n
     """The hole whose gradients are closest to the generated ones and which meets the known pixels.
 
     Solves, for every missing pixel p, ``sum_q (x_p − x_q) = sum_q (g_p − g_q)`` over its
-    neighbours q inside the picture: Dirichlet at known pixels, Neumann at the picture's edge. One
+    neighbours q inside the image: Dirichlet at known pixels, Neumann at the image's edge. One
     sparse factorisation per different mask; channels and images are its right-hand sides.
 
     Source: Pérez et al., SIGGRAPH 2003, eq. 7; Yeh et al., CVPR 2017, eq. 7.

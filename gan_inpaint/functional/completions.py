@@ -4,35 +4,35 @@ import torch
 from torch import Tensor
 
 
-def mean_completion(pictures: Tensor, counted: Tensor) -> Tensor:
+def mean_completion(completions: Tensor, counted: Tensor) -> Tensor:
     """``(B, C, H, W)``: mean over the restarts that count, of each image.
 
     Args:
-        pictures: ``(B, R, C, H, W)``.
+        completions: ``(B, R, C, H, W)``.
         counted: ``(B, R)`` bool, at least one true for each image.
     """
     weight = (counted / counted.sum(dim=1, keepdim=True))[:, :, None, None, None]
-    return (pictures * weight).sum(dim=1)
+    return (completions * weight).sum(dim=1)
 
 
-def completion_std(pictures: Tensor, counted: Tensor) -> Tensor:
+def completion_std(completions: Tensor, counted: Tensor) -> Tensor:
     """``(B, 1, H, W)``: standard deviation over the restarts, root mean square over the channels.
 
     Where it is large, the known pixels leave open what belongs there.
 
     Args:
-        pictures, counted: see ``mean_completion``.
+        completions, counted: see ``mean_completion``.
 
     Example:
         >>> two = torch.tensor([0.5, -0.5])[None, :, None, None, None]  # one pixel, two opinions
         >>> float(completion_std(two, torch.ones(1, 2, dtype=torch.bool)))
         0.5
     """
-    apart = pictures - mean_completion(pictures, counted)[:, None]
+    apart = completions - mean_completion(completions, counted)[:, None]
     return mean_completion(apart.square(), counted).mean(dim=1, keepdim=True).sqrt()
 
 
-def select_diverse(pictures: Tensor, objective: Tensor, hole: Tensor, count: int) -> Tensor:
+def select_diverse(completions: Tensor, objective: Tensor, hole: Tensor, count: int) -> Tensor:
     """``(B, count)``: indices of the best completions of each image that are not the same again.
 
     The lowest objective first; then always the next one whose hole is not near one already taken.
@@ -40,7 +40,7 @@ def select_diverse(pictures: Tensor, objective: Tensor, hole: Tensor, count: int
     they follow in the order of their objectives.
 
     Args:
-        pictures: ``(B, R, C, H, W)``.
+        completions: ``(B, R, C, H, W)``.
         objective: ``(B, R)``; those with the lowest are the best.
         hole: ``(B or 1, 1, H, W)``, 1 = missing; only there they are compared.
         count: at most R.
@@ -50,9 +50,9 @@ def select_diverse(pictures: Tensor, objective: Tensor, hole: Tensor, count: int
         >>> select_diverse(values, torch.tensor([[1.0, 2.0, 3.0]]), torch.ones(1, 1, 1, 1), 2)
         tensor([[0, 2]])
     """
-    filled = (pictures * hole[:, None]).flatten(2)
+    filled = (completions * hole[:, None]).flatten(2)
     apart = torch.cdist(filled, filled, compute_mode="donot_use_mm_for_euclid_dist")
-    restarts = pictures.shape[1]
+    restarts = completions.shape[1]
     near = apart < apart.sum(dim=(1, 2), keepdim=True) / max(restarts * (restarts - 1), 1) / 2
     chosen = []
     for order, close in zip(objective.argsort(dim=1).tolist(), near, strict=True):

@@ -45,7 +45,7 @@ def _loaded(source: str, discriminator: str | Path | None) -> Prior:
         freeze(networks.generator), judge and freeze(judge), networks.metadata, name, files
     )
     if not bool(prior.sample(4, seed=0).isfinite().all()):
-        raise InputError(f"{path}: its pictures are not finite; it is damaged: train it again")
+        raise InputError(f"{path}: its images are not finite; it is damaged: train it again")
     return prior
 
 

@@ -81,5 +81,5 @@ def held_out(
 
 def _needed(prior: Prior | None, data: str) -> Prior:
     if prior is None:
-        raise InputError(f"data={data} is for reconstruct; train on pictures, say data=digits")
+        raise InputError(f"data={data} is for reconstruct; train on images, say data=digits")
     return prior

@@ -56,7 +56,7 @@ def read_tutorial(generator: Path, discriminator: Path | None) -> Weights:
     judges = _layers(discriminator, outputs=0) if discriminator else []
     size = 2 ** (len(layers) + 1)
     if size < 16:
-        raise InputError(f"{generator}: it makes pictures of {size}x{size} pixels; {_FORM}")
+        raise InputError(f"{generator}: it makes images of {size}x{size} pixels; {_FORM}")
     metadata = {
         "size": size,
         "channels": layers[-1].kernel.shape[1],

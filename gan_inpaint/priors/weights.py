@@ -79,7 +79,7 @@ def read_checkpoint(path: Path) -> Weights:
 
 
 def images_seen(checkpoint: Mapping[str, Any]) -> int:
-    """How many training pictures went into a checkpoint; old ones do not say so themselves."""
+    """How many training images went into a checkpoint; old ones do not say so themselves."""
     steps = int(checkpoint["state_dict"]["discriminator_steps"])
     return checkpoint.get("images_seen", steps * checkpoint["hyper_parameters"]["batch_size"])
 

@@ -76,7 +76,7 @@ def smooth(values: np.ndarray) -> np.ndarray:
 
 
 def labelled(pixels: np.ndarray, rows: Sequence[str], columns: Sequence[str] = ()) -> np.ndarray:
-    """A grid of pictures with white margins: on the left its rows are named, above its columns.
+    """A grid of images with white margins: on the left its rows are named, above its columns.
 
     Args:
         pixels: uint8 ``(H, W, 1 or 3)``.

@@ -13,16 +13,16 @@ from gan_inpaint.data.images import grid, highlight_hole, to_float, to_uint8
 from gan_inpaint.reporting.figures import labelled
 from gan_inpaint.reporting.schema import BASELINES
 
-_ROWS = 32  # of a grid; more would make a picture that nobody can open
+_ROWS = 32  # of a grid; more would make an image that nobody can open
 _WORST = 8  # of them for the worst images: failures are not hidden
 
 
 class Gallery:
-    """The pictures that a job has written.
+    """The images that a job has written.
 
     Args:
         directory: of the job.
-        rows: of its results, those that have pictures, in order.
+        rows: of its results, those that have images, in order.
     """
 
     def __init__(self, directory: Path, rows: Sequence[Mapping[str, Any]]):
@@ -31,7 +31,7 @@ class Gallery:
         self._truth = (directory / "truth").is_dir()
 
     def pairs(self) -> tuple[Tensor, Tensor]:
-        """``(N, C, H, W)`` in [-1, 1]: the results, and the true pictures."""
+        """``(N, C, H, W)`` in [-1, 1]: the results, and the true images."""
         numbers = list(self._rows)
         return self._column("images/{}", numbers), self._column("truth/{}", numbers)
 
@@ -60,7 +60,7 @@ class Gallery:
         )
 
     def table(self) -> list[dict[str, Any]]:
-        """A row an image of the grid: its name, its pictures, uint8 ``(H, W, C)``, its figures."""
+        """A row an image of the grid: its name, its images, uint8 ``(H, W, C)``, its figures."""
         numbers, _ = self.chosen()
         paths = {"reconstructed": "images/{}"}
         if self._file("images/{}_raw", numbers[0]).is_file():
@@ -91,7 +91,7 @@ class Gallery:
         return (first + worst, set(worst)) if worst else (numbers[:_ROWS], set())
 
     def _paths(self, number: int) -> dict[str, str]:
-        """Heading -> where a column's pictures are, of those that an image has."""
+        """Heading -> where a column's images are, of those that an image has."""
         paths = {"reconstructed": "images/{}"}
         paths |= {f"other {rank}": f"alternatives/{{}}_{rank}" for rank in range(1, 100)}
         paths |= {name: f"baselines/{{}}_{name}" for name in BASELINES}

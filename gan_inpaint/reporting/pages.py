@@ -17,9 +17,9 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.io import write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_LARGEST = 512  # pixels of the side of a picture, of which a page has hundreds
+_LARGEST = 512  # pixels of the side of an image, of which a page has hundreds
 _POINTS = 400  # of a curve: a screen has hardly more
-_CELLS = 1200  # pictures a page holds, over all jobs: about 20 MB at 64x64
+_CELLS = 1200  # images a page holds, over all jobs: about 20 MB at 64x64
 _IMAGES = (4, 12)  # at least and at most so many of a job's images
 
 
@@ -54,7 +54,7 @@ def write_page(path: Path, template: str, payload: Mapping[str, Any], **words: A
 
 
 def sprite(rows: Sequence[Sequence[Path]], size: int) -> str:
-    """Pictures as one PNG, a data URI, each brought to a size; what is not there stays black."""
+    """Images as one PNG, a data URI, each brought to a size; what is not there stays black."""
     sheet = Image.new("RGB", (size * len(rows[0]), size * len(rows)))
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
@@ -81,7 +81,7 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[list[float]]:
 
 
 def side(folder: Path) -> int:
-    """Side in pixels of the pictures in a folder."""
+    """Side in pixels of the images in a folder."""
     for file in folder.glob("?????.png"):
         with suppress(InputError):
             return min(open_image(file).width, _LARGEST)

@@ -23,7 +23,7 @@ RESULTS = (
 )
 RESTARTS = ("image", "restart", "steps", "stopped_by", "objective", "psnr_hole")
 EXTRA = (
-    "error",  # of a picture or mask that could not be read, or a search that failed
+    "error",  # of an image or mask that could not be read, or a search that failed
     "psnr_known",
     "z_norm",
     "binding",

@@ -26,7 +26,7 @@ _DAMAGE = (  # what reading a file can come to that somebody has changed
     ValueError,
     csv.Error,
 )
-_COMPARED = 8  # pictures by which two jobs are told to have had the same task
+_COMPARED = 8  # images by which two jobs are told to have had the same task
 
 
 @dataclass
@@ -81,7 +81,7 @@ class SweepJob:
 
     @cached_property
     def images(self) -> list[int]:
-        """Numbers of the images that it has pictures of."""
+        """Numbers of the images that it has images of."""
         found = (d.glob("images/?????.png") for d in self.directories)
         names = (path.stem for paths in found for path in paths)
         return sorted(int(name) for name in names if name.isdecimal())
@@ -166,7 +166,7 @@ def _summary(directory: Path) -> dict[str, Any]:
             if any(not isinstance(row.get("image", 0), int) for row in rows):
                 raise ValueError("image")
         if summary["status"] == "done" and not any((directory / "images").glob("?????.png")):
-            return summary | {"status": "failed", "error": "its pictures are gone"}
+            return summary | {"status": "failed", "error": "its images are gone"}
     except _DAMAGE:
         return {"status": "failed", "error": f"its {damaged} is damaged"}
     return summary

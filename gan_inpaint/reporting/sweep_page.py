@@ -111,7 +111,7 @@ def _bars(best: SweepJob) -> list[dict[str, Any]]:
 def _payload(
     jobs: list[SweepJob], done: list[SweepJob], best_first: list[SweepJob]
 ) -> dict[str, Any]:
-    """What the page's script works on: figures, curves, pictures."""
+    """What the page's script works on: figures, curves, images."""
     values = varied(jobs)
     size, images = 0, []
     if done:

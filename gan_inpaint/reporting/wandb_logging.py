@@ -165,7 +165,7 @@ def log_results(
 
 
 def log_table(logger: WandbLogger, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A W&B table ``images``, to join and filter runs by; arrays become pictures.
+    """A W&B table ``images``, to join and filter runs by; arrays become images.
 
     Args:
         rows: of equal keys; uint8 ``(H, W, C)`` arrays, numbers, words, None.

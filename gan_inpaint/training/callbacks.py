@@ -39,7 +39,7 @@ class Snapshots(Checkpoint):
         every_n_epochs: see above.
         metrics: the run's metrics.csv.
         wandb: where samples go too, if anywhere.
-        diversity: of the training pictures, which that of the samples is held against.
+        diversity: of the training images, which that of the samples is held against.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Snapshots(Checkpoint):
         """Say of the samples how varied they are, and stop if there is no use in going on."""
         step = int(module.discriminator_steps)
         divergence.check_finite(module, step)
-        # training pictures that are all the same ask for no more
+        # training images that are all the same ask for no more
         relative = diversity(samples) / self._diversity if self._diversity else 1.0
         for logger in module.loggers:
             logger.log_metrics({"diversity": relative, "epoch": epoch - 1}, step=step)

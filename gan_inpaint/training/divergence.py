@@ -7,9 +7,9 @@ from torch import nn
 
 from gan_inpaint.errors import InputError
 
-_ALIKE = 0.05  # diversity below which samples are one and the same picture
+_ALIKE = 0.05  # diversity below which samples are one and the same image
 _EPOCHS = 3  # in a row
-STEPS = 500  # of the generator, and minibatches: the first pictures of a training are alike
+STEPS = 500  # of the generator, and minibatches: the first images of a training are alike
 
 
 class Unhealthy(InputError):
@@ -32,17 +32,17 @@ def check_finite(module: nn.Module, step: int) -> None:
 
 
 def check_diverse(rows: Sequence[Mapping[str, float]]) -> None:
-    """Raise if the generator makes one and the same picture for any code, epoch after epoch.
+    """Raise if the generator makes one and the same image for any code, epoch after epoch.
 
     Args:
         rows: of metrics.csv; ``diversity`` is the variety of samples over that of the training
-            pictures.
+            images.
     """
     known = [row for row in rows if "diversity" in row]
     alike = list(takewhile(lambda row: row["diversity"] < _ALIKE, reversed(known)))
     if len(alike) >= _EPOCHS and alike[0]["step"] - alike[-1]["step"] >= STEPS:
         raise Unhealthy(
             f"the training collapsed: for {len(alike)} epochs all samples have been nearly the same"
-            f" (diversity {alike[0]['diversity']:.2g}; 1 is that of the training pictures);"
+            f" (diversity {alike[0]['diversity']:.2g}; 1 is that of the training images);"
             " start again with a lower optimizer.discriminator.lr and optimizer.generator.lr"
         )
