@@ -43,7 +43,7 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
     from gan_inpaint.runtime.io import read_csv, write_csv, write_png
     from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
 
-    real = held_out(run, settings)
+    real = held_out_images(run, settings)
     mask = instantiate_checked("mask", settings.mask)
     known = torch.stack(
         [
@@ -108,7 +108,7 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
     print(f"use it: python -m gan_inpaint.select run={shown} epoch={chosen.number}")
 
 
-def held_out(run: Path, settings: SelectConfig) -> "Tensor":
+def held_out_images(run: Path, settings: SelectConfig) -> "Tensor":
     """``(M, C, H, W)`` in [-1, 1]: the first images that a run's data hold out."""
     from gan_inpaint.data.images import to_float
     from gan_inpaint.data.loading import decode_cached
