@@ -16,7 +16,7 @@ from gan_inpaint.runtime.memory import is_out_of_memory
 
 GROUPS = {
     "train": ("data", "experiment", "model", "trainer"),
-    "reconstruct": ("data", "mask", "recipe"),
+    "reconstruct": ("data", "mask", "recipe", "trainer"),
     "select": ("mask",),
     "compare": (),
 }
