@@ -11,7 +11,7 @@ from gan_inpaint.data.datasets import CelebA, Folder
 from gan_inpaint.data.images import to_float
 from gan_inpaint.data.loading import subset_indices
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.priors.samples import Generated
+from gan_inpaint.priors.generated_targets import Generated
 from gan_inpaint.runtime.seeding import numpy_rng
 
 MASKS = {

@@ -12,7 +12,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from gan_inpaint.cli.config import CONF
+from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.data.images import grid, highlight_hole
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.reporting.figures import labelled

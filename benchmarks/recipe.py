@@ -153,9 +153,9 @@ def main() -> None:
 
     torch.set_num_threads(1)
     pixels = torch.from_numpy(
-        decode_cached(CelebA(SIZE, 3, "train", path=options.data, held_out=500))[0].copy()
+        decode_cached(CelebA(SIZE, 3, "train", path=options.data, held_out=500)).pixels.copy()
     )
-    real = to_float(decode_cached(CelebA(SIZE, 3, "val", path=options.data, held_out=500))[0])
+    real = to_float(decode_cached(CelebA(SIZE, 3, "val", path=options.data, held_out=500)).pixels)
     distance = frechet.FrechetDistance(real)
     table = Table(title=f"{options.minutes:g} minutes of one processor each, {SIZE}x{SIZE}")
     for column in ("variant", "EMA", "images seen", "center", "random 80 %", "feature distance"):

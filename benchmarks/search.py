@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from training import product_rate
 
-from gan_inpaint.cli.config import CONF
+from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.functional.losses import contextual
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import search_config

@@ -291,7 +291,7 @@ def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> N
         whole = np.asarray(Image.open(job / "restored" / f"{i:02}.png"))
         assert np.array_equal(whole[known], source[known])
     width, height = Image.open(job / "grid.png").size
-    assert 7 * 66 < width < 7 * 66 + 100, "corrupted, ours, four baselines, true; names of rows"
+    assert 7 * 66 < width < 7 * 66 + 100, "damaged, ours, four baselines, true; names of rows"
     assert 3 * 66 < height < 3 * 66 + 40
     assert Image.open(job / "losses.png").size[0] > 100
     assert [int(row["step"]) for row in table(job / "metrics.csv")] == [4]
@@ -329,7 +329,7 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     from gan_inpaint.inversion.lightning_module import LatentReconstruction
 
     monkeypatch.setattr(results, "_SAVE_AFTER", 0.0)
-    monkeypatch.setattr(results, "_SPARING", 0.0)
+    monkeypatch.setattr(results, "_SAVE_INTERVAL_FACTOR", 0.0)
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     pictures = write_pictures(tmp_path / "pictures", 7)
     (pictures / "03.png").write_bytes(b"no image")
@@ -375,10 +375,10 @@ def test_a_resumed_job_equals_an_uninterrupted_one(
     again = save_tiny_prior(tmp_path / "other.safetensors", seed=1)
     ran = run("reconstruct", f"resume={broken}", f"prior={again}")
     assert ran.code == 2
-    assert "the job was for another content of prior" in ran.sentence
+    assert "this job was started with another prior" in ran.sentence
     ran = run("reconstruct", f"resume={broken}", "lam=0.5")
     assert ran.code == 2
-    assert "the job was for lam" in ran.sentence
+    assert "this job was started with lam" in ran.sentence
     assert json.loads((broken / "summary.json").read_text()) == other
 
 
@@ -613,7 +613,7 @@ def test_the_table_of_the_paper_has_its_figures_beside_ours(run: Run, tmp_path: 
         (["mask.sid=1"], "mask.sid"),
         (["data=folder"], "data.path="),
         (["data=folder", "data.path=empty"], "empty.*folder is empty"),
-        (["data=folder", "data.path=missing"], "missing: there is no such"),
+        (["data=folder", "data.path=missing"], "missing: no such"),
         (["data=folder", "data.path=red"], r"3 channels.*1 channel"),
         (["mask=file"], "mask.path="),
         (["mask=file", "mask.path=missing.png"], "missing.png.*no such"),
@@ -621,7 +621,7 @@ def test_the_table_of_the_paper_has_its_figures_beside_ours(run: Run, tmp_path: 
         (["limit=0"], "limit=0"),
         (["shard=1"], "shard=1: .*under shards=1"),
         (["shards=0"], "shards=0"),
-        (["shards=9", "shard=8"], "shard=8: none of the 2 images"),
+        (["shards=9", "shard=8"], "shard=8: this shard is empty"),
         (["steps=1.5"], "steps=1.5"),
         (["logger=tensorboard"], "logger=tensorboard.*wandb, none"),
     ],
@@ -748,7 +748,7 @@ def test_jobs_with_other_masks_are_not_compared_by_numbers(run: Run, tmp_path: P
     arguments = [f"prior={tiny}", "data=generated", "data.count=4", *FAST]
     assert run("reconstruct", "-m", "mask.side=0.3,0.6", *arguments).code == 0
     page = (only(tmp_path / "multirun", "*") / "index.html").read_text()
-    assert "no fair comparison" in page
+    assert "a fair comparison is possible only within a set" in page
     assert "leads mask" not in page
 
 

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 import gan_inpaint.cli.app  # noqa: F401  (registers the resolvers)
-from gan_inpaint.cli.config import CONF
+from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.evaluation.config import ReconstructConfig
 from gan_inpaint.inversion.config import SearchConfig, search_config
 from gan_inpaint.runtime.schema import validate_config

@@ -13,10 +13,10 @@ from gan_inpaint.data.datasets import CelebA, Coco, Digits, Folder
 from gan_inpaint.data.huggingface import Hub
 from gan_inpaint.data.loading import decode_cached, subset_indices, training_batches
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.targets import mean_image, training_images
+from gan_inpaint.evaluation.training_images import mean_image, training_images
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.priors.samples import Generated, held_out
+from gan_inpaint.priors.generated_targets import Generated, held_out
 from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
 
 FOLDER = {"truth": True, "grey": False, "box": None}
@@ -208,28 +208,30 @@ def test_pictures_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def source() -> Folder:
         return Folder(16, 1, None, path=str(folder), **FOLDER)
 
-    pixels, problems, _ = decode_cached(source())
+    first = decode_cached(source())
+    pixels, problems = first.pixels, first.problems
     assert isinstance(pixels, np.memmap)
     assert pixels.shape == (4, 1, 16, 16)
     assert len(problems) == 1
     assert "note.jpg" in problems[0]
     monkeypatch.setattr(Folder, "__getitem__", None)  # not needed a second time
     pixels_before = np.array(pixels)
-    again, told, _ = decode_cached(source())
-    assert np.array_equal(again, pixels)
-    assert told == problems
+    second = decode_cached(source())
+    assert np.array_equal(second.pixels, pixels)
+    assert (second.problems, second.names) == (problems, first.names)
+    assert first.names == [n for n in source().names if n != "note.jpg"]
     monkeypatch.undo()
     file = next((tmp_path / "cache").glob("*.uint8"))
     for damage in (b"", file.read_bytes()[:-5]):
         file.write_bytes(damage)
-        assert np.array_equal(decode_cached(source())[0], pixels_before), (
+        assert np.array_equal(decode_cached(source()).pixels, pixels_before), (
             "a damaged cache is made again"
         )
     next((tmp_path / "cache").glob("*.json")).write_text("{")
-    assert np.array_equal(decode_cached(source())[0], pixels_before)
+    assert np.array_equal(decode_cached(source()).pixels, pixels_before)
     monkeypatch.setenv("GAN_INPAINT_CACHE", str(tmp_path / "cache"))
     (folder / "note.jpg").unlink()
-    assert decode_cached(source())[1] == [], "a changed folder is read again"
+    assert decode_cached(source()).problems == [], "a changed folder is read again"
 
 
 def test_a_decoding_that_was_cut_short_leaves_no_cache(tmp_path: Path) -> None:
@@ -247,7 +249,7 @@ def test_a_decoding_that_was_cut_short_leaves_no_cache(tmp_path: Path) -> None:
 
 def test_batches_leave_the_map_of_the_file_alone(tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "p", 6)
-    pixels, _, _ = decode_cached(Folder(16, 1, None, path=str(folder), **FOLDER))
+    pixels = decode_cached(Folder(16, 1, None, path=str(folder), **FOLDER)).pixels
     batches = list(training_batches(pixels, 2, seed=0))
     assert sorted(b.tobytes() for batch in batches for b in batch.numpy()) == sorted(
         p.tobytes() for p in pixels

@@ -245,7 +245,7 @@ def test_a_worker_that_dies_is_said_and_its_job_goes_on(
     os.kill(worker, signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2, said
-    assert "error: a process of the sweep died" in said
+    assert "error: a worker process of the sweep died" in said
     assert "Traceback" not in said.partition("error: ")[2]
     check_whole(tmp_path / "sweep" / "0")
     assert run("reconstruct", "resume=sweep/0").code == 0

@@ -96,7 +96,7 @@ def test_a_pixel_is_missing_if_any_part_of_it_is() -> None:
 
 
 def test_a_grey_mask_is_cut_at_the_middle_and_that_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     pixels = np.zeros((16, 16), np.uint8)
     pixels[:4], pixels[4:8] = 127, 128
@@ -104,4 +104,4 @@ def test_a_grey_mask_is_cut_at_the_middle_and_that_is_said(
     known = MaskFile(str(tmp_path / "m.png"), invert=False)(16, rng(), "a")
     assert known[0, :4].all()
     assert not known[0, 4:8].any()
-    assert "50% of the mask is grey" in capsys.readouterr().out
+    assert "50 % of the mask is grey" in caplog.text

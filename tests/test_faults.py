@@ -167,8 +167,8 @@ def test_a_search_goes_on_in_smaller_batches_when_memory_runs_out(
     ran = run("reconstruct", *arguments, "hydra.run.dir=halved")
     assert ran.code == 0, ran.err
     assert failures == [7, 4, 8, 4]  # one of eight cannot be read; the self-test has eight
-    assert "batch_size=14: memory ran out; going on with batch_size=8" in ran.err
-    assert "batch_size=8: memory ran out; going on with batch_size=4" in ran.err
+    assert "batch_size=14: out of memory; continuing with batch_size=8" in ran.err
+    assert "batch_size=8: out of memory; continuing with batch_size=4" in ran.err
     assert ran.err.count("skipped") == 1
     for name in ("results.csv", "restarts.csv"):
         whole, halved = (table(tmp_path / job / name) for job in ("whole", "halved"))
@@ -180,7 +180,7 @@ def test_a_search_goes_on_in_smaller_batches_when_memory_runs_out(
     monkeypatch.setattr(LatentReconstruction, "_search", no_memory_for(1, failures))
     ran = run("reconstruct", *arguments)
     assert ran.code == 2
-    assert "batch_size=2: memory ran out on one image; set fewer restarts" in ran.sentence
+    assert "batch_size=2: out of memory on one image; set fewer restarts" in ran.sentence
 
 
 def test_a_training_goes_on_with_smaller_batches_when_memory_runs_out(
@@ -199,8 +199,8 @@ def test_a_training_goes_on_with_smaller_batches_when_memory_runs_out(
     arguments = training(tmp_path)
     ran = run("train", *arguments, "batch_size=16", "hydra.run.dir=halved")
     assert ran.code == 0, ran.err
-    assert "batch_size=16: memory ran out; going on with batch_size=8" in ran.err
-    assert "batch_size=8: memory ran out; going on with batch_size=4" in ran.err
+    assert "batch_size=16: out of memory; continuing with batch_size=8" in ran.err
+    assert "batch_size=8: out of memory; continuing with batch_size=4" in ran.err
     monkeypatch.setattr(AdversarialTraining, "training_step", step)
     assert run("train", *arguments, "batch_size=4", "hydra.run.dir=small").code == 0
     assert_equal(tmp_path / "halved", tmp_path / "small")
@@ -225,4 +225,4 @@ def test_memory_that_is_really_short(name: str, tmp_path: Path, soak: bool) -> N
     process.join(240)
     said = log.read_text()
     assert process.exitcode == 0, said
-    assert "memory ran out; going on with batch_size=" in said
+    assert "out of memory; continuing with batch_size=" in said

@@ -19,6 +19,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -30,12 +31,13 @@ from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from safetensors.torch import load_file
 
-from gan_inpaint.cli.app import composed, instantiate_checked
-from gan_inpaint.cli.config import CONF
+from gan_inpaint.cli.app import compose_settings, instantiate_checked
+from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.data.archives import open_files
 from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.mask_files import MaskFile
-from gan_inpaint.data.photographs import restored, write_photograph
+from gan_inpaint.data.masks import random
+from gan_inpaint.data.photographs import read_photograph, write_photograph
 from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.config import ReconstructConfig
 from gan_inpaint.priors.registry import load_prior
@@ -181,11 +183,10 @@ def test_picture_files(tmp_path: Path, soak: bool) -> None:
         source = folder(file, channels=channels)
         pixels = source[0]
         assert (pixels.shape, pixels.dtype) == ((channels, 16, 16), np.uint8)
-        mask = lambda size, rng, name: torch.ones(1, size, size, dtype=torch.bool)  # noqa: E731
-        known = torch.rand(1, 16, 16, generator=torch.manual_seed(0)) > 0.5
-        generated = torch.zeros(channels, 16, 16)
-        photograph = restored(source, 0, mask, known, generated, "none")
-        write_photograph(tmp_path / "restored", "picture", photograph)
+        mask = partial(random, missing=0.5)
+        found = read_photograph(source, 0, mask, np.random.default_rng(0))[2]
+        filled = found.fill(torch.zeros(channels, 16, 16), "none")
+        write_photograph(tmp_path / "restored", "picture", filled)
 
     suffixes = st.sampled_from([".png", ".jpg", ".tif", ".gif", ".webp", ".bmp", ".ppm"])
     cases = st.tuples(damaged(*pictures()), suffixes, st.sampled_from([1, 3]))
@@ -398,7 +399,7 @@ def test_settings(name: str, schema: type, soak: bool, tmp_path: Path) -> None:
     prior = load_prior(save_tiny_prior(tmp_path / "tiny.safetensors"))
 
     def settle(overrides: list[str]) -> None:
-        found = composed(name, overrides, schema)
+        found = compose_settings(name, overrides, schema)
         if "_target_" in " ".join(overrides):
             return  # a program's own owner may name any
         data = instantiate_checked("data", found.data)
@@ -437,18 +438,18 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     with in_time():
         source = folder(zipped("large.zip", large))
         assert source[source.names.index("ok.png")].shape == (3, 16, 16)
-        with pytest.raises(InputError, match="300 MiB unpacked is no image"):
+        with pytest.raises(InputError, match="300 MiB uncompressed is too large"):
             source[source.names.index("bomb.png")]
     bomb = tarred("large.tar.xz", large)
-    with in_time(), pytest.raises(InputError, match="300 MiB unpacked is no image"):
+    with in_time(), pytest.raises(InputError, match="300 MiB uncompressed is too large"):
         open_files(bomb)
     bomb = tarred("many.tar.xz", 100 * 2**20, 5)
-    with in_time(), pytest.raises(InputError, match="unpacks to more than 200 times its size"):
+    with in_time(), pytest.raises(InputError, match="expands to more than 200 times its size"):
         open_files(bomb)
     claim = tarfile.TarInfo("huge.png")
     claim.size = 10 * 2**30
     (tmp_path / "claims.tar").write_bytes(claim.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    with in_time(), pytest.raises(InputError, match="10240 MiB unpacked is no image"):
+    with in_time(), pytest.raises(InputError, match="10240 MiB uncompressed is too large"):
         open_files(tmp_path / "claims.tar")
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     import zlib
@@ -518,7 +519,7 @@ def test_what_never_ends_is_not_waited_for(tmp_path: Path, run: Run) -> None:
         source = folder(tmp_path / "list.txt")
         assert source.names == ["pipe.png", "zero.png"]
         for index in range(2):
-            with pytest.raises(InputError, match="it is no regular file"):
+            with pytest.raises(InputError, match="not a regular file"):
                 source[index]
         (tmp_path / "linked").mkdir()
         (tmp_path / "linked" / "round").symlink_to(tmp_path / "linked")
@@ -583,7 +584,7 @@ def test_runs_that_somebody_else_made(tmp_path: Path, run: Run) -> None:
         for command in ("train", "reconstruct"):
             ran = run(command, f"resume={directory}")
             assert ran.code == 2
-            assert "could run any program; start a new run with it" in ran.sentence
+            assert "could run any code; start a new run instead" in ran.sentence
     code = "- !!python/object/apply:os.system [x]"
     code = "- !!python/object/apply:os.system [x]"
     for text in ("", "a: b", "[[1]]", "\x00", code, "{", "- 1\n"):

@@ -174,7 +174,7 @@ def test_told_to_stop_it_keeps_what_is_done(
     assert process.exitcode == 128 + signum
     said = log.read_text()
     word = signal.Signals(signum).name
-    assert f"stopped by {word}; go on with: python -m gan_inpaint.{name} resume=" in said
+    assert f"stopped by {word}; continue with: python -m gan_inpaint.{name} resume=" in said
     assert "Traceback" not in said
     check_whole(stopped)
     assert (stopped / "losses.png").is_file()

@@ -319,7 +319,7 @@ def test_same_seed_same_result(tiny_prior: Prior) -> None:
         ({"images": torch.zeros(1, 1, 16, 16, dtype=torch.uint8)}, r"floats in \[-1, 1\]"),
         ({"known": torch.ones(1, 1, 16, 16)}, "no hole"),
         ({"known": torch.zeros(1, 1, 16, 16)}, "no known pixel"),
-        ({"known": torch.full((1, 1, 16, 16), 0.5)}, "other than 0"),
+        ({"known": torch.full((1, 1, 16, 16), 0.5)}, "only 0"),
         ({"known": torch.ones(2, 1, 16, 16)}, "known has shape"),
         ({"options": {"norm": "l3"}}, "norm=l3: must be one of l1, l2"),
         ({"options": {"lam": -1}}, "lam=-1.0: must be a number of at least 0"),

@@ -65,7 +65,7 @@ def test_other_files_are_not_counted_but_said(tmp_path: Path, run: Run) -> None:
     ran = run("reconstruct", *arguments, "steps=1", "candidates=4", "logger=none")
     assert ran.code == 0, ran.err
     assert "data: 4 of 6 images" in ran.out
-    assert "12 files are no images: 6 .caption, 6 .json" in ran.out
+    assert "12 files are not images: 6 .caption, 6 .json" in ran.out
     assert "skipped" not in ran.out + ran.err
 
 
@@ -290,7 +290,7 @@ def test_values_that_can_be_read_in_several_ways_are_refused(
 ) -> None:
     path = str(deep(tmp_path / "s", values, 1))
     source = Folder(16, 1, None, path=path, **FOLDER)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"0\.tif: its values go from .*data\.white=auto"):
+    with pytest.raises(InputError, match=r"0\.tif: its values range from .*data\.white=auto"):
         source[0]
 
 
@@ -406,19 +406,21 @@ def test_a_sweep_stays_a_sweep(run: Run, tmp_path: Path) -> None:
     ],
 )
 def test_command_lines_are_prepared(arguments: list[str], expected: list[str]) -> None:
-    assert overrides.prepared(arguments) == expected
-    assert overrides.prepared(expected) == expected, "twice is once: Lightning repeats a command"
+    assert overrides.quote_arguments(arguments) == expected
+    assert overrides.quote_arguments(expected) == expected, (
+        "twice is once: Lightning repeats a command"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["data.path=p"], r"data\.path: not a key of the present data; add data=folder"),
+        (["data.path=p"], r"data\.path: not a key of the selected data config; add data=folder"),
         (["mask.path=p"], r"mask\.path: .*add mask=file"),
         (["mask.missing=0.5"], r"mask\.missing: .*add mask=half \(or pattern"),
         (["data.held_out=5"], r"data\.held_out: .*add data=celeba"),
-        (["lam=0,1"], r"lam=0,1: several values are a sweep: add -m"),
-        (["norm=ü"], "norm=ü: Hydra cannot read it; quote the value: \"norm='ü'\""),
+        (["lam=0,1"], r"lam=0,1: several values need a sweep: add -m"),
+        (["norm=ü"], "norm=ü: Hydra cannot parse it; quote the value: \"norm='ü'\""),
         (["data=folder", "data.path="], "data.path= is empty"),
         (["data=folder", "data.path=~nobody_here/x"], "no such user"),
         (["lam"], "lam: not a setting: write KEY=VALUE"),
@@ -458,6 +460,4 @@ def test_hydra_does_not_take_the_errors_over(run: Run) -> None:
         check=False,
     )
     assert ran.returncode == 2
-    assert (
-        ran.stderr == "error: lamb: there is no such key; did you mean lam? (--help lists them)\n"
-    )
+    assert ran.stderr == "error: lamb: no such key; did you mean lam? (--help lists them)\n"

@@ -57,4 +57,4 @@ def test_its_jobs_are_compared_and_go_on(older: Path, run: Run) -> None:
     assert json.loads((older / "job" / "summary.json").read_text())["status"] == "done"
     ran = run("reconstruct", "resume=job", "lam=0.5")
     assert ran.code == 2
-    assert "the job was for lam" in ran.sentence
+    assert "this job was started with lam" in ran.sentence

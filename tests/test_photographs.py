@@ -1,6 +1,7 @@
 """A person's photographs: into the search and back, at their own size and mode."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,21 @@ import torch
 from conftest import Ran, save_tiny_prior
 from PIL import Image
 
-from gan_inpaint.data import photographs
 from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.images import to_rgb
 from gan_inpaint.data.mask_files import MaskFile
-from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
+from gan_inpaint.data.masks import half
+from gan_inpaint.data.photographs import (
+    Photograph,
+    read_photograph,
+    unique_names,
+    write_photograph,
+)
+from gan_inpaint.evaluation import runner
+from gan_inpaint.functional.blending import poisson_multiscale
 
 WIDTH, HEIGHT = 48, 40  # its square is (4, 0, 44, 40)
+RNG = np.random.default_rng(0)
 MODES = ("1", "I", "L", "P", "RGB", "RGBA", "LA", "CMYK", "I;16", "F", "YCbCr")
 
 
@@ -44,6 +53,10 @@ def drawing(path: Path) -> np.ndarray:
     return hole
 
 
+def read(source: Folder, mask: Callable[..., torch.Tensor]) -> Photograph:
+    return read_photograph(source, 0, mask, RNG)[2]
+
+
 def folder(path: Path, size: int = 16, channels: int = 3, **options: object) -> Folder:
     options = {"truth": False, "grey": True, "box": None} | options
     return Folder(size, channels, None, path=str(path), **options)  # type: ignore[arg-type]
@@ -60,11 +73,10 @@ def test_the_photograph_keeps_size_mode_and_known_pixels(
     hole = drawing(tmp_path / "mask.png")
     mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     source = folder(tmp_path / f"photo.{suffix}")
-    _, known = look(source, 0, mask)
     generated = torch.full((3, 16, 16), 0.7)
     if blend == "poisson":  # a flat guide would give the smooth photograph back
         generated[:, ::2] = -0.7
-    result = restored(source, 0, mask, known, generated, blend)
+    result = read(source, mask).fill(generated, blend)
     write_photograph(tmp_path / "restored", "photo", result)
     written = Image.open(tmp_path / "restored" / f"photo.{suffix}")
     before = Image.open(tmp_path / f"photo.{suffix}")
@@ -86,17 +98,16 @@ def test_the_damage_does_not_run_into_the_known_pixels(tmp_path: Path) -> None:
     pixels[hole] = 255
     Image.fromarray(pixels).save(tmp_path / "photo.png")
     mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
-    small, known = look(folder(tmp_path / "photo.png"), 0, mask)
+    small, known, _ = read_photograph(folder(tmp_path / "photo.png"), 0, mask, RNG)
     assert not known.all()
     assert (small.transpose(1, 2, 0)[known[0].numpy()] == 90).all()
 
 
 def test_without_a_drawn_mask_the_enlarged_one_is_filled(tmp_path: Path) -> None:
     photograph("RGB").save(tmp_path / "photo.png")
-    known = torch.ones(1, 8, 8, dtype=torch.bool)
-    known[:, :4] = False  # the upper half of the square
-    source = folder(tmp_path / "photo.png", size=8)
-    result = restored(source, 0, lambda: None, known, torch.full((3, 8, 8), -1.0), "none")
+    upper = partial(half, missing="top")
+    found = read(folder(tmp_path / "photo.png", size=8), upper)
+    result = found.fill(torch.full((3, 8, 8), -1.0), "none")
     one, other = np.asarray(result), np.asarray(photograph("RGB"))
     assert (one[:20, 4:44] == 0).all()
     assert np.array_equal(one[20:], other[20:])
@@ -108,8 +119,7 @@ def test_a_box_is_all_that_changes(tmp_path: Path) -> None:
     Image.new("L", (WIDTH, HEIGHT), 255).save(tmp_path / "mask.png")
     mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     source = folder(tmp_path / "photo.png", box=[8, 8, 24, 24])
-    known = torch.zeros(1, 16, 16, dtype=torch.bool)
-    result = restored(source, 0, mask, known, torch.full((3, 16, 16), 1.0), "none")
+    result = read(source, mask).fill(torch.full((3, 16, 16), 1.0), "none")
     changed = (np.asarray(result) != np.asarray(photograph("RGB"))).any(axis=2)
     assert changed[8:24, 8:24].all()
     changed[8:24, 8:24] = False
@@ -122,34 +132,30 @@ def test_a_seam_is_gone_with_blending(tmp_path: Path) -> None:
     drawing(tmp_path / "mask.png")
     mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     source = folder(tmp_path / "photo.png", size=32)
-    _, known = look(source, 0, mask)
     truth = np.asarray(to_rgb(photograph("RGB"), "white")).astype(float)
     generated = torch.from_numpy(source[0].astype(np.float32)) / 127.5 - 1 - 0.2
     errors = {
-        blend: np.abs(np.asarray(restored(source, 0, mask, known, generated, blend)) - truth).max()
+        blend: np.abs(np.asarray(read(source, mask).fill(generated, blend)) - truth).max()
         for blend in ("none", "poisson")
     }
     assert errors["poisson"] < 5 < errors["none"]
 
 
 def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
-    for name in distinct(["../../etc/evil.png", "/abs/evil.png"]):
+    for name in unique_names(["../../etc/evil.png", "/abs/evil.png"]):
         write_photograph(tmp_path / "restored", name, photograph("L"))
     written = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.png"))
     assert written == ["restored/abs/evil.png", "restored/etc/evil.png"]
 
 
-def test_blending_many_pixels_on_a_coarser_grid_is_near_the_exact_solution(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_blending_many_pixels_on_a_coarser_grid_is_near_the_exact_solution() -> None:
     y, x = np.mgrid[0:96, 0:96] / 96
     truth = np.stack([x * y, np.sin(3 * x) * 0.5, 0.3 * y], axis=0).astype(np.float32)
     generated = truth + np.stack([0.2 * x, 0.1 + 0 * y, -0.2 * y]).astype(np.float32)
     known = np.ones((96, 96), bool)
     known[20:70, 30:80] = False
-    exact = photographs.blended(generated, truth, known)
-    monkeypatch.setattr(photographs, "_EXACT", 300)
-    coarse = photographs.blended(generated, truth, known)
+    exact = poisson_multiscale(generated, truth, known)
+    coarse = poisson_multiscale(generated, truth, known, max_missing=300)
     assert np.array_equal(coarse[:, known], truth[:, known])
     assert np.abs(coarse - exact).max() < 0.02
     assert np.abs(generated - truth)[:, ~known].max() > 0.1
@@ -161,8 +167,7 @@ def test_a_transparent_palette_is_opaque_where_it_was_filled(tmp_path: Path) -> 
     hole = drawing(tmp_path / "mask.png")
     mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
     source = folder(tmp_path / "photo.png")
-    _, known = look(source, 0, mask)
-    result = restored(source, 0, mask, known, torch.full((3, 16, 16), 0.7), "none")
+    result = read(source, mask).fill(torch.full((3, 16, 16), 0.7), "none")
     assert result.mode == "RGBA"
     pixels = np.asarray(result)
     before = np.asarray(Image.open(tmp_path / "photo.png").convert("RGBA"))
@@ -170,21 +175,51 @@ def test_a_transparent_palette_is_opaque_where_it_was_filled(tmp_path: Path) -> 
     assert np.array_equal(pixels[~hole], before[~hole])
 
 
-def test_what_lies_outside_the_box_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_lies_outside_the_box_is_said(run: Callable[..., Ran], tmp_path: Path) -> None:
     photograph("RGB").save(tmp_path / "photo.png")
     drawing(tmp_path / "mask.png")
     mask = MaskFile(str(tmp_path / "mask.png"), invert=False)
-    look(folder(tmp_path / "photo.png"), 0, mask)
-    assert capsys.readouterr().out == ""
-    look(folder(tmp_path / "photo.png", box=[8, 0, 22, 40]), 0, mask)
-    assert "65% of its hole lies outside" in capsys.readouterr().out
+    assert read(folder(tmp_path / "photo.png"), mask).outside == 0
+    assert read(folder(tmp_path / "photo.png", box=[8, 0, 22, 40]), mask).outside == 0.65
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors", channels=3)
+    arguments = [f"prior={prior}", "data=folder", "data.path=photo.png", "data.box=[8,0,22,40]"]
+    arguments += ["mask=file", "mask.path=mask.png", "steps=1", "candidates=4", "logger=none"]
+    ran = run("reconstruct", *arguments)
+    assert ran.code == 0, ran.err
+    assert ran.err.count("65 % of its hole lies outside the crop") == 1
+
+
+def test_photographs_that_take_too_much_memory_are_read_again(
+    run: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors", channels=3)
+    (tmp_path / "mine").mkdir()
+    for name in ("a", "b"):
+        photograph("RGB").save(tmp_path / "mine" / f"{name}.png")
+    drawing(tmp_path / "mask.png")
+    arguments = [f"prior={prior}", "data=folder", "data.path=mine", "logger=none", "steps=1"]
+    arguments += ["mask=file", "mask.path=mask.png", "candidates=4"]
+    decoded: list[int] = []
+    inner = Folder.photograph
+
+    def counting(self: Folder, index: int) -> object:
+        decoded.append(index)
+        return inner(self, index)
+
+    monkeypatch.setattr(Folder, "photograph", counting)
+    assert run("reconstruct", *arguments, "hydra.run.dir=kept").code == 0
+    assert decoded == [0, 1], "each photograph is decoded once"
+    monkeypatch.setattr(runner, "_KEPT_PHOTOGRAPHS", 5 * WIDTH * HEIGHT + 1)
+    assert run("reconstruct", *arguments, "hydra.run.dir=again").code == 0
+    assert decoded == [0, 1, 0, 1, 1], "there was room for one"
+    for name in ("a", "b"):
+        kept, again = (tmp_path / d / "restored" / f"{name}.png" for d in ("kept", "again"))
+        assert kept.read_bytes() == again.read_bytes()
 
 
 def test_no_two_names_are_the_same() -> None:
     names = ["a.jpg", "a.png", "a.png.jpg", "../x/b.png", "x/b.png", "/x/b.png"]
-    found = distinct(names)
+    found = unique_names(names)
     assert len(set(found)) == len(names)
     assert not any(".." in name or name.startswith("/") for name in found)
 
@@ -215,4 +250,4 @@ def test_of_a_file_of_several_pages_the_first_is_taken_and_it_is_said(
     assert first[0].min() > 240
     assert first[2].max() < 16
     (note,) = source.notes
-    assert note.startswith("1 files hold several pages or frames: the first of each was taken")
+    assert note.startswith("1 files hold several pages or frames: only the first was used")

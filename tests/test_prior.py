@@ -136,7 +136,7 @@ def test_what_is_no_prior_is_refused(tmp_path: Path) -> None:
         "nowhere": "no such file, training run or bundled prior .*digits",
         "empty": "neither prior.safetensors nor",
         "bad.safetensors": "not a readable",
-        "bad.ckpt": "damaged, or no checkpoint",
+        "bad.ckpt": "damaged, or not a checkpoint",
         "bad.txt": "a prior is a",
     }.items():
         with pytest.raises(InputError, match=words):

@@ -38,18 +38,18 @@ def job(run: Run, tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("steps=60", "steps 3, now it is 60"),
-        ("candidates=16", "candidates 8, now it is 16"),
-        ("optimizer=adam", "optimizer lbfgs, now it is adam"),
-        ("weighting=yeh", "weighting known"),
-        ("blend=none", "blend poisson"),
-        ("radius=0.5", "radius 0.7"),
-        ("limit=2", "limit None, now it is 2"),
+        ("steps=60", "steps=3 (now 60)"),
+        ("candidates=16", "candidates=8 (now 16)"),
+        ("optimizer=adam", "optimizer=lbfgs (now adam)"),
+        ("weighting=yeh", "weighting=known"),
+        ("blend=none", "blend=poisson"),
+        ("radius=0.5", "radius=0.7"),
+        ("limit=2", "limit=None (now 2)"),
         ("data.box=[0,0,8,8]", "data.box"),
-        ("data.white=100", "data.white None, now it is 100"),
+        ("data.white=100", "data.white=None (now 100)"),
         ("mask.invert=true", "mask.invert"),
         ("baselines=true", "baselines"),
-        ("precision=bf16", "precision fp32, now it is bf16"),
+        ("precision=bf16", "precision=fp32 (now bf16)"),
     ],
 )
 def test_other_settings_are_refused_and_leave_everything_as_it_was(
@@ -58,7 +58,7 @@ def test_other_settings_are_refused_and_leave_everything_as_it_was(
     before = content(tmp_path / "d")
     ran = run("reconstruct", *job, change, "hydra.run.dir=d")
     assert ran.code == 2
-    assert f"d: the job was for {words}" in ran.sentence
+    assert f"d: this job was started with {words}" in ran.sentence
     assert content(tmp_path / "d") == before
     assert run("reconstruct", f"resume={tmp_path / 'd'}").code == 0, "and it can be resumed"
 
@@ -77,7 +77,8 @@ def test_other_files_behind_the_same_names_are_refused(
     for command in ([*job, "hydra.run.dir=d"], ["resume=d"]):
         ran = run("reconstruct", *command)
         assert ran.code == 2
-        assert f"the job was for another content of {what}" in ran.sentence
+        other = "another prior" if what == "prior" else f"other {what}"
+        assert f"this job was started with {other} (the content has changed)" in ran.sentence
     assert content(tmp_path / "d") == before
 
 
@@ -88,7 +89,7 @@ def test_the_same_job_goes_on(change: list[str], job: list[str], run: Run, tmp_p
     ran = run("reconstruct", *job, *change, "hydra.run.dir=d")
     assert ran.code == 0, ran.err
     assert "resuming: 3 images are done" in ran.out
-    assert "precision: fp32, as the job began" in ran.out
+    assert "precision: fp32, as recorded" in ran.out
     assert (tmp_path / "d" / "results.csv").read_bytes() == before
     assert (tmp_path / "d" / ".hydra" / "overrides.yaml").read_bytes() == overrides
     assert list((tmp_path / "d" / ".hydra").glob("resumed_*/overrides.yaml"))
@@ -110,7 +111,7 @@ def test_a_job_of_an_older_version_is_resumed_by_its_summary(
     before = (tmp_path / "d" / "results.csv").read_bytes()
     ran = run("reconstruct", "resume=d", "lam=0.5")
     assert ran.code == 2
-    assert "the job was for lam 1e-05, now it is 0.5" in ran.sentence
+    assert "this job was started with lam=1e-05 (now 0.5)" in ran.sentence
     ran = run("reconstruct", "resume=d")
     assert ran.code == 0, ran.err
     assert (tmp_path / "d" / "results.csv").read_bytes() == before
@@ -120,7 +121,7 @@ def test_a_damaged_identity_is_said(job: list[str], run: Run, tmp_path: Path) ->
     (tmp_path / "d" / ".hydra" / "identity.json").write_text("{")
     ran = run("reconstruct", "resume=d")
     assert ran.code == 2
-    assert "damaged, or no job's; start a new one" in ran.sentence
+    assert "damaged, or not written by this command" in ran.sentence
 
 
 def test_a_failed_command_gives_the_directory_to_the_next(run: Run, tmp_path: Path) -> None:
@@ -159,7 +160,7 @@ def test_a_job_of_a_sweep_looks_for_itself(run: Run, tmp_path: Path) -> None:
     before = content(tmp_path / "sw" / "1")
     ran = run("reconstruct", "-m", "lam=0,2", *arguments)
     assert ran.code == 2
-    assert "the job was for lam 1.0, now it is 2.0" in ran.err
+    assert "this job was started with lam=1.0 (now 2.0)" in ran.err
     assert content(tmp_path / "sw" / "1") == before
 
 
@@ -176,7 +177,7 @@ def test_two_trainings_are_not_mixed(run: Run, tmp_path: Path) -> None:
     for change in ([], ["seed=9"], ["loss=hinge", "trainer.max_epochs=2"]):
         ran = run("train", *arguments, *change, "hydra.run.dir=d")
         assert ran.code == 2
-        assert "d holds a training: go on with resume=" in ran.sentence
+        assert "d holds a training: continue it with resume=" in ran.sentence
     assert content(tmp_path / "d") == before
     assert run("train", "resume=d", "trainer.max_epochs=2").code == 0
 
@@ -210,7 +211,7 @@ def test_slurm_starts_the_same_command_again(
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     ran = run("train", *arguments)
     assert ran.code == 0, ran.err
-    assert "as it began" in ran.out
+    assert "as recorded" in ran.out
     assert run("train", *arguments, "seed=3").code == 2
 
 
@@ -252,7 +253,7 @@ def test_precision_is_measured_once_for_a_job_and_for_a_sweep(
     assert precision.agree_on_precision("auto", tmp_path / "1.json", "", shared) == "bf16"
     assert precision.agree_on_precision("fp32", own, "", shared) == "fp32"
     monkeypatch.setattr(precision, "_has_bf16", lambda: False)
-    with pytest.raises(InputError, match="bf16, which this processor lacks; do this"):
+    with pytest.raises(InputError, match="bf16, which this processor does not support; do this"):
         precision.agree_on_precision("auto", own, "do this", shared)
     own.write_text("fp")
     with pytest.raises(InputError, match="damaged"):
@@ -276,7 +277,7 @@ def test_where_the_processor_lacks_it_a_training_goes_on_and_a_reconstruction_do
     monkeypatch.setattr(precision, "_has_bf16", lambda: False)
     ran = run("train", "resume=t", "trainer.max_epochs=2")
     assert ran.code == 2
-    assert "give precision=fp32 to go on with that" in ran.sentence
+    assert "give precision=fp32 to continue in that" in ran.sentence
     assert run("train", "resume=t", "trainer.max_epochs=2", "precision=fp32").code == 0
     ran = run("reconstruct", "resume=d")
     assert ran.code == 2
@@ -290,7 +291,7 @@ def test_pictures_of_somebody_else_are_not_written_over(
     before = content(tmp_path / "own")
     ran = run("reconstruct", *job, "hydra.run.dir=own")
     assert ran.code == 2
-    assert "own: what is there is damaged, or no job's" in ran.sentence
+    assert "own: its contents are damaged, or not written by this command" in ran.sentence
     assert content(tmp_path / "own") == before
 
 
@@ -312,7 +313,7 @@ def test_a_resume_stays_in_its_directory(
     resume = "resume=t" if name == "train" else "resume=d"
     ran = run(name, resume, "hydra.run.dir=other")
     assert ran.code == 2
-    assert f"{resume} goes on in that directory: leave out hydra.run.dir=" in ran.sentence
+    assert f"{resume} already sets the run's directory: leave out hydra.run.dir=" in ran.sentence
 
 
 def test_levels_that_depend_on_all_files_are_part_of_a_job(run: Run, tmp_path: Path) -> None:
@@ -327,7 +328,7 @@ def test_levels_that_depend_on_all_files_are_part_of_a_job(run: Run, tmp_path: P
     Image.fromarray(np.full((16, 16), 60000, np.uint16)).save(tmp_path / "s" / "z.png")
     ran = run("reconstruct", *arguments)
     assert ran.code == 2
-    assert "the job was for levels" in ran.sentence
+    assert "this job was started with levels" in ran.sentence
 
 
 def test_a_mask_beside_its_picture_is_part_of_a_job(run: Run, tmp_path: Path) -> None:
@@ -346,7 +347,7 @@ def test_a_mask_beside_its_picture_is_part_of_a_job(run: Run, tmp_path: Path) ->
         mask.save(tmp_path / "s" / "a.png")
         ran = run("reconstruct", *arguments)
         assert ran.code == (2 if number else 0), ran.err
-    assert "another content of masks" in ran.sentence
+    assert "other masks (the content has changed)" in ran.sentence
 
 
 @pytest.mark.parametrize("name", ["train", "reconstruct"])

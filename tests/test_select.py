@@ -9,7 +9,7 @@ from conftest import TINY, only, write_pictures
 from PIL import Image
 from torch import nn
 
-from gan_inpaint.evaluation.epochs import Epoch, epoch_losses, recommended
+from gan_inpaint.evaluation.epoch_selection import Epoch, epoch_losses, recommend_epoch
 from gan_inpaint.evaluation.frechet import FrechetDistance
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import read_csv
@@ -74,7 +74,7 @@ def test_mistakes_are_named(run: Callable, trained: Path, tmp_path: Path) -> Non
     (tmp_path / "p").rename(tmp_path / "moved")
     ran = run("select", f"run={trained}", *QUICK)
     assert ran.code == 2
-    assert "data.path=p: there is no such file or folder" in ran.sentence
+    assert "data.path=p: no such file or folder" in ran.sentence
     assert run("select", f"run={trained}", "path=moved", *QUICK).code == 0
 
 
@@ -92,18 +92,18 @@ def epoch(number: int, psnr: list[float], distance: float | None) -> Epoch:
 def test_the_rule() -> None:
     low, noisy = [15.0, 16.0, 15.0, 16.0], [17.0, 17.4, 17.0, 17.2]
     highest = [17.1, 17.2, 17.1, 17.3]
-    chosen, reason = recommended(
+    chosen, reason = recommend_epoch(
         [epoch(5, low, 1.0), epoch(10, highest, 9.0), epoch(15, noisy, 3.0)]
     )
     assert chosen.number == 15, "as good within the noise, and closer in features"
     assert "the highest, epoch 10: 17.17 dB" in reason
-    assert "lowest feature distance of the 2 epochs" in reason
-    chosen, reason = recommended(
+    assert "lowest Fréchet distance of the 2 epochs" in reason
+    chosen, reason = recommend_epoch(
         [epoch(5, low, 1.0), epoch(10, highest, None), epoch(15, noisy, 3.0)]
     )
     assert chosen.number == 15
     assert "the latest of the 2" in reason
-    chosen, reason = recommended([epoch(5, highest, 9.0), epoch(10, low, 1.0)])
+    chosen, reason = recommend_epoch([epoch(5, highest, 9.0), epoch(10, low, 1.0)])
     assert chosen.number == 5
     assert "17.17 dB on held-out images, the highest" in reason
 

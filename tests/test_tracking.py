@@ -20,7 +20,7 @@ from PIL import Image
 from rich.console import Console
 
 import gan_inpaint
-from gan_inpaint.cli.config import CONF
+from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.reporting import wandb_logging
 from gan_inpaint.reporting.metrics_file import MetricsFile
 from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
@@ -84,7 +84,7 @@ def test_one_finished_run_a_job_grouped_by_sweep(run: Run, tmp_path: Path) -> No
         assert [item["trainer/global_step"] for item in looks] == [10, 20]
         assert config["environment"]["torch"] == torch.__version__
         rows = table_of(sweep / job, "images")
-        assert rows["columns"][:3] == ["image", "name", "corrupted"]
+        assert rows["columns"][:3] == ["image", "name", "damaged"]
         assert {"unblended", "blended", "true", "psnr_hole"} <= set(rows["columns"])
         assert len(rows["data"]) == 2
         assert {"contextual", "perceptual", "gradient_norm"} <= set(losses[0])

@@ -102,11 +102,11 @@ def test_files_that_hold_something_else_are_refused() -> None:
     torch.save({"weight": torch.zeros(3)}, "other.pth")
     torch.save(generator.state_dict(), "netG.pth")
     for arguments, words in {
-        ("module.pth",): "more than weights in it; save network.state_dict",
+        ("module.pth",): "it holds more than weights; save only network.state_dict",
         ("both.pth",): "holds 2 state dicts",
         ("other.pth",): "holds 0 state dicts",
-        ("netG.pth", "gone.pth"): "gone.pth: there is no such file",
-        ("digits", "netG.pth"): "has its own; leave it out",
+        ("netG.pth", "gone.pth"): "gone.pth: no such file",
+        ("digits", "netG.pth"): "already holds a discriminator; leave it out",
     }.items():
         with pytest.raises(InputError, match=words) as problem:
             load_prior(*arguments)
@@ -128,7 +128,7 @@ def test_a_search_without_a_discriminator_needs_lam_0(run: Callable, tmp_path: P
     assert run("reconstruct", *told, "lam=0").code == 0
     ran = run("reconstruct", *told)
     assert ran.code == 2
-    assert "netG.pth came without a discriminator" in ran.sentence
+    assert "netG.pth has no discriminator" in ran.sentence
 
 
 # ---------------------------------------------------------------- other people's files
@@ -266,7 +266,7 @@ def of_28_pixels() -> dict[str, Tensor]:
                 "1.bias": torch.ones(4),
             }
             | {"3.weight": torch.randn(4, 1, 4, 4)},
-            "no BatchNorm with statistics",
+            "not a BatchNorm with statistics",
         ),
     ],
     ids=range(4),
@@ -398,11 +398,11 @@ def test_other_ways_to_go_wrong_are_sentences() -> None:
     for arguments, words in {
         ("netG.pth", "netG.pth"): "no discriminator",
         ("bias.pth",): r"main\.0\.weight is .* its bias \(3\)",
-        ("two.pth",): "main.1b is no BatchNorm",
-        ("negative.pth",): "running_var has negative numbers",
+        ("two.pth",): "main.1b is not a BatchNorm",
+        ("negative.pth",): "running_var has negative values",
         ("8.pth",): "images of 8x8 pixels",
         ("ema.pth",): r"2 state dicts with convolutions \(G, G_ema\)",
-        ("cycle.pth",): "nested without end|damaged",
+        ("cycle.pth",): "nested endlessly|damaged",
         ("p.ckpt",): "run git lfs pull",
         ("p.safetensors",): "run git lfs pull",
         ("x" * 300,): "File name too long",

@@ -1,8 +1,8 @@
 """Commands from Hydra configs: validation, one-sentence errors, exit codes.
 
-0 done; 2 a mistake in the input or the machine's limits, one sentence on stderr; 1 a defect, with
-its traceback; 130 and 143 stopped by SIGINT and SIGTERM. A job of a sweep that fails is recorded
-and the others go on.
+0: done. 2: wrong input or a limit of the machine, one sentence on stderr. 1: a defect, with its
+traceback. 130 and 143: stopped by SIGINT and SIGTERM. A failed job of a sweep is recorded, and the
+other jobs continue.
 """
 
 import logging
@@ -17,7 +17,7 @@ from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-os.environ["HYDRA_FULL_ERROR"] = "1"  # before Hydra: or it prints and exits by itself
+os.environ["HYDRA_FULL_ERROR"] = "1"  # before importing Hydra, which else prints and exits itself
 
 import hydra
 import yaml
@@ -28,17 +28,17 @@ from hydra.types import RunMode
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from gan_inpaint.cli.config import CONF
+from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.cli.error_messages import GROUPS, one_line, user_message
-from gan_inpaint.cli.overrides import prepared
+from gan_inpaint.cli.overrides import quote_arguments
 from gan_inpaint.cli.run_directory import RunDirectory, check_sweep
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.schema import validate_config
-from gan_inpaint.runtime.signals import Interrupted, handle_signals
+from gan_inpaint.runtime.signals import Interrupted, broken_pipe_interrupts, handle_signals
 
 S = TypeVar("S")
 
-_exit_codes = [0]  # of the jobs that ran in this process; the command's is the gravest
+_exit_codes = [0]  # of this process's jobs; the command returns the worst
 
 
 def command(
@@ -47,40 +47,41 @@ def command(
     """Turn ``job(settings, run)`` into a command.
 
     Args:
-        name: of its module and of its YAML file in ``conf``.
+        name: of the command's module and of its YAML file in ``conf``.
         schema: dataclass of its root keys; ``job`` gets an instance.
-        failed: called with the job's directory, config and error when a job fails that had been
-            accepted there, to record it.
+        failed: called with the job's directory, config and error to record a failure, if the job
+            had already accepted its directory.
     """
 
     def decorate(job: Callable[[Any, RunDirectory], None]) -> Callable[[], None]:
         @hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")
         def task(cfg: DictConfig) -> None:
-            os.chdir(HydraConfig.get().runtime.cwd)  # hydra.job.chdir moves no path of the user's
+            os.chdir(HydraConfig.get().runtime.cwd)  # paths stay relative to the caller's directory
             directory = Path(HydraConfig.get().runtime.output_dir)
-            if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process speaks
+            if os.environ.get("LOCAL_RANK", "0") != "0":  # only the first process prints
                 sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
             run = None
             try:
                 _check_hydra_settings()
                 run = RunDirectory(directory, name, cfg)
-                job(validate_config(cfg, schema), run)
+                with broken_pipe_interrupts():
+                    job(validate_config(cfg, schema), run)
             except Exception as problem:
                 mistake = user_message(problem, name)
                 if failed and run and run.accepted:
                     failed(directory, cfg, mistake or f"{type(problem).__name__}: {problem}")
-                # raising would end a sweep: say it, remember it, let the other jobs go on
+                # raising would end a sweep: report the error and let the other jobs continue
                 where = f"job {HydraConfig.get().job.num}: " if _sweeping() else ""
                 _report(problem, mistake, where)
             except Interrupted as stop:
-                # whatever the signal has cut in two, it is the signal that counts
+                # ignore errors caused by the interruption; report the signal
                 with suppress(Exception):
                     if "resume" in cfg:
                         where = os.path.relpath(directory)
-                        stop.cure = f"; go on with: python -m gan_inpaint.{name} resume={where}"
+                        stop.cure = f"; continue with: python -m gan_inpaint.{name} resume={where}"
                     if failed and run and run.accepted:
                         failed(directory, cfg, f"stopped by {stop}")
-                    if _sweeping() and name == "reconstruct":  # Hydra will not come to its end
+                    if _sweeping() and name == "reconstruct":  # on_multirun_end will not run
                         from gan_inpaint.reporting import comparison
 
                         comparison.compare(Path(HydraConfig.get().sweep.dir))
@@ -92,16 +93,19 @@ def command(
             logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback
             try:
                 with handle_signals():
-                    sys.argv[1:] = prepared(sys.argv[1:])
-                    task()
+                    sys.argv[1:] = quote_arguments(sys.argv[1:])
+                    with broken_pipe_interrupts():
+                        task()
+                        sys.stdout.flush()
             except Exception as problem:
-                # what happens before a job begins is a matter of the command line
+                # errors before the job starts come from the command line
                 before = not HydraConfig.initialized()
                 _report(
                     problem, user_message(problem, name) or (before and one_line(problem)) or None
                 )
             except Interrupted as stop:
-                if os.environ.get("LOCAL_RANK", "0") == "0":  # one of several processes says it
+                first = os.environ.get("LOCAL_RANK", "0") == "0"  # of several processes one prints
+                if first and (stop.cure or not isinstance(stop.__cause__, BrokenPipeError)):
                     print(f"stopped by {stop}{stop.cure}", file=sys.stderr)
                 _exit_codes.append(stop.code)
             code = 1 if 1 in _exit_codes else max(_exit_codes)
@@ -114,7 +118,7 @@ def command(
 
 
 def _check_hydra_settings() -> None:
-    """Refuse Hydra's own settings under which no run could be compared or resumed."""
+    """Refuse Hydra settings that would make runs impossible to compare or resume."""
     for override in HydraConfig.get().overrides.hydra:
         if override.startswith("hydra.output_subdir=") and not os.environ.get("LOCAL_RANK"):
             raise InputError(
@@ -124,20 +128,23 @@ def _check_hydra_settings() -> None:
 
 
 def instantiate_checked(group: str, choice: Mapping[str, Any], **rest: Any) -> Any:
-    """``instantiate`` what a group's choice describes; values that do not fit are mistakes.
+    """Hydra's ``instantiate`` for a config group, with checked values.
 
     Args:
-        group: its name, for the message.
-        choice: the config with its ``_target_``, whose type hints the values are checked against
-            if it is ours.
+        group: its name, for messages.
+        choice: the config with its ``_target_``. If that is ours, the values are checked against
+            its type hints.
         rest: further arguments.
+
+    Raises:
+        InputError: a key is unknown, or a value is invalid.
     """
     if choice["_target_"].startswith("gan_inpaint."):
         target = get_object(choice["_target_"])
         hints = get_type_hints(vars(target)["__init__"] if isinstance(target, type) else target)
         given = {key: value for key, value in choice.items() if not key.startswith("_")}
         for key in given.keys() - hints.keys():
-            raise InputError(f"{group}.{key}: there is no such key (--help lists them)")
+            raise InputError(f"{group}.{key}: no such key (--help lists them)")
         schema = make_dataclass(group, [(key, hints[key]) for key in given])
         choice = {**choice, **vars(validate_config(OmegaConf.create(given), schema, group))}
     try:
@@ -148,65 +155,65 @@ def instantiate_checked(group: str, choice: Mapping[str, Any], **rest: Any) -> A
 
 
 def run_settings(run: Path, name: str, schema: type[S], changes: Sequence[str] = ()) -> S:
-    """The settings of a finished or interrupted run, with what its resumes have changed since.
+    """The settings of a finished or interrupted run, including those of later resumes.
 
     Args:
         run: its directory.
-        name: of the command that it is a run of.
-        schema: of that command's root keys.
-        changes: overrides that come last.
+        name: the command that made it.
+        schema: dataclass of that command's root keys.
+        changes: overrides that are applied last.
     """
     started = run / ".hydra" / "overrides.yaml"
-    told = _overrides(started)
-    if told is None:
+    overrides = _overrides(started)
+    if overrides is None:
         raise InputError(f"{started}: not the settings of a run of {name}; start a new one")
     for file in sorted(run.glob(".hydra/resumed_*/overrides.yaml")):
-        told += _overrides(file) or []  # a resume that was killed before it began
-    told += changes
+        overrides += _overrides(file) or []  # None: a resume that was killed before it began
+    overrides += changes
     latest: dict[str, str] = {}
-    for override in told:
+    for override in overrides:
         key = override.partition("=")[0]
         if "_target_" in override or "${" in override or key.lstrip("+~").startswith("hydra"):
             raise InputError(
-                f"{run}: {override} in its settings could run any program; start a new run with it"
+                f"{run}: {override} in its settings could run any code; start a new run instead"
             )
         latest[key] = override
     if name == "train" and HydraConfig.get().job.name != "train":
-        latest.setdefault("name", "name=train")  # its default asks for the job's own choices
-    return composed(name, list(latest.values()), schema)
+        latest.setdefault("name", "name=train")  # its default reads the choices of this job
+    return compose_settings(name, list(latest.values()), schema)
 
 
-def composed(name: str, overrides: Sequence[str], schema: type[S]) -> S:
-    """The settings of a command that is given these overrides."""
+def compose_settings(name: str, overrides: Sequence[str], schema: type[S]) -> S:
+    """A command's settings under these overrides."""
     try:
         return validate_config(hydra.compose(name, list(overrides)), schema)
-    except Exception as problem:  # whatever it is, the overrides are to blame
+    except Exception as problem:  # any error comes from the overrides
         raise InputError(user_message(problem, name) or one_line(problem)) from problem
 
 
 def _overrides(file: Path) -> list[str] | None:
-    """What a command was given, from the file that Hydra keeps; None if it is not whole."""
+    """The overrides in a file that Hydra wrote; None if it is damaged."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
-    whole = isinstance(content, list) and all(isinstance(item, str) for item in content)
-    return content if whole else None
+    complete = isinstance(content, list) and all(isinstance(item, str) for item in content)
+    return content if complete else None
 
 
-def resumed(run: str, name: str, schema: type[S]) -> S:
-    """``run_settings`` for a command that goes on with one of its own runs."""
+def load_resumed_settings(run: str, name: str, schema: type[S]) -> S:
+    """``run_settings`` for a command that continues one of its own runs."""
     if _sweeping():
-        raise InputError("resume continues one run in its own directory: leave out -m")
+        raise InputError("resume= continues a single run: leave out -m")
     changes = [str(override) for override in HydraConfig.get().overrides.task]
     return run_settings(Path(run), name, schema, changes)
 
 
-def chosen(group: str, resumed: Path | None = None) -> str | None:
-    """Which file of a config group a run was started with, if any.
+def config_choice(group: str, resumed: Path | None = None) -> str | None:
+    """The file of a config group that a run was started with, if any.
 
     Args:
-        resumed: the run's directory if it goes on; else the run is this command's own.
+        resumed: directory of the run to continue; None means this command's own.
     """
     if resumed is None:
         return HydraConfig.get().runtime.choices.get(group)
@@ -233,13 +240,13 @@ class GuardSweep(Callback):
             check_sweep(Path(config.hydra.sweep.dir), list(config.hydra.overrides.task))
         except InputError as problem:
             _report(problem, str(problem))
-            raise SystemExit(2) from None  # Hydra takes any Exception of a callback for a warning
+            raise SystemExit(2) from None  # Hydra downgrades exceptions in callbacks to warnings
 
 
 class CompareJobs(GuardSweep):
     """Rewrites a sweep's comparison as its jobs end, and prints it after the last one.
 
-    Seldom enough that a sweep of hundreds of jobs spends a tenth of its time on it at most.
+    Throttled, so that comparing takes at most about a tenth of a sweep's time.
     """
 
     def __init__(self) -> None:
@@ -264,7 +271,7 @@ class CompareJobs(GuardSweep):
 
 
 def _help_text(name: str) -> str:
-    """The commented YAML itself is the help: the keys, their defaults and what they mean."""
+    """The help is the commented YAML: the keys, their defaults and their meaning."""
     text = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
     keys = text.partition("\nhydra:")[0].replace("$", "$$")
     lines = [f"python -m gan_inpaint.{name} [KEY=VALUE ...]", "", keys.rstrip(), ""]
@@ -279,7 +286,7 @@ def _help_text(name: str) -> str:
 
 
 def _run_dir(name: str, resume: str | None, new: str) -> str:
-    """Where a run goes; checked here, since Hydra creates the directory first of all."""
+    """A run's directory; checked here, because Hydra creates it before anything else."""
     if resume is None:
         return new
     for needed in (".hydra/overrides.yaml", *_LEFT_BY[name]):

@@ -10,7 +10,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_inpaint.cli.config import CONF
+from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.memory import is_out_of_memory
 
@@ -41,16 +41,16 @@ _OF_THE_SYSTEM = {
 
 
 def user_message(problem: BaseException, name: str) -> str | None:
-    """The sentence for the user if the input is to blame, else None.
+    """The sentence for the user if the input is wrong, else None.
 
     Args:
-        name: of the command, whose keys a misspelt one is compared with.
+        name: of the command; an unknown key is compared with its keys.
     """
     for cause in _causes(problem):
         if isinstance(cause, InputError):
             return str(cause)
     if is_out_of_memory(problem):
-        return "memory ran out; set a smaller batch_size"
+        return "out of memory; set a smaller batch_size"
     for cause in _causes(problem):
         if isinstance(cause, OSError) and cause.errno in _OF_THE_SYSTEM:
             where = f"{cause.filename}: " if cause.filename else ""
@@ -58,8 +58,8 @@ def user_message(problem: BaseException, name: str) -> str | None:
     died = isinstance(problem, BrokenExecutor) or type(problem).__name__ == "UncompletedJobError"
     if died:  # of joblib or submitit
         return (
-            "a process of the sweep died: killed, or short of memory; what is done is kept: see it"
-            " with python -m gan_inpaint.compare, go on in a job's directory with resume="
+            "a worker process of the sweep died: it was killed or out of memory. Finished jobs are"
+            " kept: python -m gan_inpaint.compare sweep= lists them; continue a job with resume="
         )
     composing = not isinstance(problem, InstantiationException)  # a target's defect is a defect
     if not (composing and isinstance(problem, HydraException | OmegaConfBaseException)):
@@ -67,7 +67,7 @@ def user_message(problem: BaseException, name: str) -> str | None:
     text = one_line(problem)
     ambiguous = re.match(r"Ambiguous value for argument '([^']+)'", text)
     if ambiguous:
-        return f"{ambiguous[1]}: several values are a sweep: add -m; or quote the one value"
+        return f"{ambiguous[1]}: several values need a sweep: add -m, or quote a single value"
     unknown = re.search(r"Could not override '([^']+)'", text)
     if not unknown:
         return text
@@ -80,24 +80,24 @@ def user_message(problem: BaseException, name: str) -> str | None:
     if choices := _with_key(*unknown[1].partition(".")[::2]):
         others = f" (or {', '.join(choices[1:])})" if choices[1:] else ""
         cure = f"add {written}={choices[0]}{others}"
-        return f"{unknown[1]}: not a key of the present {written}; {cure}"
-    return f"{unknown[1]}: there is no such key{hint} (--help lists them)"
+        return f"{unknown[1]}: not a key of the selected {written} config; {cure}"
+    return f"{unknown[1]}: no such key{hint} (--help lists them)"
 
 
 def _with_key(group: str, key: str) -> list[str]:
-    """The choices of a config group that have a key; those that read files come first."""
+    """The choices of a config group that have this key; those that read files come first."""
     files = sorted((CONF / group).glob("*.yaml")) if key else []
     found = [f.stem for f in files if OmegaConf.select(OmegaConf.load(f), key, default=f) is not f]
     return sorted(found, key=lambda name: name not in ("folder", "file"))
 
 
 def one_line(problem: BaseException) -> str:
-    """What an error says, without line breaks."""
+    """An error's message without line breaks."""
     return " ".join(str(problem).split())
 
 
 def _causes(problem: BaseException) -> Iterator[BaseException]:
-    """An error and what it wraps: Hydra and OmegaConf wrap what a target or a resolver raises."""
+    """An error and its causes: Hydra and OmegaConf wrap the errors of targets and resolvers."""
     cause: BaseException | None = problem
     while cause is not None:
         yield cause

@@ -1,7 +1,7 @@
-"""Accept command lines as people write them: any letters in paths, flags in any place.
+"""Accept command lines as people write them: any characters in paths, flags anywhere.
 
 Hydra's grammar reads ``( ) [ ] { } , = ' #`` and letters beyond ASCII as syntax. A value that is
-plainly a path is quoted before Hydra sees it; a sweep stays a sweep.
+clearly a path is quoted before Hydra sees it; a sweep stays a sweep.
 """
 
 import re
@@ -26,17 +26,17 @@ _TAKES_A_VALUE = {
 }
 
 
-def prepared(arguments: Sequence[str]) -> list[str]:
-    """A command line that Hydra reads as a person means it.
+def quote_arguments(arguments: Sequence[str]) -> list[str]:
+    """Quote path-like values so that Hydra takes them literally, and put flags first.
 
     Args:
         arguments: without the program's name.
 
     Raises:
-        InputError: an override that cannot be read; says how to write it.
+        InputError: an override cannot be parsed; the message says how to write it.
 
     Example:
-        >>> prepared(["prior=faces", "data.path=a (1).png", "-m", "lam=0,1"])
+        >>> quote_arguments(["prior=faces", "data.path=a (1).png", "-m", "lam=0,1"])
         ['-m', 'prior=faces', "data.path='a (1).png'", 'lam=0,1']
     """
     flags: list[str] = []
@@ -45,50 +45,51 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         is_value = bool(flags) and flags[-1] in _TAKES_A_VALUE and "=" not in argument
         (flags if argument.startswith("-") or is_value else overrides).append(argument)
     sweeping = "-m" in flags or "--multirun" in flags
-    return [*flags, *(_readable(override, sweeping) for override in overrides)]
+    return [*flags, *(_quote_override(override, sweeping) for override in overrides)]
 
 
-def _readable(override: str, sweeping: bool) -> str:
+def _quote_override(override: str, sweeping: bool) -> str:
     key, equals, value = override.partition("=")
     name = key.lstrip("+")
     if equals and _PATH_KEY.fullmatch(name) and not value.startswith("{_target_"):
         parts = value.split(",")
         if name in _NEVER_SWEPT or not sweeping or len(parts) == 1 or _exists(value):
-            return f"{key}={_path(value, whole=name in _NEVER_SWEPT)}"
+            return f"{key}={_quote_path(value, whole=name in _NEVER_SWEPT)}"
         if _parses(override) and not any("~" in part or _exists(part) for part in parts):
             return override
-        return f"{key}={','.join(map(_path, parts))}"
+        return f"{key}={','.join(map(_quote_path, parts))}"
     if not _parses(override):
         if not equals:
             raise InputError(f"{override}: not a setting: write KEY=VALUE (--help lists the keys)")
         cure = f"{key}={_quoted(value)}"
         cure = shlex.quote(cure) if re.search(r'["$`\\!]', cure) else f'"{cure}"'
-        raise InputError(f"{override}: Hydra cannot read it; quote the value: {cure}")
+        raise InputError(f"{override}: Hydra cannot parse it; quote the value: {cure}")
     return override
 
 
-def _path(value: str, whole: bool = False) -> str:
-    """A path as Hydra takes it: as it is, or in quotes; ``~`` is the home folder.
+def _quote_path(value: str, whole: bool = False) -> str:
+    """A path in a form that Hydra accepts: as it is, or in quotes; ``~`` is the home folder.
 
     Args:
-        whole: whether a comma in it separates nothing.
+        whole: treat commas as part of the path.
     """
     if value.startswith("~") and not _exists(value):
         try:
             value = str(Path(value).expanduser())
         except RuntimeError:
-            raise InputError(f"{value}: there is no such user; write the folder's path") from None
+            raise InputError(f"{value}: no such user; write the folder's full path") from None
     try:
         parsed = OverridesParser.create().parse_override(f"key={value}")
     except HydraException:
         return _quoted(value)
     if parsed.is_sweep_override():
         return _quoted(value) if whole or _exists(value) else value
-    found = parsed.value()
-    if found is None or isinstance(found, list | dict) or isinstance(parsed._value, QuotedString):
+    content = parsed.value()
+    plain = content is not None and not isinstance(content, list | dict)
+    if not plain or isinstance(parsed._value, QuotedString):
         return _quoted(value) if _exists(value) else value
-    taken = found == value and not ("${" in value and _exists(value))
-    return value if taken else _quoted(value)
+    literal = content == value and not ("${" in value and _exists(value))
+    return value if literal else _quoted(value)
 
 
 def _parses(override: str) -> bool:
@@ -100,7 +101,7 @@ def _parses(override: str) -> bool:
 
 
 def _quoted(value: str) -> str:
-    """In quotes of Hydra's grammar, with nothing in it that OmegaConf would look up."""
+    """In Hydra's quotes, with interpolations escaped."""
     inside = re.sub(r"(\\*)'", r"\1\1\\'", value.replace("${", "\\${"))
     inside += "\\" * (len(inside) - len(inside.rstrip("\\")))
     return f"'{inside}'"

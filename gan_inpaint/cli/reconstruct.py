@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from gan_inpaint.cli.app import chosen, command, instantiate_checked, resumed
+from gan_inpaint.cli.app import command, config_choice, instantiate_checked, load_resumed_settings
 from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.trainer import trainer_maker
 from gan_inpaint.errors import InputError
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from gan_inpaint.evaluation.baselines import Baselines
     from gan_inpaint.evaluation.measure import Measure
     from gan_inpaint.evaluation.results import JobResults
+    from gan_inpaint.evaluation.runner import JobBatches
     from gan_inpaint.priors.gan import Prior
 
 
 def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
-    """The summary.json of a job that failed: what was asked, and why it did not work."""
+    """Write the summary.json of a failed job: its settings, and why it failed."""
     from gan_inpaint.runtime.io import write_json
 
     file = directory / "summary.json"
@@ -40,7 +41,7 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
         reached = dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # not there yet, or damaged
         reached = {}
-    if reached.get("status") == "done":  # a refused resume: what the job has done stands
+    if reached.get("status") == "done":  # a refused resume must not change a finished job
         return
     keys = ("lam", "lr", "norm", "prior", "seed")
     choices = HydraConfig.get().runtime.choices
@@ -50,10 +51,10 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
 
 @command("reconstruct", ReconstructConfig, failed=record_failure)
 def main(settings: ReconstructConfig, run: RunDirectory) -> None:
-    """Reconstruct the images of ``data``; everything it leaves is in the run's directory."""
+    """Reconstruct the images of ``data``; all output is in the run's directory."""
     if settings.resume:
-        settings = resumed(settings.resume, "reconstruct", ReconstructConfig)
-    with defer_signals():  # an import that is cut in two breaks the next one
+        settings = load_resumed_settings(settings.resume, "reconstruct", ReconstructConfig)
+    with defer_signals():  # an interrupted import would leave broken modules
         import gan_inpaint.evaluation.runner
         import gan_inpaint.reporting.wandb_logging  # noqa: F401
     job = prepare(settings, run)
@@ -69,34 +70,32 @@ def main(settings: ReconstructConfig, run: RunDirectory) -> None:
 
 @dataclass
 class Job:
-    """A reconstruction: what is filled by what, and what is done so far.
+    """A reconstruction.
 
     Attributes:
-        source: the images; ``indices`` are the job's in it.
-        mask: makes an image's mask; ``mask_name`` is its config's.
-        batches: numbers of the images that are left to do, batch by batch.
-        images: how many are this job's.
+        batches: the images that are left to do, with their source and masks.
+        mask_name: the name of the mask's config.
+        results: what is done so far.
+        trainer: makes the Trainer.
+        images: how many images the job has, including those that are done.
     """
 
     settings: ReconstructConfig
     run: RunDirectory
     prior: "Prior"
-    source: "Source"
-    indices: list[int]
-    mask: Callable
+    batches: "JobBatches"
     mask_name: str | None
-    environment: dict[str, Any]
     results: "JobResults"
     measure: "Measure"
     trainer: Callable[..., "Trainer"]
-    batches: list[list[int]]
     images: int
 
 
 def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
-    """Read the prior, the data and the masks, and accept the job if it may write here."""
+    """Read the prior, the data and the masks, and claim the run's directory."""
     from gan_inpaint.evaluation.measure import Measure
     from gan_inpaint.evaluation.results import JobResults
+    from gan_inpaint.evaluation.runner import JobBatches
     from gan_inpaint.priors.registry import load_prior
     from gan_inpaint.reporting.wandb_logging import check_wandb
     from gan_inpaint.runtime.environment import collect_environment
@@ -107,23 +106,16 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     check_wandb(settings.logger)
     keep_freed_memory()
     resuming = run.path if settings.resume else None
-    mask_name = chosen("mask", resuming)
-    prior = load_prior(settings.prior, settings.discriminator)
+    mask_name = config_choice("mask", resuming)
     if settings.data.get("truth", True) is None:
         settings.data["truth"] = mask_name != "file"
+    prior = load_prior(settings.prior, settings.discriminator)
+    print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
     make_source = source_maker(settings, prior)
     source = make_source(split=settings.split)
     mask = instantiate_checked("mask", settings.mask)
-    indices = to_fill(settings, source, mask)
-    print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
-    share = f", every {settings.shards}th of them here" if settings.shards > 1 else ""
-    print(f"data: {len(indices)} of {len(source)} images of {source.dataset}{share}")
-    mine = range(settings.shard, len(indices), settings.shards)
-    if not mine:
-        raise InputError(
-            f"shard={settings.shard}: none of the {len(indices)} images falls to it; set fewer"
-            " shards"
-        )
+    indices = images_to_fill(settings, source, mask)
+    mine = shard(settings, source, len(indices))
     settings.precision = agree_on_precision(
         settings.precision,
         run.settings / "precision.json",
@@ -131,68 +123,78 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         shared=run.sweep and run.sweep / "precision.json",
         keep=run.accepted,
     )
-    about = {
-        "lam": settings.lam,
-        "lr": settings.lr,
-        "norm": settings.norm,
-        "prior": prior.name,
-        "data": source.dataset,
-        "mask": mask_name,
-        "seed": settings.seed,
-        "restarts": settings.restarts,
-        "shard": settings.shard,
-        "shards": settings.shards,
-        "recipe": chosen("recipe", resuming),
-    }
-    names = identity(settings, prior, source, mask, [indices[number] for number in mine])
-    run.begin_reconstruction(names, about)
-    environment = collect_environment()
-    about |= {"precision": settings.precision, "environment": environment}
+    about = {key: getattr(settings, key) for key in _LEADS_THE_SUMMARY}
+    about |= {"prior": prior.name, "data": source.dataset, "mask": mask_name}
+    about["recipe"] = config_choice("recipe", resuming)
+    content = identity(settings, prior, source, mask, [indices[number] for number in mine])
+    run.begin_reconstruction(content, about)
+    about |= {"precision": settings.precision, "environment": collect_environment()}
     results = JobResults(run.path, len(indices), prior.nz, about, run.process)
     if not run.process:
         remove_temporaries(run.path)
         results.collect()
     others = baselines(settings, source, make_source, prior) if settings.baselines else None
-    measure = Measure(source.truth, settings.blend, others)
-    if done := results.done:
-        print(f"precision: {settings.precision}, as the job began")
-        print(f"resuming: {len(done)} images are done")
+    shape = prior.channels, prior.size, prior.size
+    left = batches_left(mine, settings.images_at_once, results.done)
+    if results.done:
+        print(f"precision: {settings.precision}, as recorded")
+        print(f"resuming: {len(results.done)} images are done")
         if settings.animate and not (run.path / "search.gif").is_file():
             print("animate is left out: the first image's search is done; start a new job for it")
-    # what is left of the very batches of an uninterrupted job
-    at_once = settings.images_at_once
-    batches = [
-        [number for number in mine[first : first + at_once] if number not in done]
-        for first in range(0, len(mine), at_once)
-    ]
     return Job(
         settings,
         run,
         prior,
-        source,
-        indices,
-        mask,
+        JobBatches(source, mask, indices, left, settings.seed, shape),
         mask_name,
-        environment,
         results,
-        measure,
+        Measure(source.truth, settings.blend, others),
         trainer_maker(settings, run),
-        [batch for batch in batches if batch],
         len(mine),
     )
 
 
+_LEADS_THE_SUMMARY = ("lam", "lr", "norm", "seed", "restarts", "shard", "shards")
+
+
+def shard(settings: ReconstructConfig, source: "Source", count: int) -> range:
+    """The job's images, as numbers below ``count``."""
+    mine = range(settings.shard, count, settings.shards)
+    part = f", every {settings.shards}th of them here" if settings.shards > 1 else ""
+    print(f"data: {count} of {len(source)} images of {source.dataset}{part}")
+    if not mine:
+        raise InputError(
+            f"shard={settings.shard}: this shard is empty, there are only {count} images; set"
+            " fewer shards"
+        )
+    return mine
+
+
+def batches_left(mine: range, size: int, done: set[int]) -> list[list[int]]:
+    """The batches of an uninterrupted job, without the images that are done.
+
+    Example:
+        >>> batches_left(range(5), 2, {0, 1, 3})
+        [[2], [4]]
+    """
+    batches = [
+        [number for number in mine[first : first + size] if number not in done]
+        for first in range(0, len(mine), size)
+    ]
+    return [batch for batch in batches if batch]
+
+
 def source_maker(settings: ReconstructConfig, prior: "Prior") -> Callable[..., "Source"]:
-    """Makes the source of a ``split`` at the prior's size."""
+    """Makes the source of a ``split``, at the prior's size."""
     make = instantiate_checked("data", settings.data)
     given: dict[str, Any] = {"size": prior.size, "channels": prior.channels}
-    if "prior" in signature(make).parameters:  # of images that depend on one
+    if "prior" in signature(make).parameters:  # samples of the prior
         given["prior"] = prior
     return partial(make, **given)
 
 
 def wandb_run(job: Job) -> AbstractContextManager["WandbLogger | None"]:
-    """The job's run in W&B, if it is wanted."""
+    """The job's run in W&B, unless ``logger=none``."""
     from gan_inpaint.reporting.wandb_logging import wandb_logger
 
     settings, sweep = job.settings, job.run.sweep
@@ -202,13 +204,13 @@ def wandb_run(job: Job) -> AbstractContextManager["WandbLogger | None"]:
         name=f"lam={settings.lam:g} lr={settings.lr:g} {settings.norm}",
         group=sweep.name if sweep else None,
         job_type="reconstruct",
-        config=asdict(settings) | {"environment": job.environment},
+        config=asdict(settings) | {"environment": job.results.about["environment"]},
     )
 
 
 def search(job: Job, wandb: "WandbLogger | None") -> None:
-    """Search for the images that are left, batch by batch, and write the results."""
-    from gan_inpaint.evaluation.runner import JobBatches, ResultWriter, SearchProgress
+    """Search for the images that are left, and write the results of every batch."""
+    from gan_inpaint.evaluation.runner import ResultWriter, SearchProgress
     from gan_inpaint.inversion.pipeline import reconstruct
     from gan_inpaint.reporting.animation import Frames
     from gan_inpaint.reporting.progress import progress_bar
@@ -217,15 +219,13 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
     settings, results, directory = job.settings, job.results, job.run.path
     if wandb:
         use_prior(wandb, job.prior.files[0], job.prior.metadata)
-    shape = job.prior.channels, job.prior.size, job.prior.size
-    batches = JobBatches(job.source, job.mask, job.indices, job.batches, settings.seed, shape)
+    batches, images = job.batches, job.batches.images
     callbacks: list[Any] = []
     if not (results.searched or job.run.process):
         show = partial(log_look, wandb) if wandb else None
         callbacks.append(Frames(show, directory / "search.gif" if settings.animate else None))
-    # after the animation: what is recorded is not done again
-    callbacks.append(ResultWriter(directory, results, job.measure, batches, job.mask_name))
-    images = sum(map(len, job.batches))
+    # after the animation: a resume skips images that are recorded
+    callbacks.append(ResultWriter(directory, results, job.measure, batches, job.mask_name, print))
     try:
         with progress_bar("searching", images * settings.steps, ("objective",)) as bar:
             callbacks.append(SearchProgress(bar, images))
@@ -235,11 +235,11 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
                 batches,
                 callbacks=callbacks,
                 # several batches would draw their curves over each other
-                loggers=[wandb] if wandb and len(job.batches) == 1 else [],
+                loggers=[wandb] if wandb and len(batches) == 1 else [],
                 trainer=job.trainer,
             )
     except BaseException as problem:
-        # what is done stays done, unless it was the disk that failed
+        # keep finished images, unless the disk has failed
         if results.searched and not isinstance(problem, OSError):
             results.save("failed")
             if not job.run.process:
@@ -259,28 +259,26 @@ def log(wandb: "WandbLogger", job: Job, summary: dict[str, Any]) -> None:
 
 
 def say(job: Job, summary: dict[str, Any]) -> None:
-    """Print what was found, and where it is."""
-    from gan_inpaint.evaluation.diagnosis import explained
+    """Print the results, and where they are."""
+    from gan_inpaint.evaluation.diagnosis import explain_summary
     from gan_inpaint.reporting.comparison import print_summary
 
     print_summary(summary)
     if skipped := job.images - summary["images"]:
         print(f"{skipped} of {job.images} images were skipped: see error in results.csv")
-    for sentence in (*job.source.notes, *explained(summary)):
+    source = job.batches.source
+    for sentence in (*source.notes, *explain_summary(summary)):
         print(sentence)
     here = Path(os.path.relpath(job.run.path))
-    print(f"{here / 'grid.png'}  corrupted, reconstructed{', true' if job.source.truth else ''}")
-    print(f"{here / 'results.csv'}  a row an image")
+    print(f"{here / 'grid.png'}  damaged, reconstructed{', true' if source.truth else ''}")
+    print(f"{here / 'results.csv'}  one row per image")
     print(f"{here / 'images'}  the images")
     if (job.run.path / "restored").is_dir():
         print(f"{here / 'restored'}  your photographs, filled at their own size")
 
 
-def to_fill(settings: ReconstructConfig, source: "Source", mask: Callable) -> list[int]:
-    """Indices of the images that ``limit`` leaves.
-
-    An image that is the mask of another one is none.
-    """
+def images_to_fill(settings: ReconstructConfig, source: "Source", mask: Callable) -> list[int]:
+    """Indices of the images, up to ``limit``; files that are masks of others are excluded."""
     from gan_inpaint.data.datasets import ImageFiles
     from gan_inpaint.data.loading import subset_indices
     from gan_inpaint.data.mask_files import MaskFile
@@ -296,9 +294,9 @@ def to_fill(settings: ReconstructConfig, source: "Source", mask: Callable) -> li
     return indices
 
 
-_FREE = {  # keys that results do not depend on, or that name what counts by its content
+_NOT_IN_IDENTITY = {  # keys that do not affect results, or whose content is hashed instead
     *("prior", "discriminator", "resume", "logger", "batch_size", "device", "trainer"),
-    *("animate", "diagnose", "metrics"),  # made or measured from what is there
+    *("animate", "diagnose", "metrics"),
 }
 
 
@@ -309,17 +307,17 @@ def identity(
     mask: Callable,
     indices: list[int],
 ) -> dict[str, Any]:
-    """Everything that a job's results depend on, as plain values.
+    """Everything that affects a job's results, as plain values.
 
     Args:
-        indices: of the job's images in ``source``.
+        indices: the job's images in ``source``.
     """
     from gan_inpaint.data.datasets import ImageFiles
     from gan_inpaint.data.loading import content_digest
     from gan_inpaint.data.mask_files import MaskFile
 
-    kept = {key: value for key, value in asdict(settings).items() if key not in _FREE}
-    for group in ("data", "mask"):  # where files lie does not matter, what they hold does
+    kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_IDENTITY}
+    for group in ("data", "mask"):  # the location of files does not matter, their content does
         kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
         kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]
     files = isinstance(source, ImageFiles)
@@ -334,18 +332,18 @@ def identity(
 
 
 def finish(job: Job) -> dict[str, Any]:
-    """Measure and draw what is there when all images are done; returns the summary."""
+    """Measure and draw the whole job when all images are done; returns the summary."""
     from gan_inpaint.evaluation.diagnosis import TARGETS, self_test
-    from gan_inpaint.evaluation.set_metrics import measured
+    from gan_inpaint.evaluation.set_metrics import compute_set_metrics
 
     settings, results = job.settings, job.results
     more: dict[str, Any] = {}
     if settings.diagnose:
         more |= self_test(results.gallery.known(TARGETS), job.prior, settings)
-    if settings.metrics and not (job.source.truth and results.searched > 1):
-        print("metrics are left out: they need the true images, and two of them")
+    if settings.metrics and not (job.batches.source.truth and results.searched > 1):
+        print("metrics are left out: they need at least two images, and their truth")
     elif settings.metrics:
-        found, notes = measured(settings.metrics, *results.gallery.pairs())
+        found, notes = compute_set_metrics(settings.metrics, *results.gallery.pairs())
         more |= found
         for note in notes:
             print(note)
@@ -354,7 +352,7 @@ def finish(job: Job) -> dict[str, Any]:
 
 
 def draw(directory: Path, results: "JobResults") -> None:
-    """The images of what is done."""
+    """Draw the grid and the loss curves of the images that are done."""
     from gan_inpaint.reporting.figures import draw_losses
     from gan_inpaint.runtime.io import write_png
 
@@ -366,16 +364,16 @@ def draw(directory: Path, results: "JobResults") -> None:
 def baselines(
     settings: ReconstructConfig, source: "Source", data: Callable[..., "Source"], prior: "Prior"
 ) -> "Baselines":
-    """The other ways to fill a hole; what cannot be had here is said.
+    """The classical ways to fill a hole; prints which are unavailable.
 
     Args:
         data: makes the source of a ``split``.
     """
     from gan_inpaint.data.datasets import Folder
     from gan_inpaint.evaluation.baselines import Baselines
-    from gan_inpaint.evaluation.targets import mean_image, training_images
+    from gan_inpaint.evaluation.training_images import mean_image, training_images
 
-    # any folder could be the one that the prior was trained on: only split=val says that it is
+    # only split=val says that a folder is the one that the prior was trained on
     same = not isinstance(source, Folder) or settings.split == "val"
     training = training_images(prior, source, partial(data, split="train")) if same else None
     made = Baselines(mean_image(prior, training), training)

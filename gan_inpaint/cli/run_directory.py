@@ -1,8 +1,8 @@
 """The directory of a run: what it holds, and when a command may write there.
 
-Hydra would write ``.hydra/`` before any code of ours has looked: a command that is then refused
-would leave its settings beside another run's results. So Hydra writes none (``output_subdir: null``
-in ``conf/``), and ``RunDirectory.accept`` does.
+Hydra would write ``.hydra/`` before our checks run, so a refused command would leave its settings
+beside another run's results. Therefore Hydra writes nothing (``output_subdir: null`` in ``conf/``);
+``RunDirectory.accept`` does.
 """
 
 import json
@@ -27,6 +27,7 @@ _RESULTS = {
     "reconstruction": ("results.csv", "latents.safetensors", "images/*.png"),
 }
 _KIND = {"train": "training", "reconstruct": "reconstruction"}
+_DIGESTS = {"prior": "another prior", "images": "other images", "masks": "other masks"}
 
 
 class RunDirectory:
@@ -34,10 +35,11 @@ class RunDirectory:
 
     Attributes:
         path: of the directory.
-        holds: the results in it when the command began: ``training``, ``reconstruction`` or None.
-        process: of several that share a run, the number of this one; 0 is the first.
-        accepted: whether the command may write there. A directory without results is taken at
-            once, so that a job that fails is recorded in it.
+        holds: the kind of results in it when the command began: ``training``, ``reconstruction``
+            or None.
+        process: this process's number among those that share a run, from 0.
+        accepted: whether the command may write there. A directory without results is accepted at
+            once, so that a failing job is recorded in it.
 
     Args:
         command: ``train`` or ``reconstruct``; other commands have no directory of their own.
@@ -48,10 +50,12 @@ class RunDirectory:
         self.path, self._command, self._config = path, command, config
         resume = config.get("resume")
         if resume is not None and Path(resume).resolve() != path.resolve():
-            raise InputError(f"resume={resume} goes on in that directory: leave out hydra.run.dir=")
+            raise InputError(
+                f"resume={resume} already sets the run's directory: leave out hydra.run.dir="
+            )
         if command in _KIND and (path / "multirun.yaml").is_file():
             raise InputError(f"{path} holds a sweep: name another directory with hydra.run.dir=")
-        self.holds = _held(path)
+        self.holds = _result_kind(path)
         self.accepted = False
         self.process = _process(command)
         if command not in _KIND or self.process:
@@ -71,35 +75,35 @@ class RunDirectory:
         return Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
 
     def check_training(self, resume: bool) -> bool:
-        """Whether a training goes on with what is there; to be accepted before it writes.
+        """Whether a training continues the one in the directory; call ``accept`` before writing.
 
-        SLURM requeues a job by starting the same command again: that one goes on.
+        SLURM requeues a job by starting the same command again; that one continues too.
 
         Args:
-            resume: whether the command asks for it.
+            resume: whether the command has ``resume=``.
 
         Raises:
-            InputError: it would mix with the results of another command.
+            InputError: the directory holds another command's results.
         """
         if resume or self.process or self.holds is None:
             return resume
         if _is_requeued() and _overrides(self.settings) == _task_overrides():
             return True
-        cure = f"go on with resume={self.path}, or " if self.holds == "training" else ""
+        cure = f"continue it with resume={self.path}, or " if self.holds == "training" else ""
         raise InputError(
             f"{self.path} holds a {self.holds}: {cure}name another directory with hydra.run.dir="
         )
 
     def begin_reconstruction(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-        """Accept a reconstruction if the directory holds none, or this very one.
+        """Accept a reconstruction if the directory holds none, or the same one.
 
         Args:
-            identity: everything that its results depend on, as plain values.
-            about: the keys of summary.json by which an older version's job is known, which kept no
-                identity.
+            identity: everything that affects its results, as plain values.
+            about: keys of summary.json that identify jobs of older versions, which wrote no
+                identity.json.
 
         Raises:
-            InputError: what is there was made by another command; names what differs.
+            InputError: the directory holds another job's results; names the difference.
         """
         if self.holds == "training":
             raise InputError(
@@ -116,26 +120,26 @@ class RunDirectory:
                 now = dict(about)
                 before = {key: summary.get(key) for key in now} if "seconds" in summary else now
             elif self.holds:
-                raise ValueError("images of which nothing is known")
+                raise ValueError("images without a summary")
             else:
                 before = now = {}
             differs = _difference(before, now)
         except (OSError, ValueError, TypeError, AttributeError):
             raise InputError(
-                f"{self.path}: what is there is damaged, or no job's; start a new one in another"
-                " directory"
+                f"{self.path}: its contents are damaged, or not written by this command; start a"
+                " new job in another directory"
             ) from None
         if differs:
             raise InputError(
-                f"{self.path}: the job was for {differs}; give it as then, or start a new job in"
-                " another directory"
+                f"{self.path}: this job was started with {differs}; use the original value, or"
+                " start a new job in another directory"
             )
         self.accept()
         if file.is_file() or not self.holds:
             write_json(file, identity)
 
     def accept(self) -> None:
-        """Keep the command's settings: its own in a new directory, beside the first ones else."""
+        """Write the settings to ``.hydra``, or to ``.hydra/resumed_...`` when continuing a run."""
         if self.accepted:
             return
         self.accepted = True
@@ -149,7 +153,7 @@ class RunDirectory:
         write_text(folder / "config.yaml", OmegaConf.to_yaml(self._config))
         hydra = OmegaConf.create({"hydra": OmegaConf.to_container(HydraConfig.get())})
         write_text(folder / "hydra.yaml", OmegaConf.to_yaml(hydra))
-        # last: a run goes by this file
+        # last: this file marks a complete set of settings
         write_text(folder / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
 
 
@@ -157,26 +161,26 @@ def check_sweep(sweep: Path, overrides: list[str]) -> None:
     """Refuse a sweep into the directory of another one, before Hydra writes there.
 
     Args:
-        overrides: of the new sweep, as on the command line.
+        overrides: the new sweep's, as on the command line.
 
     Raises:
         InputError: ``sweep`` holds a sweep of other settings.
     """
-    if kind := _held(sweep):
+    if kind := _result_kind(sweep):
         raise InputError(f"{sweep} holds a {kind}: name another directory with hydra.sweep.dir=")
     try:
-        told = yaml.safe_load((sweep / "multirun.yaml").read_text("utf-8"))
-        before = told["hydra"]["overrides"]["task"]
+        settings = yaml.safe_load((sweep / "multirun.yaml").read_text("utf-8"))
+        before = settings["hydra"]["overrides"]["task"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError):
-        return  # none there, or none that can be read: each job looks for itself
+        return  # no sweep, or a damaged one: each job checks its own directory
     if before != overrides:
         raise InputError(
             f"{sweep} holds the sweep {' '.join(map(str, before))}: name another directory with"
-            " hydra.sweep.dir=, or go on with one of its jobs by resume="
+            " hydra.sweep.dir=, or continue one of its jobs with resume="
         )
 
 
-def _held(path: Path) -> str | None:
+def _result_kind(path: Path) -> str | None:
     """The kind of run whose results lie in a directory."""
     return next(
         (kind for kind, found in _RESULTS.items() if any(map(any, map(path.glob, found)))), None
@@ -188,7 +192,7 @@ def _read(file: Path) -> Any:
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any], within: str = "") -> str:
-    """What two identities differ in first, in words; empty if they are equal."""
+    """The first difference of two identities, in words; empty if they are equal."""
     for key in dict.fromkeys([*before, *now]):
         one, other = before.get(key), now.get(key)
         name = key if within in ("", "settings.") else f"{within}{key}"
@@ -196,9 +200,9 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any], within: str =
             if found := _difference(one, other, f"{key}."):
                 return found
         elif one != other:
-            if key in ("prior", "images", "masks"):  # digests say nothing to a person
-                return f"another content of {key}"
-            return f"{name} {one}, now it is {other}"
+            if key in _DIGESTS:
+                return f"{_DIGESTS[key]} (the content has changed)"
+            return f"{name}={one} (now {other})"
     return ""
 
 
@@ -214,9 +218,9 @@ def _overrides(settings: Path) -> list[str] | None:
 
 
 def _process(command: str) -> int:
-    """This process's number among those that share a run; Lightning or SLURM says it."""
+    """This process's number among those that share a run, as Lightning or SLURM sets it."""
     names = ["LOCAL_RANK"]
-    if command == "train":  # the tasks of a reconstruction may be shards, jobs of their own
+    if command == "train":  # the SLURM tasks of a reconstruction may be separate jobs: shards
         names.append("SLURM_PROCID")
     ranks = [os.environ.get(name, "0") for name in names]
     return max(int(rank) if rank.isdecimal() else 0 for rank in ranks)

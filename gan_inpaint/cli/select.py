@@ -1,6 +1,7 @@
 """``python -m gan_inpaint.select``: compare the saved epochs of a training run; export one."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ from gan_inpaint.training.config import TrainConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from gan_inpaint.data.loading import Decoded
+    from gan_inpaint.evaluation.epoch_selection import Epoch
+
 
 @command("select", SelectConfig)
 def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
@@ -22,71 +26,112 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
         raise InputError("select needs run=, the directory of a training run")
     run = Path(settings.run)
 
-    from gan_inpaint.evaluation.epochs import saved_epochs
+    from gan_inpaint.evaluation.epoch_selection import recommend_epoch, saved_epochs
 
     checkpoints = saved_epochs(run)
     if settings.epoch is not None:
         export(run, checkpoints, settings.epoch)
         return
+    images = held_out_images(run, settings)
+    epochs, samples = measure_epochs(run, settings, checkpoints, images)
+    recommended, reason = recommend_epoch(epochs)
+    write(run, settings, epochs, recommended, samples)
+    shown = Path(os.path.relpath(run))
+    print(f"recommended: {reason}")
+    print(f"{shown / 'select.png'}  one row per epoch, the same latent codes; * is recommended")
+    print(f"{shown / 'select.csv'}  the measurements")
+    print(f"use it: python -m gan_inpaint.select run={shown} epoch={recommended.number}")
 
+
+def held_out_images(run: Path, settings: SelectConfig) -> "Decoded":
+    """The held-out images of a run's data."""
+    from gan_inpaint.data.loading import decode_cached
+
+    trained = run_settings(run, "train", TrainConfig)
+    data = trained.data | ({"path": settings.path} if settings.path else {})
+    model = trained.model
+    source = instantiate_checked("data", data)(
+        size=model.size, channels=model.channels, split="val"
+    )
+    images = decode_cached(source)
+    if len(images.names) < 2:
+        raise InputError(
+            f"run={run}: its data have only {len(images.names)} held-out image; at least 2 are"
+            " needed"
+        )
+    return images
+
+
+def measure_epochs(
+    run: Path, settings: SelectConfig, checkpoints: dict[int, Path], images: "Decoded"
+) -> tuple[list["Epoch"], "Tensor"]:
+    """Measure every saved epoch; the samples are ``(epochs, columns, C, H, W)`` in [-1, 1]."""
     import torch
 
-    from gan_inpaint.data.images import grid
+    from gan_inpaint.data.images import to_float
     from gan_inpaint.evaluation import frechet
-    from gan_inpaint.evaluation.epochs import COLUMNS, epoch_losses, line, measure, recommended
+    from gan_inpaint.evaluation.epoch_selection import epoch_losses, format_line, measure
     from gan_inpaint.functional.latent import draw_latent
     from gan_inpaint.priors.registry import load_prior
-    from gan_inpaint.reporting.figures import labelled
-    from gan_inpaint.reporting.training_page import write_training_page
-    from gan_inpaint.reporting.wandb_logging import wandb_logger
-    from gan_inpaint.runtime.environment import collect_environment
-    from gan_inpaint.runtime.io import read_csv, write_csv, write_png
+    from gan_inpaint.runtime.io import read_csv
     from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
 
-    real = held_out_images(run, settings)
+    real = to_float(images.pixels[: max(settings.samples, settings.images)])
     mask = instantiate_checked("mask", settings.mask)
     known = torch.stack(
         [
-            mask(real.shape[-1], numpy_rng("mask", settings.seed, index), str(index))
-            for index in range(min(settings.images, len(real)))
+            mask(real.shape[-1], numpy_rng("mask", settings.seed, name), name)
+            for name in images.names[: min(settings.images, len(real))]
         ]
     )
     distance = frechet.FrechetDistance(real) if frechet.available() else None
     rows = read_csv(run / "metrics.csv") if (run / "metrics.csv").is_file() else []
     print(f"{len(checkpoints)} epochs, {len(real)} held-out images, {len(known)} reconstructed")
     if distance is None:
-        print("without the feature distance: pip install 'gan_inpaint[features]' adds it")
-
+        print("without the Fréchet distance: pip install 'gan_inpaint[features]' adds it")
     epochs, samples, before = [], [], 0
     for number, checkpoint in checkpoints.items():
         prior = load_prior(checkpoint)
-        losses = epoch_losses(rows, before, number)
-        epochs.append(
-            measure(
-                prior,
-                real,
-                known,
-                losses,
-                distance,
-                samples=settings.samples,
-                steps=settings.steps,
-                candidates=settings.candidates,
-                seed=settings.seed,
-            )
+        epoch = measure(
+            prior,
+            real,
+            known,
+            epoch_losses(rows, before, number),
+            distance,
+            samples=settings.samples,
+            steps=settings.steps,
+            candidates=settings.candidates,
+            seed=settings.seed,
         )
-        z = draw_latent(
-            settings.columns, prior.nz, prior.latent, torch_rng("select", settings.seed)
-        )
-        samples.append(prior.generator(z))
+        rng = torch_rng("select", settings.seed)
+        samples.append(prior.generator(draw_latent(settings.columns, prior.nz, prior.latent, rng)))
+        epochs.append(epoch)
         before = number
-        print(line(epochs[-1]), flush=True)
+        print(format_line(epoch), flush=True)
+    return epochs, torch.stack(samples)
 
-    chosen, reason = recommended(epochs)
-    table = [e.row() | {"recommended": "yes" if e is chosen else None} for e in epochs]
+
+def write(
+    run: Path,
+    settings: SelectConfig,
+    epochs: Sequence["Epoch"],
+    recommended: "Epoch",
+    samples: "Tensor",
+) -> None:
+    """Write select.csv, select.png and the run's page, and log them to W&B."""
+    from gan_inpaint.data.images import grid
+    from gan_inpaint.evaluation.epoch_selection import COLUMNS
+    from gan_inpaint.reporting.figures import labelled
+    from gan_inpaint.reporting.training_page import write_training_page
+    from gan_inpaint.reporting.wandb_logging import wandb_logger
+    from gan_inpaint.runtime.environment import collect_environment
+    from gan_inpaint.runtime.io import write_csv, write_png
+
+    table = [e.row() | {"recommended": "yes" if e is recommended else None} for e in epochs]
     write_csv(run / "select.csv", table, COLUMNS)
-    tiled = grid(list(torch.stack(samples).unbind(1)))
-    labels = [f"{e.number} *" if e is chosen else str(e.number) for e in epochs]
-    write_png(run / "select.png", labelled(tiled, labels))
+    labels = [f"{e.number} *" if e is recommended else str(e.number) for e in epochs]
+    tiled = labelled(grid(list(samples.unbind(1))), labels)
+    write_png(run / "select.png", tiled)
     write_training_page(run)
     with wandb_logger(
         settings.logger,
@@ -99,30 +144,8 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
         if wandb:
             cells = [[row.get(column) for column in COLUMNS] for row in table]
             wandb.log_table("epochs", list(COLUMNS), cells)
-            wandb.log_image("epochs", [labelled(tiled, labels)])
-            wandb.experiment.summary.update(chosen.row())
-    shown = Path(os.path.relpath(run))
-    print(f"recommended: {reason}")
-    print(f"{shown / 'select.png'}  a row an epoch, the same codes in every row; * is recommended")
-    print(f"{shown / 'select.csv'}  what was measured")
-    print(f"use it: python -m gan_inpaint.select run={shown} epoch={chosen.number}")
-
-
-def held_out_images(run: Path, settings: SelectConfig) -> "Tensor":
-    """``(M, C, H, W)`` in [-1, 1]: the first images that a run's data hold out."""
-    from gan_inpaint.data.images import to_float
-    from gan_inpaint.data.loading import decode_cached
-
-    trained = run_settings(run, "train", TrainConfig)
-    data = trained.data | ({"path": settings.path} if settings.path else {})
-    model = trained.model
-    source = instantiate_checked("data", data)(
-        size=model.size, channels=model.channels, split="val"
-    )
-    pixels, _, _ = decode_cached(source)
-    if len(pixels) < 2:
-        raise InputError(f"run={run}: its data hold out only {len(pixels)} image; too few")
-    return to_float(pixels[: max(settings.samples, settings.images)])
+            wandb.log_image("epochs", [tiled])
+            wandb.experiment.summary.update(recommended.row())
 
 
 def export(run: Path, checkpoints: dict[int, Path], epoch: int) -> None:
@@ -131,9 +154,9 @@ def export(run: Path, checkpoints: dict[int, Path], epoch: int) -> None:
 
     if epoch not in checkpoints:
         saved = ", ".join(map(str, checkpoints))
-        raise InputError(f"epoch={epoch}: the run has saved epochs {saved}; name one of them")
+        raise InputError(f"epoch={epoch}: the run has saved epochs {saved}; choose one of them")
     networks = read_networks(checkpoints[epoch])
     assert networks.discriminator is not None  # a checkpoint holds both
     prior = run / "prior.safetensors"
     save_prior(prior, networks.generator, networks.discriminator, networks.metadata)
-    print(f"{os.path.relpath(prior)}  is epoch {epoch} now")
+    print(f"{os.path.relpath(prior)}  now holds epoch {epoch}")

@@ -12,23 +12,53 @@ from gan_inpaint.evaluation.config import ReconstructConfig
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
 
+_SET_ELSEWHERE = {  # arguments that no command accepts, and what to do instead
+    "precision": "set precision=",
+    "logger": "set logger=",
+    "default_root_dir": "set hydra.run.dir=",
+    "enable_model_summary": "leave it out",
+    "enable_progress_bar": "there is one wherever stderr is a terminal",
+}
+NOT_FOR_TRAINING = _SET_ELSEWHERE | {
+    "gradient_clip_val": "set optimizer.discriminator.clip and optimizer.generator.clip",
+    "gradient_clip_algorithm": "set optimizer.discriminator.clip and optimizer.generator.clip",
+    "accumulate_grad_batches": "set a larger batch_size",
+    "fast_dev_run": "set trainer.max_epochs=1, +trainer.limit_train_batches=1",
+    "max_steps": "Lightning counts the steps of both; set trainer.max_epochs=",
+    "overfit_batches": "name fewer images with data.path=",
+    "callbacks": "a run keeps its own checkpoints, samples and curves",
+    "enable_checkpointing": "set checkpoint.every_n_epochs=",
+}
+NOT_FOR_SEARCH = _SET_ELSEWHERE | {
+    "max_epochs": "set steps=",
+    "max_steps": "set steps=",
+    "fast_dev_run": "set limit= and steps=",
+    "limit_train_batches": "set limit=",
+    "overfit_batches": "set limit=",
+    "gradient_clip_val": "a step's length is set by lr=",
+    "gradient_clip_algorithm": "a step's length is set by lr=",
+    "accumulate_grad_batches": "leave it out",
+    "callbacks": "leave it out",
+    "enable_checkpointing": "leave it out",
+}
 
-def check_trainer(arguments: Mapping[str, Any], refused: Mapping[str, str], why: str) -> None:
+
+def check_trainer(arguments: Mapping[str, Any], refused: Mapping[str, str], use: str) -> None:
     """Refuse arguments of the Trainer that would fail or be ignored.
 
     Args:
-        refused: the cure of each.
-        why: what they do not fit, in words.
+        refused: argument -> what to do instead.
+        use: what the Trainer is for, in words.
     """
-    for key, cure in refused.items():
+    for key, instead in refused.items():
         if arguments.get(key) not in (None, False):
-            raise InputError(f"trainer.{key}={arguments[key]}: not for {why}; {cure}")
+            raise InputError(f"trainer.{key}={arguments[key]}: not supported for {use}; {instead}")
 
 
 def trainer_maker(settings: ReconstructConfig, run: RunDirectory) -> Callable[..., "Trainer"]:
-    """Makes the Trainer, on the devices that were asked for."""
+    """Makes the Trainer of a search, on the chosen devices."""
     arguments = dict(settings.trainer)
-    check_trainer(arguments, _SET_BY_RECONSTRUCT, "a search")
+    check_trainer(arguments, NOT_FOR_SEARCH, "a search")
     if settings.device != "auto":
         kind, _, number = settings.device.partition(":")
         arguments["accelerator"] = {"cuda": "gpu"}.get(kind, kind)
@@ -40,22 +70,3 @@ def trainer_maker(settings: ReconstructConfig, run: RunDirectory) -> Callable[..
             " it out, or run the jobs side by side with a launcher"
         )
     return partial(instantiate_checked, "trainer", arguments, default_root_dir=run.path)
-
-
-_SET_BY_RECONSTRUCT = {  # arguments of Lightning's Trainer, and what to do instead
-    "max_epochs": "set steps=",
-    "max_steps": "set steps=",
-    "fast_dev_run": "set limit= and steps=",
-    "limit_train_batches": "set limit=",
-    "overfit_batches": "set limit=",
-    "precision": "set precision=",
-    "gradient_clip_val": "a step's length is set by lr=",
-    "gradient_clip_algorithm": "a step's length is set by lr=",
-    "accumulate_grad_batches": "leave it out",
-    "logger": "set logger=",
-    "callbacks": "leave it out",
-    "enable_checkpointing": "leave it out",
-    "enable_progress_bar": "there is one wherever stderr is a terminal",
-    "enable_model_summary": "leave it out",
-    "default_root_dir": "set hydra.run.dir=",
-}

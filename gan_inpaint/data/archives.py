@@ -11,16 +11,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from gan_inpaint.data.formats import NAMES, SUFFIXES, counted, is_image
+from gan_inpaint.data.formats import NAMES, SUFFIXES, count_by_suffix, is_image
 from gan_inpaint.errors import InputError, printable
 
-_LARGEST = 2**28  # bytes of one file, unpacked: an image of 89 million pixels, the most that
-# Pillow opens, has no more
-_PACKED = 200  # times that an archive may grow: images are packed already
+_LARGEST = 2**28  # bytes of an uncompressed file: Pillow opens at most 89 million pixels
+_PACKED = 200  # largest growth of an archive: images hardly compress further
 _LINKS = tarfile.LNKTYPE, tarfile.SYMTYPE
 _TARS = (".tar", ".gz", ".tgz", ".bz2", ".xz")
-_LISTS = (".txt", ".lst", ".flist")  # files that name images, one a line
-_NAMED = re.compile(  # the shortest beginning of a line that could name an image
+_LISTS = (".txt", ".lst", ".flist")  # files that name images, one per line
+_NAMED = re.compile(  # the shortest start of a line that could be the name of an image
     rf"(.*?(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))}))(?=[\s,;\"']|$)", re.I
 )
 
@@ -28,10 +27,10 @@ _NAMED = re.compile(  # the shortest beginning of a line that could name an imag
 class Files(ABC):
     """Named files: ``names[i]`` and the bytes ``read(names[i])``; reading in order is fast.
 
-    Names are shown as they are, but for what cannot be shown.
+    Characters of names that cannot be printed are escaped.
 
     Attributes:
-        left_out: names of the files that are no images by their suffix.
+        left_out: names of the files without an image's suffix.
     """
 
     def __init__(self, root: Path, names: Sequence[str]):
@@ -41,7 +40,7 @@ class Files(ABC):
         self.left_out: list[str] = []
 
     def read(self, name: str) -> BinaryIO | Path:
-        """What Pillow can open; an OSError or a BadZipFile if it is not there or damaged."""
+        """Something that Pillow can open; raises OSError or BadZipFile if missing or damaged."""
         return self._read(self._own[name])
 
     @abstractmethod
@@ -49,15 +48,15 @@ class Files(ABC):
         """Of a file's own name."""
 
     def content(self, name: str) -> bytes:
-        """A file's bytes; instead of those of one that cannot be read, the reason."""
+        """A file's bytes; if it cannot be read, the error as bytes."""
         try:
             file = self.read(name)
             return file.read_bytes() if isinstance(file, Path) else file.read()
-        except Exception as problem:  # archives raise whatever they like on damaged members
+        except Exception as problem:  # damaged archives raise many kinds of errors
             return repr(problem).encode()
 
     def size_of(self, name: str) -> int:
-        """A file's bytes, unpacked; 0 if it is not there."""
+        """A file's uncompressed size in bytes; 0 if it is not there."""
         return self._size_of(self._own[name])
 
     @abstractmethod
@@ -75,7 +74,7 @@ class _Loose(Files):
     def _read(self, name: str) -> Path:
         file = self.root / name
         if file.exists() and not file.is_file():  # a pipe or a device may never end
-            raise OSError("it is no regular file")
+            raise OSError("not a regular file")
         _check_size(file.stat().st_size)
         return file
 
@@ -103,8 +102,8 @@ class _Zip(Files):
         member = self._archive.getinfo(name)
         _check_size(member.file_size)
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise OSError("packed in a way that other programs do not unpack either")
-        with self._archive.open(member) as file:  # in pieces: what it says of its size may be wrong
+            raise OSError("unsupported zip compression method")
+        with self._archive.open(member) as file:  # in pieces: its declared size may be wrong
             return io.BytesIO(b"".join(iter(lambda: file.read(2**20), b"")))
 
     def _size_of(self, name: str) -> int:
@@ -113,22 +112,22 @@ class _Zip(Files):
 
 class _Member(tarfile.TarInfo):
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        """A member's header; tarfile reads long names and notes at once: they have their limit."""
+        """A member's header; limits long names and comments, which tarfile reads at once."""
         if self.size > 2**20 and self.type not in (*tarfile.REGULAR_TYPES, *_LINKS):
             raise tarfile.TarError(f"a header of {self.size / 2**20:.0f} MiB")
         return super()._proc_member(archive)  # type: ignore[misc]
 
 
 class _Tar(Files):
-    # in the archive's own order: going back in a compressed tar means unpacking it from the start
+    # in the archive's order: going back in a compressed tar means unpacking it from the start
     def __init__(self, root: Path):
         self._archive = tarfile.open(root, tarinfo=_Member)  # noqa: SIM115
         self._members = {}
         most = _LARGEST + _PACKED * root.stat().st_size
-        for member in self._archive:  # each is unpacked on the way to the next
+        for member in self._archive:  # reads through all members
             _check_size(member.size)
             if member.offset_data > most:
-                raise tarfile.TarError(f"it unpacks to more than {_PACKED} times its size")
+                raise tarfile.TarError(f"it expands to more than {_PACKED} times its size")
             if member.isfile():
                 self._members[member.name] = member
         super().__init__(root, list(self._members))
@@ -144,26 +143,26 @@ class _Tar(Files):
 
 def _check_size(size: int) -> None:
     if size > _LARGEST:
-        raise OSError(f"{size / 2**20:.0f} MiB unpacked is no image")
+        raise OSError(f"{size / 2**20:.0f} MiB uncompressed is too large for an image")
 
 
 def open_files(path: str | Path, key: str = "data.path") -> Files:
-    """The images behind a path: files with an image's suffix, hidden ones left out.
+    """The images at a path: all files with an image's suffix, except hidden ones.
 
     Args:
-        path: a folder with everything below it, in name order, links to folders included; a
-            ``.zip``; a tar archive, packed or not, in its own order; a ``.txt`` list, a path a
-            line, relative to the list's folder; or one image.
-        key: what to call the path in messages.
+        path: a folder with everything below it, in name order, following links to folders; a
+            ``.zip``; a tar archive, compressed or not, in its own order; a ``.txt`` list, one path
+            per line, relative to the list's folder; or one image.
+        key: what messages call the path.
 
     Raises:
-        InputError: it is not there, cannot be read, or holds no image.
+        InputError: it does not exist, cannot be read, or holds no image.
     """
     root = Path(path)
     if not str(path):
         raise InputError(f"{key}= is empty; name a folder or a file")
     if not root.exists():
-        raise InputError(f"{key}={path}: there is no such file or folder")
+        raise InputError(f"{key}={path}: no such file or folder")
     if not (root.is_dir() or root.is_file()):  # a pipe or a device may never end
         raise InputError(f"{key}={path}: neither a folder nor a regular file")
     try:
@@ -176,7 +175,9 @@ def open_files(path: str | Path, key: str = "data.path") -> Files:
         kind = "folder" if root.is_dir() else "file"
         raise InputError(f"{key}={path}: the {kind} is empty; put images into it")
     if not files.names:
-        raise InputError(f"{key}={path}: no image in it ({NAMES}), only {counted(files.left_out)}")
+        raise InputError(
+            f"{key}={path}: no image in it ({NAMES}), only {count_by_suffix(files.left_out)}"
+        )
     return files
 
 
@@ -190,7 +191,7 @@ def _opened(root: Path) -> Files:
         return _images(_Loose(root.parent, list(_listed(root))))
     if root.suffix.lower() in _TARS or (not is_image(root.name) and tarfile.is_tarfile(root)):
         return _images(_Tar(root))
-    return _Loose(root.parent, [root.name])  # named by itself: its content tells what it is
+    return _Loose(root.parent, [root.name])  # a single file: its content decides, not its suffix
 
 
 def _images(files: Files) -> Files:
@@ -201,7 +202,7 @@ def _images(files: Files) -> Files:
 
 
 def _visible(path: Path) -> bool:
-    # macOS puts a second, hidden file beside each one it packs
+    # macOS adds a second, hidden file beside each one in its zips
     return not any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
@@ -224,7 +225,7 @@ def _below(root: Path) -> Iterator[str]:
 
 
 def _listed(file: Path) -> Iterator[str]:
-    """The names on a list, whatever tool wrote it: see ``_entry``. Comments are left out."""
+    """The names on a list, without comments; see ``_entry``."""
     content = file.read_bytes()
     encoding = "utf-8-sig"
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -238,7 +239,7 @@ def _listed(file: Path) -> Iterator[str]:
 
 
 def _entry(line: str, folder: Path) -> str:
-    """What a line of a list names: in quotes, with backslashes or followed by labels."""
+    """The file on a line of a list: perhaps in quotes, with backslashes, or before labels."""
     named = _NAMED.match(line.lstrip("\"'"))
     wanted = [line, line.strip("\"'"), named[1] if named else line]
     wanted += [name.replace("\\", "/") for name in wanted]

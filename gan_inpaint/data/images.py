@@ -10,16 +10,16 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from gan_inpaint.data.annotations import keep_tiff_exif, without_notes
 from gan_inpaint.data.formats import is_lfs_pointer, pillow_formats
+from gan_inpaint.data.image_metadata import keep_tiff_exif, strip_metadata
 from gan_inpaint.errors import InputError
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-Crop = Callable[[Image.Image], Box]  # which square of an image is looked at
-Levels = tuple[float, float]  # the values of black and of white in a file of more than 8 bits
+Crop = Callable[[Image.Image], Box]  # chooses the square of an image that is used
+Levels = tuple[float, float]  # black and white level of an image with more than 8 bits
 
-MISSING = (255, 120, 120)  # the colour of missing pixels wherever a person looks at them
-_CELL = 64  # small images are enlarged by a whole factor until a cell has about this many pixels
+MISSING = (255, 120, 120)  # the colour that shows missing pixels
+_CELL = 64  # grids enlarge small images by a whole factor to about this many pixels
 
 
 def to_float(pixels: np.ndarray) -> Tensor:
@@ -28,19 +28,19 @@ def to_float(pixels: np.ndarray) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> np.ndarray:
-    """Float in [-1, 1] -> uint8, same shape; rounded, so that it undoes ``to_float`` exactly."""
+    """Float in [-1, 1] -> uint8, same shape; rounded, so it inverts ``to_float`` exactly."""
     return ((images.detach().cpu() + 1) * 127.5).round().clamp(0, 255).byte().numpy()
 
 
 def grid(columns: list[Tensor], gap: int = 2) -> np.ndarray:
-    """Tile batches side by side: one column a batch, one row an image.
+    """Tile batches side by side: one column per batch, one row per image.
 
     Args:
-        columns: batches ``(B, C, H, W)`` in [-1, 1], all of one shape.
+        columns: batches ``(B, C, H, W)`` in [-1, 1], all with the same shape.
         gap: white pixels between cells.
 
     Returns:
-        uint8 ``(rows, width, C)``: the same image goes to disk and to W&B.
+        uint8 ``(rows, width, C)``.
     """
     cells = np.stack([to_uint8(column) for column in columns])  # (columns, rows, C, H, W)
     factor = max(1, _CELL // cells.shape[-1])
@@ -52,7 +52,7 @@ def grid(columns: list[Tensor], gap: int = 2) -> np.ndarray:
 
 
 def highlight_hole(images: Tensor, known: Tensor) -> Tensor:
-    """``(B, 3, H, W)``: the known pixels, the missing ones in a colour that images seldom have.
+    """``(B, 3, H, W)``: the images with their missing pixels in light red.
 
     Args:
         images: ``(B, 1 or 3, H, W)`` in [-1, 1].
@@ -63,62 +63,64 @@ def highlight_hole(images: Tensor, known: Tensor) -> Tensor:
 
 
 def open_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
-    """Decode an image file wholly, upright; an InputError names one that cannot be read.
+    """Decode an image file completely, and turn it upright.
 
-    Only the formats of ``formats`` are opened. EXIF, text and other notes that are damaged are
-    left out: the pixels are what counts.
+    Only the formats of ``formats`` are opened. Damaged EXIF, text and other metadata are dropped.
 
     Args:
-        name: what to call it; its path if not given.
+        name: what messages call it; its path if not given.
+
+    Raises:
+        InputError: it cannot be read.
     """
     name = name or str(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = _decoded(file, name)
+            image = _decoded(file, name)
             try:
-                keep_tiff_exif(picture)
-                return ImageOps.exif_transpose(picture)
-            except Exception:  # damaged EXIF raises whatever it likes
-                picture.info.pop("exif", None)
-                return picture
+                keep_tiff_exif(image)
+                return ImageOps.exif_transpose(image)
+            except Exception:  # damaged EXIF raises many kinds of errors
+                image.info.pop("exif", None)
+                return image
     except UnidentifiedImageError:
         if is_lfs_pointer(_content(file)[:64]):
-            reason = "only stands for an image that Git LFS keeps; run git lfs pull"
+            reason = "a Git LFS pointer, not the image itself; run git lfs pull"
             raise InputError(f"{name}: {reason}") from None
         raise InputError(f"{name}: not an image that Pillow can read; remove it") from None
-    except Exception as problem:  # decoders raise whatever they like on damaged files
+    except Exception as problem:  # decoders raise many kinds of errors on damaged files
         raise InputError(f"{name}: cannot be read ({problem}); replace or remove it") from None
 
 
 def _decoded(file: Path | BinaryIO, name: str) -> Image.Image:
     try:
-        picture = _loaded(file, name)
+        image = _loaded(file, name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise
     except Exception:
-        bare = without_notes(_content(file))
+        bare = strip_metadata(_content(file))
         if bare is None:
             raise
         try:
-            picture = _loaded(bare, name)
+            image = _loaded(bare, name)
         except Exception:
             bare = None
-        if bare is None:  # it was not the notes: say what was wrong at first
+        if bare is None:  # the metadata was not the cause: raise the original error
             raise
-    if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
+    if image.mode == "F" and not np.isfinite(np.asarray(image)).all():
         raise ValueError("some pixels are not a number")
-    return picture
+    return image
 
 
 def _loaded(file: Path | BinaryIO, name: str) -> Image.Image:
-    with Image.open(file, formats=pillow_formats(name)) as picture:
-        # a phone's JPEG may carry a map of depths as its second image: no page
-        several = picture.format in ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
-        picture.info["several"] = several and getattr(picture, "is_animated", False)
-        picture.load()
-        return picture
+    with Image.open(file, formats=pillow_formats(name)) as image:
+        # a JPEG of a phone may hold a depth map as its second image, which is not a page
+        several = image.format in ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
+        image.info["several"] = several and getattr(image, "is_animated", False)
+        image.load()
+        return image
 
 
 def _content(file: Path | BinaryIO) -> bytes:
@@ -128,16 +130,16 @@ def _content(file: Path | BinaryIO) -> bytes:
     return file.read()
 
 
-def centre_square(picture: Image.Image) -> Box:
-    """The largest square in the middle of an image."""
-    return middle((0, 0, *picture.size))
+def center_square(image: Image.Image) -> Box:
+    """The largest centred square of an image."""
+    return center_square_of((0, 0, *image.size))
 
 
-def middle(box: Box) -> Box:
-    """The largest square in the middle of a box.
+def center_square_of(box: Box) -> Box:
+    """The largest centred square of a box.
 
     Example:
-        >>> middle((10, 0, 30, 10))
+        >>> center_square_of((10, 0, 30, 10))
         (15, 0, 25, 10)
     """
     side = min(box[2] - box[0], box[3] - box[1])
@@ -148,13 +150,13 @@ def middle(box: Box) -> Box:
 def read_image(
     file: Path | BinaryIO, size: int, channels: int, grey: bool, name: str | None = None
 ) -> np.ndarray:
-    """The middle of an image file as uint8 ``(C, size, size)``; see ``crop_and_resize``."""
-    picture = open_image(file, name)
-    return crop_and_resize(picture, centre_square(picture), name or str(file), size, channels, grey)
+    """The largest centred square of an image file, see ``crop_and_resize``."""
+    image = open_image(file, name)
+    return crop_and_resize(image, center_square(image), name or str(file), size, channels, grey)
 
 
 def crop_and_resize(
-    picture: Image.Image,
+    image: Image.Image,
     box: Box,
     name: str,
     size: int,
@@ -162,17 +164,17 @@ def crop_and_resize(
     grey: bool,
     levels: Levels | None = None,
 ) -> np.ndarray:
-    """A square of an image of any mode as uint8 ``(C, size, size)``, resized without aliasing.
+    """A square of an image of any mode as uint8 ``(C, size, size)``, resized with antialiasing.
 
-    A square that has the size already is taken as it is.
+    A square of the right size is not changed.
 
     Args:
-        name: for the message of an InputError.
-        grey: whether a colour image may be turned grey when ``channels`` is 1.
+        name: for messages.
+        grey: whether a colour image may be converted to grey when ``channels`` is 1.
         levels: see ``to_rgb``.
     """
     try:
-        rgb = to_rgb(picture, background="white", levels=levels)
+        rgb = to_rgb(image, background="white", levels=levels)
     except InputError as problem:
         raise InputError(f"{name}: {problem}") from None
     if channels == 1 and not grey:
@@ -188,42 +190,43 @@ def crop_and_resize(
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
 
 
-def is_deep(picture: Image.Image) -> bool:
-    """Whether an image has more than 8 bits a pixel: integers of 16 or 32 bits, or floats."""
-    return picture.mode.startswith(("I", "F"))
+def is_deep(image: Image.Image) -> bool:
+    """Whether a pixel has more than 8 bits: integers of 16 or 32 bits, or floats."""
+    return image.mode.startswith(("I", "F"))
 
 
-def levels_of(picture: Image.Image) -> Levels:
-    """Black and white of a deep image by its kind of numbers alone, so that all share them.
+def infer_levels(image: Image.Image) -> Levels:
+    """Black and white level of a deep image, chosen from its dtype and value range.
 
-    White is 65535 for integers; for floats the least of 1, 255 and 65535 that none exceeds.
+    White is 65535 for integers; for floats the smallest of 1, 255 and 65535 that no value exceeds.
 
     Raises:
-        InputError: its values are negative or larger: there is more than one way to read them.
+        InputError: values are negative or larger, so black and white are ambiguous.
     """
-    values = np.asarray(picture)
+    values = np.asarray(image)
     least, most = float(values.min()), float(values.max())
-    known = (1.0, 255.0, 65535.0) if picture.mode == "F" else (65535.0,)
+    known = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
     white = next((white for white in known if most <= white), None)
     if least < 0 or white is None:
         raise InputError(
-            f"its values go from {least:g} to {most:g}; say which are black and white, as in"
-            " data.white=[-1,1], or data.white=auto: the least and the most of all images"
+            f"its values range from {least:g} to {most:g}; set the levels of black and white, as in"
+            " data.white=[-1,1], or data.white=auto for the minimum and maximum over all images"
         )
     return 0.0, white
 
 
-def to_rgb(picture: Image.Image, background: str, levels: Levels | None = None) -> Image.Image:
-    """An image of any mode as RGB with 8 bits, transparent parts over a background colour.
+def to_rgb(image: Image.Image, background: str, levels: Levels | None = None) -> Image.Image:
+    """An image of any mode as 8-bit RGB, with transparent parts over a background colour.
 
     Args:
-        levels: of a deep image; ``levels_of`` it if not given. Values beyond them are clipped.
+        levels: black and white of a deep image; ``infer_levels`` by default. Values beyond them
+            are clipped.
     """
-    if is_deep(picture):
-        black, white = levels or levels_of(picture)
-        values = (np.asarray(picture, dtype=np.float64) - black) / (white - black) * 255
-        picture = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba)
-    return picture.convert("RGB")
+    if is_deep(image):
+        black, white = levels or infer_levels(image)
+        values = (np.asarray(image, dtype=np.float64) - black) / (white - black) * 255
+        image = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", rgba.size, background), rgba)
+    return image.convert("RGB")

@@ -1,4 +1,4 @@
-"""From a data set to batches of bytes, decoded once.
+"""From a data set to batches of decoded images.
 
 A source is a sequence: ``len(source)``, ``source.names[i]``, and ``source[i]``, which reads one
 image as uint8 ``(C, size, size)`` or raises an InputError that names the file.
@@ -9,8 +9,9 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -26,33 +27,33 @@ from gan_inpaint.runtime.seeding import numpy_rng
 
 
 class Source(Protocol):
-    """What every source of images offers."""
+    """The interface of every source of images."""
 
-    dataset: str  # for a prior's metadata
+    dataset: str  # for the metadata of a prior
     license: str  # likewise
     truth: bool  # whether the images are undamaged, so that results can be measured
     names: list[str]
 
     @property
     def fingerprint(self) -> str | None:
-        """Changes with what is read from where; None if there is nothing worth caching."""
+        """Changes whenever the decoded images may have changed; None if caching is not needed."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """Sentences on what was left out, and on what looks wrong in the images read so far."""
+        """Sentences on ignored files, and on problems in the images read so far."""
 
     def content(self, index: int) -> bytes:
-        """The bytes that an image is made of."""
+        """The bytes of an image's file."""
 
     def size_of(self, index: int) -> int:
-        """How many those are."""
+        """The number of these bytes."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int) -> np.ndarray: ...
 
 
 def subset_indices(count: int, limit: int | None, sample: str, seed: int) -> list[int]:
-    """Indices of the images to take: the first ``limit``, or ``limit`` at random, in order."""
+    """Ascending indices: the first ``limit`` images, or ``limit`` random ones."""
     if limit is None or limit >= count:
         return list(range(count))
     if sample == "first":
@@ -61,11 +62,11 @@ def subset_indices(count: int, limit: int | None, sample: str, seed: int) -> lis
 
 
 def content_digest(source: Source, indices: Sequence[int], seed: int) -> str:
-    """A digest of images: their names and sizes, and the content of them or of 1,000 of them.
+    """A digest of the names, sizes and contents of images.
 
     Args:
-        indices: which images; of more than 10,000 a sample is read.
-        seed: of the sample.
+        indices: which images. Of more than 10,000, only the contents of 1,000 are read.
+        seed: of that sample.
     """
     read = set(indices)
     if len(indices) > 10_000:
@@ -80,42 +81,57 @@ def content_digest(source: Source, indices: Sequence[int], seed: int) -> str:
     return digest.hexdigest()
 
 
-def decode_cached(source: Source) -> tuple[np.ndarray, list[str], Sequence[str]]:
-    """Every readable image as one uint8 array, why the others are not, and the source's notes.
+@dataclass
+class Decoded:
+    """The readable images of a source.
 
-    The array is ``(N, C, H, W)``.
+    Attributes:
+        pixels: uint8 ``(N, C, H, W)``; memory-mapped if it comes from the cache.
+        names: of these images.
+        problems: one sentence for each image that cannot be read.
+        notes: what else the user should know, see ``Source``.
+    """
 
-    Files are decoded once, into the user's cache directory (or ``GAN_INPAINT_CACHE``); the array is
-    a map of that file, so that more images than memory holds can be trained on.
+    pixels: np.ndarray
+    names: list[str]
+    problems: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+def decode_cached(source: Source) -> Decoded:
+    """Decode all images once, into the user's cache directory or ``GAN_INPAINT_CACHE``.
+
+    The cache is memory-mapped, so the data may be larger than memory.
     """
     if source.fingerprint is None:
-        return np.stack([source[index] for index in range(len(source))]), [], source.notes
+        pixels = np.stack([source[index] for index in range(len(source))])
+        return Decoded(pixels, source.names, notes=source.notes)
     folder = Path(os.environ.get("GAN_INPAINT_CACHE") or user_cache_path("gan_inpaint"))
-    pixels = folder / f"{hashlib.sha256(source.fingerprint.encode()).hexdigest()[:32]}.uint8"
-    facts = pixels.with_suffix(".json")
+    cache = folder / f"{hashlib.sha256(source.fingerprint.encode()).hexdigest()[:32]}.uint8"
     try:
-        known = json.loads(facts.read_text(encoding="utf-8"))
-        whole = pixels.stat().st_size == math.prod(known["shape"])
-    except (OSError, ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:  # not there yet, or damaged
+        about = json.loads(cache.with_suffix(".json").read_text(encoding="utf-8"))
+        complete = cache.stat().st_size == math.prod(about["shape"])
+        complete = complete and len(about["names"]) == about["shape"][0]
+    except (OSError, ValueError, LookupError, TypeError):
+        complete = False
+    if not complete:  # not there yet, or damaged
         try:
             remove_temporaries(folder, older_than=86400)
-            shape, problems = _decode(source, pixels)
-            known = {"shape": shape, "problems": problems, "notes": list(source.notes)}
-            write_json(facts, known)
+            about = _decode(source, cache) | {"notes": list(source.notes)}
+            write_json(cache.with_suffix(".json"), about)
         except OSError as problem:
             raise InputError(
                 f"{folder}: decoded images cannot be kept there ({problem.strerror}); make room,"
                 " or set the environment variable GAN_INPAINT_CACHE to another folder"
             ) from problem
-    array = np.memmap(pixels, np.uint8, "r", shape=tuple(known["shape"]))
-    return array, known["problems"], known.get("notes", ())
+    pixels = np.memmap(cache, np.uint8, "r", shape=tuple(about["shape"]))
+    return Decoded(pixels, about["names"], about["problems"], about["notes"])
 
 
-def _decode(source: Source, file: Path) -> tuple[list[int], list[str]]:
-    """Write every readable image's bytes one after the other; the shape and the problems."""
+def _decode(source: Source, file: Path) -> dict[str, Any]:
+    """Write the bytes of every readable image one after the other; returns what the file holds."""
     shape: list[int] = [0]
+    names: list[str] = []
     problems: list[str] = []
     console = Console(stderr=True)
     with atomic_write(file) as temporary, temporary.open("wb") as out:
@@ -123,20 +139,21 @@ def _decode(source: Source, file: Path) -> tuple[list[int], list[str]]:
             range(len(source)), "decoding", console=console, disable=not console.is_terminal
         ):
             try:
-                picture = source[index]
+                image = source[index]
             except InputError as problem:
                 problems.append(str(problem))
                 continue
-            out.write(picture.tobytes())
-            shape = [shape[0] + 1, *picture.shape]
-        if not shape[0]:
+            out.write(image.tobytes())
+            names.append(source.names[index])
+            shape = [len(names), *image.shape]
+        if not names:
             first = problems[0] if problems else "the split is empty"
             raise InputError(f"no image can be read; the first: {first}")
-    return shape, problems
+    return {"shape": shape, "names": names, "problems": problems}
 
 
 class _Pixels(Dataset):
-    """Indexed by a whole batch at once: one gather of bytes instead of B small ones."""
+    """Indexed by a whole batch at once: one gather instead of B small ones."""
 
     def __init__(self, pixels: np.ndarray):
         self._pixels = pixels
@@ -149,19 +166,20 @@ class _Pixels(Dataset):
 
 
 class ShuffledBatches(Sampler):
-    """Batches of indices in an order that is a function of (seed, epoch) alone.
+    """Batches of indices in an order that depends only on (seed, epoch).
 
-    A resumed run therefore sees what an uninterrupted one would have seen. The last, smaller batch
-    is left out: BatchNorm's statistics would be noisy on it.
+    So a resumed run sees the same batches as an uninterrupted one. The last, smaller batch is
+    dropped: BatchNorm's statistics would be noisy on it.
 
     Args:
-        count: of the images.
-        batch_size: of them in a batch.
+        count: the number of images.
+        batch_size: images per batch.
         seed: see above.
-        rank, ranks: this process takes every ``ranks``-th image of each batch, from that one on.
+        rank, ranks: this process takes every ``ranks``-th image of each batch, starting at
+            ``rank``.
 
     Attributes:
-        taken: batches taken in this epoch; the next one starts there.
+        taken: batches already taken in this epoch.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1):
@@ -197,10 +215,10 @@ class _Batches(DataLoader):
 def training_batches(
     pixels: np.ndarray, batch_size: int, seed: int, rank: int = 0, ranks: int = 1
 ) -> DataLoader:
-    """Batches of uint8 ``(B, C, H, W)``; conversion to float is left to the device.
+    """Batches of uint8 ``(B, C, H, W)``; the device converts them to float.
 
     Args:
-        rank, ranks: of several processes that share each batch.
+        rank, ranks: number of this process, and of all processes that share each batch.
     """
     if len(pixels) < 2:
         raise InputError("there is only one training image: BatchNorm needs at least two")

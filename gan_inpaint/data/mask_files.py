@@ -1,6 +1,7 @@
 """Masks from files: white = missing."""
 
 import hashlib
+import logging
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -16,23 +17,24 @@ from gan_inpaint.data.archives import open_files
 from gan_inpaint.data.images import open_image
 from gan_inpaint.errors import InputError
 
-_WHITE = 128  # of 255, and lighter is missing
-_GREY = (32, 223)  # neither black nor white, whatever a JPEG has done to it
-_COLOURED = 40  # difference of two channels: more than a JPEG gives to grey
+_logger = logging.getLogger(__name__)
+_WHITE = 128  # of 255: this and lighter is missing
+_GREY = (32, 223)  # neither black nor white, even after JPEG compression
+_COLOURED = 40  # difference of two channels: more than JPEG adds to grey
 _SOME = 0.01  # of the pixels: less may be the rim of a stroke
-_MASK = re.compile(r"[ ._-]mask[ ._-]?\d*$", re.I)  # what tools add to an image's name
+_MASK = re.compile(r"[ ._-]mask[ ._-]?\d*$", re.I)  # what tools append to an image's name
 
 
 class MaskFile:
     """Masks from files, of any mode and size: white = missing, see ``read_hole``.
 
-    A mask of an image's proportions lies over the whole image, whatever its size; else a square
-    one lies over the square of it that is looked at. A pixel is missing if any part of it is.
+    A mask with the image's proportions covers the whole image, at any size. Any other square mask
+    covers the crop. A pixel is missing if any part of it is missing.
 
     Args:
-        path: one image for all images; or a folder, zip, tar or list with one for each, matched
-            by name: ``NAME.png``, ``NAME.jpg.png``, ``NAME_mask.png`` or ``NAME_mask001.png``, of
-            any suffix.
+        path: one mask for all images; or a folder, zip, tar or list with one mask per image,
+            matched by name: ``NAME.png``, ``NAME.jpg.png``, ``NAME_mask.png`` or
+            ``NAME_mask001.png``, with any image suffix.
         invert: white = known instead.
     """
 
@@ -41,14 +43,16 @@ class MaskFile:
             raise InputError("mask=file needs mask.path=, an image (white = missing) or a folder")
         self._invert = invert
         self._files = open_files(path, "mask.path")
-        # an image that is named by itself is for all images, whatever their names
+        # a single file is the mask of all images, whatever their names
         self._one = Path(path).is_file() and self._files.names == [Path(path).name]
-        self._named = _by_name(self._files.names, _bare)
-        self._based = _by_name(self._files.names, lambda name: PurePosixPath(_bare(name)).name)
-        self._read = lru_cache(maxsize=1)(self._read_file)  # one for all is read once
+        self._named = _by_name(self._files.names, _normalized_stem)
+        self._based = _by_name(
+            self._files.names, lambda name: PurePosixPath(_normalized_stem(name)).name
+        )
+        self._read = lru_cache(maxsize=1)(self._read_file)  # a single mask is read once
 
     def __call__(self, size: int, rng: np.random.Generator, name: str) -> Tensor:
-        """``(1, size, size)`` bool, 1 = known: for an image that is a square of that size."""
+        """``(1, size, size)`` bool, 1 = known, for a square image of that size."""
         square = (0, 0, size, size)
         return torch.from_numpy(~self.hole(name, (size, size), square))[None]
 
@@ -57,20 +61,20 @@ class MaskFile:
         name: str,
         frame: tuple[int, int],
         box: tuple[int, int, int, int],
-        own: Path | None = None,
+        image_file: Path | None = None,
     ) -> np.ndarray:
         """``(height, width)`` bool of a box in an image, 1 = missing.
 
         Args:
             name: of the image.
             frame: its width and height.
-            box: left, top, right, bottom of the part that is looked at.
+            box: left, top, right, bottom of the crop.
             own: the image's file (in an archive: below its path), which cannot be its mask.
 
         Raises:
-            InputError: there is no mask for it, it cannot be read, or it does not fit.
+            InputError: the mask is not there, cannot be read, or does not fit.
         """
-        file = self._file(name, own)
+        file = self._mask_for(name, image_file)
         hole = self._read(file)
         height, width = hole.shape
         if self._covers(hole, frame):
@@ -89,10 +93,10 @@ class MaskFile:
         name: str,
         frame: tuple[int, int],
         box: tuple[int, int, int, int],
-        own: Path | None = None,
+        image_file: Path | None = None,
     ) -> float:
-        """The share of an image's missing pixels that do not lie in a box; see ``hole``."""
-        hole = self._read(self._file(name, own))
+        """The share of an image's missing pixels that lie outside a box; see ``hole``."""
+        hole = self._read(self._mask_for(name, image_file))
         if not self._covers(hole, frame):
             return 0.0
         whole = resize_mask(hole, frame)
@@ -100,44 +104,44 @@ class MaskFile:
         return float(1 - inside / whole.sum()) if whole.any() else 0.0
 
     def masks_among(self, names: Sequence[str], root: Path) -> set[str]:
-        """Those of the images that are masks of others: both may lie in one folder.
+        """The images that are masks of other images: both may lie in one folder.
 
         Args:
-            names: of the images.
-            root: what they are relative to.
+            names: the images.
+            root: the folder that the names are relative to.
         """
-        masks, pictures = self._files.root.resolve(), root.resolve()
-        if self._one or not masks.is_relative_to(pictures):
+        masks, images = self._files.root.resolve(), root.resolve()
+        if self._one or not masks.is_relative_to(images):
             return set()
         inside = {name for name in names if (root / name).resolve().is_relative_to(masks)}
-        if masks != pictures and len(inside) < len(names):
+        if masks != images and len(inside) < len(names):
             return inside  # a folder of masks within that of the images
-        bare = {_bare(name) for name in names}
-        found = {name for name in names if _MASK.search(_bare(name))}
-        return {name for name in found if _MASK.sub("", _bare(name)) in bare}
+        bare = {_normalized_stem(name) for name in names}
+        found = {name for name in names if _MASK.search(_normalized_stem(name))}
+        return {name for name in found if _MASK.sub("", _normalized_stem(name)) in bare}
 
-    def digest(self, pictures: Sequence[tuple[str, Path | None]]) -> str:
-        """Of the content of the masks of these images, by their names and files."""
+    def digest(self, images: Sequence[tuple[str, Path | None]]) -> str:
+        """A hash of the masks of these images, given as names and files."""
         digest = hashlib.sha256()
-        for name, own in pictures[:1] if self._one else pictures:
+        for name, image_file in images[:1] if self._one else images:
             try:
-                digest.update(self._files.content(self._file(name, own)))
+                digest.update(self._files.content(self._mask_for(name, image_file)))
             except InputError as problem:
                 digest.update(str(problem).encode())
         return digest.hexdigest()
 
     @staticmethod
     def _covers(hole: np.ndarray, frame: tuple[int, int]) -> bool:
-        """Whether a mask has an image's proportions, to a pixel of the coarser of both."""
+        """Whether a mask has an image's proportions, to one pixel of the coarser of the two."""
         height, width = hole.shape
         return abs(height * frame[0] / width - frame[1]) <= max(frame[0] / width, 1.0)
 
     def _where(self, file: str) -> str:
         return str(self._files.root / file)
 
-    def _file(self, name: str, own: Path | None) -> str:
-        """Name of the mask of an image."""
-        found = self._files.names if self._one else self._found(name, own)
+    def _mask_for(self, name: str, image_file: Path | None) -> str:
+        """The name of an image's mask."""
+        found = self._files.names if self._one else self._candidates(name, image_file)
         if not found:
             example = f"{PurePosixPath(name).stem}.png"
             raise InputError(
@@ -148,53 +152,59 @@ class MaskFile:
                 f"{self._files.root}: holds {len(found)} masks for the image {name}:"
                 f" {', '.join(found[:4])}; keep one of them"
             )
-        if self._is(found[0], own):
+        if self._same_file(found[0], image_file):
             raise InputError(
-                f"{own}: the image is its own mask; name a folder of masks, or add"
+                f"{image_file}: the image is its own mask; name a folder of masks, or add"
                 f" {PurePosixPath(name).stem}_mask.png beside it"
             )
         return found[0]
 
-    def _found(self, name: str, own: Path | None) -> list[str]:
-        """The masks that may be meant, of the first kind of name that there is."""
-        bare = _bare(name)
-        beside = own is not None and own.resolve().is_relative_to(self._files.root.resolve())
+    def _candidates(self, name: str, image_file: Path | None) -> list[str]:
+        """Candidate masks of an image, from the first naming scheme with a match."""
+        bare = _normalized_stem(name)
+        beside = image_file is not None and image_file.resolve().is_relative_to(
+            self._files.root.resolve()
+        )
         order = (True, False) if beside else (False, True)  # beside it, NAME is the image's own
-        choices = [self._named.get((key, m), []) for key in (bare, _folded(name)) for m in order]
-        bases = (PurePosixPath(bare).name, PurePosixPath(_folded(name)).name)
+        choices = [
+            self._named.get((key, m), []) for key in (bare, _normalized_name(name)) for m in order
+        ]
+        bases = (PurePosixPath(bare).name, PurePosixPath(_normalized_name(name)).name)
         choices += [self._named.get((key, m), []) for key in bases for m in order]
         choices += [self._based.get((key, m), []) for key in bases for m in order]
-        others = [[file for file in choice if not self._is(file, own)] for choice in choices]
+        others = [
+            [file for file in choice if not self._same_file(file, image_file)] for choice in choices
+        ]
         return next(filter(None, others), next(filter(None, choices), []))
 
-    def _is(self, file: str, own: Path | None) -> bool:
+    def _same_file(self, file: str, image_file: Path | None) -> bool:
         mask = self._files.root / file
-        return own is not None and mask.resolve() == own.resolve()
+        return image_file is not None and mask.resolve() == image_file.resolve()
 
     def _read_file(self, file: str) -> np.ndarray:
         where = self._where(file)
         try:
             content = self._files.read(file)
-        except Exception as problem:  # archives raise whatever they like on damaged members
+        except Exception as problem:  # damaged archives raise many kinds of errors
             raise InputError(f"{where}: cannot be read ({problem}); replace it") from None
         hole = read_hole(open_image(content, where), where)
         return ~hole if self._invert else hole
 
 
-def _folded(name: str) -> str:
-    """A name by which files are compared: composed letters, no way out of a folder."""
-    # an absolute name, from a list, must not lead out of the folder of masks
+def _normalized_name(name: str) -> str:
+    """A name for comparisons: Unicode composed, relative, without ``..``."""
+    # an absolute name from a list must not point outside the folder of masks
     parts = [part for part in PurePosixPath(name).parts if part not in ("/", "..", ".")]
     return unicodedata.normalize("NFC", "/".join(parts))
 
 
-def _bare(name: str) -> str:
-    """``_folded`` without its suffix."""
-    return str(PurePosixPath(_folded(name)).with_suffix(""))
+def _normalized_stem(name: str) -> str:
+    """``_normalized_name`` without its suffix."""
+    return str(PurePosixPath(_normalized_name(name)).with_suffix(""))
 
 
 def _by_name(files: Sequence[str], key: Callable[[str], str]) -> dict[tuple[str, bool], list[str]]:
-    """Masks by the image they are for, and whether their names say that they are masks."""
+    """(image name, whether the file's name marks it as a mask) -> files."""
     named: dict[tuple[str, bool], list[str]] = {}
     for file in files:
         bare = key(file)
@@ -205,23 +215,23 @@ def _by_name(files: Sequence[str], key: Callable[[str], str]) -> dict[tuple[str,
 
 
 def read_hole(mask: Image.Image, name: str) -> np.ndarray:
-    """``(H, W)`` bool, 1 = missing, of a mask as people and tools make them.
+    """``(H, W)`` bool, 1 = missing, of a mask as people and tools draw them.
 
-    White is missing, black and transparent are known. Two values, one of them 0, are taken whatever
-    the other is (0 and 1, 0 and 255 in 16 bits, black and red). Where only a part of an image is
-    transparent, it was erased: that part is missing. Soft edges are cut at the middle.
+    White is missing; black and transparent are known. Two values, one of them 0, are accepted
+    whatever the other is (0 and 1, 0 and 255 in 16 bits, black and red). In an ordinary image with
+    a transparent part, that part was erased and is missing. Soft edges are cut at the middle.
 
     Args:
         name: for messages.
 
     Raises:
-        InputError: there is more than one way to read it; the message says what is in it.
+        InputError: it can be read in more than one way; the message says what is in it.
     """
     if "A" in mask.getbands() or "transparency" in mask.info:
         rgba = np.asarray(mask.convert("RGBA"))
         painted = rgba[..., 3] >= max(int(rgba[..., 3].max()), 1) / 2
         if not painted.all():
-            return _on_nothing(rgba[..., :3].astype(float), painted, name)
+            return _hole_from_transparency(rgba[..., :3].astype(float), painted, name)
         values = rgba[..., :3].astype(float)
     elif mask.mode.startswith(("I", "F")):
         values = np.asarray(mask, dtype=float)[..., None]
@@ -231,7 +241,7 @@ def read_hole(mask: Image.Image, name: str) -> np.ndarray:
     levels = np.unique(brightness)
     faint = levels[-1] <= _GREY[0] and name.lower().endswith((".jpg", ".jpeg", ".webp"))
     two = len(levels) == 2 and levels[0] == 0 and not faint  # which is noise in a lossy file
-    hole = brightness > 0 if two else _cut(brightness, levels, name)
+    hole = brightness > 0 if two else _threshold(brightness, levels, name)
     spread = np.ptp(values, axis=2) > _COLOURED
     if spread.mean() > _SOME and (_differ(values[spread]) or (hole & ~spread).mean() > _SOME):
         raise InputError(
@@ -241,54 +251,59 @@ def read_hole(mask: Image.Image, name: str) -> np.ndarray:
     return hole
 
 
-def _on_nothing(colours: np.ndarray, painted: np.ndarray, name: str) -> np.ndarray:
-    """Missing pixels of a mask that is transparent in part.
+def _hole_from_transparency(colours: np.ndarray, painted: np.ndarray, name: str) -> np.ndarray:
+    """Missing pixels of a partly transparent mask.
 
     Args:
         colours: ``(H, W, 3)``.
-        painted: ``(H, W)`` bool, what is not transparent.
+        painted: ``(H, W)`` bool, the opaque pixels.
     """
     seen = colours[painted]
     bright = seen.max(axis=1)
     between = float(((bright > _GREY[0]) & (bright < _GREY[1])).mean())
     if between > 0.2 and len(np.unique(bright)) > 8:
-        return ~painted  # an image of which a part was erased
+        return ~painted  # an image with an erased part
     stroke = bright.min() > _GREY[0] and np.ptp(bright) <= 2 * _GREY[0]
     if stroke and not _differ(seen) and painted.mean() <= 0.6:
         return painted
     raise InputError(
-        f"{name}: the mask is transparent in part, and what is not may be known or missing"
+        f"{name}: the mask is partly transparent, and its opaque part may be known or missing"
         f" ({_listed(seen)}); paint what is missing white and all else black"
     )
 
 
-def _cut(brightness: np.ndarray, levels: np.ndarray, name: str) -> np.ndarray:
-    """Missing pixels of a mask of several grey levels: those from the middle on."""
+def _threshold(brightness: np.ndarray, levels: np.ndarray, name: str) -> np.ndarray:
+    """Missing pixels of a mask with several grey levels: those at or above half of white."""
     small = 1 < levels[-1] < _WHITE
     if levels[0] < 0 or levels[-1] > 65535 or small or _has_small_numbers(brightness):
         raise InputError(
-            f"{name}: the mask holds the values {_few(levels)}, maybe numbers of classes; paint"
+            f"{name}: the mask holds the values {_few(levels)}, which may be class labels; paint"
             " what is missing white (255) and all else black"
         )
     white = next(white for white in (1.0, 255.0, 65535.0) if levels[-1] <= white)
-    if len(levels) > 8 and levels[-1] > 1:  # soft, or of a lossy format: cut at half of the top
+    if len(levels) > 8 and levels[-1] > 1:  # soft or lossy: cut at half of the maximum
         white = float(levels[-1])
     scaled = brightness / white * 255
     grey = float(((scaled > _GREY[0]) & (scaled < _GREY[1])).mean())
     if grey > 0.4 and len(levels) > 8:
         raise InputError(
-            f"{name}: {grey:.0%} of the mask is neither black nor white: it seems to be an image;"
+            f"{name}: {grey:.0%} of the mask is neither black nor white; it may be an image:"
             " paint what is missing white and all else black"
         )
     if grey > _SOME:
-        print(f"{name}: {grey:.0%} of the mask is grey; from {_WHITE} of 255 on it is white")
+        _logger.warning(
+            "%s: %.0f %% of the mask is grey; values of %d of 255 and above count as white",
+            name,
+            100 * grey,
+            _WHITE,
+        )
     return scaled >= _WHITE
 
 
 def _has_small_numbers(values: np.ndarray) -> bool:
-    """Whether areas of a mask hold one small number beside 0: of a class, with 255 for none.
+    """Whether the mask looks like a map of class labels: solid areas of small values beside 0.
 
-    The rims that a lossy format leaves beside a stroke are no areas.
+    The thin rims that lossy formats leave beside a stroke do not count.
     """
     if values.min() > 0:
         return False
@@ -299,7 +314,7 @@ def _has_small_numbers(values: np.ndarray) -> bool:
 
 
 def _differ(coloured: np.ndarray) -> bool:
-    """Whether coloured pixels ``(N, 3)`` are of more than one colour."""
+    """Whether coloured pixels ``(N, 3)`` have more than one colour."""
     hues = coloured / coloured.max(axis=1, keepdims=True).clip(min=1)
     return bool((np.abs(hues - np.median(hues, axis=0)).max(axis=1) > 0.4).mean() > 0.05)
 
@@ -316,7 +331,7 @@ def _listed(values: np.ndarray) -> str:
 
 
 def resize_mask(hole: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask at another size: a pixel is missing if any part of it is.
+    """A mask at another size; a pixel is missing if any part of it is missing.
 
     Args:
         hole: ``(H, W)`` bool, 1 = missing.

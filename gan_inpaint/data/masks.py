@@ -1,11 +1,11 @@
 """Mask shapes, as pure functions with an explicit random generator.
 
-Every function returns ``known``, a bool tensor ``(1, size, size)``, True on observed pixels. They
-share the leading arguments, so that a config may choose any of them:
+Every function returns ``known``, a bool tensor ``(1, size, size)``, True on observed pixels. All
+take the same leading arguments, so that a config may choose any of them:
 
     size: side of the image in pixels.
-    rng: random generator; a mask with nothing random leaves it alone.
-    name: name of the image the mask is for; only masks read from files look at it (``drawn``).
+    rng: random generator, for random masks.
+    name: of the image; used only by masks from files (``MaskFile``).
 """
 
 import numpy as np
@@ -69,7 +69,7 @@ def pattern(
 
     Args:
         missing: the fraction of pixels that is missing, in (0, 1); exact to a pixel.
-        grain: how coarse the blobs are: standard deviation of the smoothing as a fraction of the
+        grain: coarseness of the blobs: standard deviation of the smoothing as a fraction of the
             side, in (0, 1).
     """
     _check_fraction("missing", missing)
@@ -92,17 +92,17 @@ def strokes(
     turning: float,
     missing: float,
 ) -> Tensor:
-    """Free-form brush strokes missing, as a person would paint them out.
+    """Free-form brush strokes missing, as if painted by a person.
 
-    A stroke is a chain of straight pieces, an eighth of the side long, with round ends.
+    A stroke is a chain of straight pieces with round ends, each an eighth of the side long.
 
     Source: Yu et al., ICCV 2019, "Free-form image inpainting with gated convolution", algorithm 1.
 
     Args:
-        count: of strokes, at least 1.
-        width: of the brush as a fraction of the side, in (0, 1).
+        count: number of strokes, at least 1.
+        width: width of the brush as a fraction of the side, in (0, 1).
         turning: standard deviation of the angle between two pieces, in radians.
-        missing: the largest fraction of pixels that may be missing, in (0, 1); painting ends there.
+        missing: the largest fraction of missing pixels, in (0, 1); painting stops there.
     """
     _check_fraction("width", width)
     _check_fraction("missing", missing)
@@ -125,14 +125,14 @@ def strokes(
                 break
     if not hole.any():
         raise InputError(
-            f"mask.width={width}: one dab is more than mask.missing={missing} of the image; paint"
-            " with a narrower brush"
+            f"mask.width={width}: one dab covers more than mask.missing={missing} of the image; use"
+            " a narrower brush"
         )
     return torch.from_numpy(~hole)[None]
 
 
 def _distance(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """``(H, W)``: of each pixel from a straight line between two points."""
+    """``(H, W)``: distance of each pixel from the line between two points."""
     along = end - start
     share = ((pixels - start) @ along / max(float(along @ along), 1e-12)).clip(0, 1)
     return np.linalg.norm(pixels - start - share[..., None] * along, axis=-1)
@@ -153,13 +153,13 @@ def _check_fraction(key: str, value: float) -> None:
 
 
 def validate_mask(known: Tensor, what: str) -> None:
-    """Refuse a mask that leaves nothing to do, or nothing to go by.
+    """Refuse a mask without a hole, or without known pixels.
 
     Args:
         known: ``(1, H, W)``.
-        what: how to call it in the message.
+        what: what the message calls it.
     """
     if bool(known.all()):
-        raise InputError(f"{what} has no hole: every pixel is known; make some of it missing")
+        raise InputError(f"{what} has no hole: every pixel is known; mark some as missing")
     if not bool(known.any()):
-        raise InputError(f"{what} has no known pixel: nothing to go by; keep some of the image")
+        raise InputError(f"{what} has no known pixel; keep some of the image")

@@ -9,13 +9,12 @@ from torch import Tensor
 
 from gan_inpaint.data.images import to_float, to_uint8
 
-NAMES = ("mean", "nearest", "biharmonic", "telea", "ns")
 _CHUNK = 1024  # training images compared at once
-_RADIUS = 3  # pixels round a missing one that OpenCV's methods look at: their usual choice
+_RADIUS = 3  # pixels around a missing one that OpenCV's methods use; the usual choice
 
 
 class Baselines:
-    """Fillings by methods that need no prior; those whose package is not installed are left out.
+    """Classical methods to fill a hole; methods whose package is missing are left out.
 
     ``mean``: the mean training image. ``nearest``: the training image that is nearest to the
     known pixels (l2). ``biharmonic``: scikit-image, Damelin and Hoang, 2018. ``telea`` and ``ns``:
@@ -23,11 +22,11 @@ class Baselines:
 
     Args:
         mean: ``(C, H, W)`` in [-1, 1].
-        training: uint8 ``(N, C, H, W)``, the images the prior was trained on; None if they are
-            not at hand: no ``nearest`` then.
+        training: uint8 ``(N, C, H, W)``, the prior's training images; without them ``nearest`` is
+            left out.
 
     Attributes:
-        left_out: why each of the others is missing, in words.
+        left_out: which methods are missing, and why.
     """
 
     def __init__(self, mean: Tensor, training: np.ndarray | None):
@@ -35,7 +34,7 @@ class Baselines:
         self._methods: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": self._mean_fill}
         self.left_out: list[str] = []
         if training is None:
-            self.left_out.append("nearest (the prior's training images are not at hand)")
+            self.left_out.append("nearest (the prior's training images are not available)")
         else:
             self._methods["nearest"] = self._nearest_fill
         for package, methods in (
@@ -49,10 +48,10 @@ class Baselines:
                 self.left_out.append(f"{words} (pip install 'gan_inpaint[baselines]')")
 
     def __call__(self, images: Tensor, known: Tensor) -> dict[str, Tensor]:
-        """Name -> ``(B, C, H, W)`` in [-1, 1], known pixels as they were.
+        """Name -> ``(B, C, H, W)`` in [-1, 1], with unchanged known pixels.
 
         Args:
-            images: ``(B, C, H, W)`` in [-1, 1]; what is in the hole is never looked at.
+            images: ``(B, C, H, W)`` in [-1, 1]; pixels in the hole are ignored.
             known: ``(B, 1, H, W)`` bool, at least one known pixel each.
         """
         visible = torch.where(known, images, 0.0)
@@ -67,7 +66,7 @@ class Baselines:
     def _nearest_fill(self, visible: Tensor, known: Tensor) -> Tensor:
         assert self._training is not None
         wanted, weight = visible.flatten(1), known.expand_as(visible).flatten(1).float()
-        # sum of known·(p − y)², less the part that is the same for all images p
+        # sum of known·(p − y)², without the part that is the same for all images p
         distance = torch.cat(
             [weight @ part.square().T - 2 * wanted @ part.T for part in self._parts()], dim=1
         )
@@ -91,14 +90,14 @@ def biharmonic(visible: Tensor, known: Tensor) -> Tensor:
 
 
 def telea(visible: Tensor, known: Tensor) -> Tensor:
-    """From the border inwards, by weighted means (fast marching)."""
+    """Fills from the border inwards with weighted means (fast marching)."""
     import cv2
 
     return _opencv(visible, known, cv2.INPAINT_TELEA)
 
 
 def navier_stokes(visible: Tensor, known: Tensor) -> Tensor:
-    """Lines of equal brightness run on into the hole."""
+    """Continues lines of equal brightness into the hole."""
     import cv2
 
     return _opencv(visible, known, cv2.INPAINT_NS)

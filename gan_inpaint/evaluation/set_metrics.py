@@ -10,18 +10,18 @@ from gan_inpaint.evaluation.frechet import FrechetDistance
 _CHUNK = 32  # images that a network sees at once
 
 
-def measured(
+def compute_set_metrics(
     wanted: Sequence[str], filled: Tensor, true: Tensor
 ) -> tuple[dict[str, float], list[str]]:
-    """The measures that were asked for, and a sentence for each that cannot be had here.
+    """Compute metrics of a set, and write a note for each unavailable one.
 
     Args:
-        wanted: any of ``frechet`` (the distance of feature distributions, see ``FrechetDistance``),
-            ``lpips`` and ``fid``; the last two need torchvision and weights that are downloaded.
-        filled, true: ``(N, C, H, W)`` in [-1, 1]; at least two.
+        wanted: any of ``frechet`` (see ``FrechetDistance``), ``lpips`` and ``fid``; the last two
+            need torchvision and download their weights.
+        filled, true: ``(N, C, H, W)`` in [-1, 1], N at least 2.
 
     Returns:
-        ``frechet_distance``, ``lpips``, ``fid`` as far as they could be measured.
+        Those of ``frechet_distance``, ``lpips`` and ``fid`` that could be computed; the notes.
     """
     found, notes = {}, []
     for name in wanted:

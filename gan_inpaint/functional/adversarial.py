@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def discriminator_loss(real_logit: Tensor, fake_logit: Tensor, loss: str) -> Tensor:
-    """What a discriminator minimises, a scalar from ``(B,)`` logits of real and generated images.
+    """The discriminator's loss, a scalar from ``(B,)`` logits of real and generated images.
 
     Sources: ``bce``: ``−log D(x) − log(1 − D(G(z)))``, Goodfellow et al., NeurIPS 2014, eq. 1,
     through softplus so that it cannot overflow; ``hinge``: Lim and Ye, 2017, eq. 13; ``wgan_gp``:
@@ -28,7 +28,7 @@ def discriminator_loss(real_logit: Tensor, fake_logit: Tensor, loss: str) -> Ten
 
 
 def generator_loss(fake_logit: Tensor, loss: str) -> Tensor:
-    """What a generator minimises, a scalar from the ``(B,)`` logits of its images.
+    """The generator's loss, a scalar from the ``(B,)`` logits of its images.
 
     ``bce`` is the non-saturating ``−log D(G(z))`` (Goodfellow et al., 2014, section 3); the critics
     of ``hinge`` and ``wgan_gp`` give ``−D(G(z))``.
@@ -43,10 +43,10 @@ def generator_loss(fake_logit: Tensor, loss: str) -> Tensor:
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, rng: torch.Generator
 ) -> Tensor:
-    """``mean of (‖∇D(x̂)‖₂ − 1)²`` at points x̂ drawn evenly between real and generated images.
+    """``mean of (‖∇D(x̂)‖₂ − 1)²`` at random points x̂ between real and generated images.
 
-    Source: Gulrajani et al., NeurIPS 2017, "Improved training of Wasserstein GANs", eq. 3; their
-    weight for it is 10.
+    Source: Gulrajani et al., NeurIPS 2017, "Improved training of Wasserstein GANs", eq. 3, with
+    weight 10 there.
 
     Args:
         critic: ``(B, C, H, W)`` -> ``(B,)``; must not mix the images of a batch, as BatchNorm does.

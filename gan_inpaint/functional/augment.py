@@ -16,14 +16,14 @@ def mirrored(images: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def diffaugment(images: Tensor, policies: Sequence[str], rng: torch.Generator) -> Tensor:
-    """Change each image at random, differentiably, before the discriminator sees it.
+    """Augment images at random, differentiably, before the discriminator sees them.
 
-    Applied to real and generated images alike, so that the generator does not learn the changes.
+    Real and generated images are augmented alike, so the generator does not learn the changes.
 
     Source: Zhao et al., NeurIPS 2020, "Differentiable augmentation for data-efficient GAN
     training", with its ranges: brightness ±0.25 of the range, saturation times 0 to 2, contrast
-    times 0.5 to 1.5; a shift by up to 1/8 of the side, zeros (grey) moving in; a square of half the
-    side set to zero.
+    times 0.5 to 1.5; shifts by up to 1/8 of the side, padded with zeros (grey); a square of half
+    the side set to zero.
 
     Args:
         images: ``(B, C, H, W)`` in [-1, 1].

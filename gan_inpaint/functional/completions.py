@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def mean_completion(completions: Tensor, counted: Tensor) -> Tensor:
-    """``(B, C, H, W)``: mean over the restarts that count, of each image.
+    """``(B, C, H, W)``: mean over the restarts of each image that count.
 
     Args:
         completions: ``(B, R, C, H, W)``.
@@ -18,7 +18,7 @@ def mean_completion(completions: Tensor, counted: Tensor) -> Tensor:
 def completion_std(completions: Tensor, counted: Tensor) -> Tensor:
     """``(B, 1, H, W)``: standard deviation over the restarts, root mean square over the channels.
 
-    Where it is large, the known pixels leave open what belongs there.
+    Where it is large, the known pixels do not determine the content.
 
     Args:
         completions, counted: see ``mean_completion``.
@@ -33,16 +33,16 @@ def completion_std(completions: Tensor, counted: Tensor) -> Tensor:
 
 
 def select_diverse(completions: Tensor, objective: Tensor, hole: Tensor, count: int) -> Tensor:
-    """``(B, count)``: indices of the best completions of each image that are not the same again.
+    """``(B, count)``: indices of the best completions of each image that differ from each other.
 
-    The lowest objective first; then always the next one whose hole is not near one already taken.
-    Near is half of the mean distance between two restarts of the image. If all others are near,
-    they follow in the order of their objectives.
+    In the order of their objectives, a completion is taken if its hole differs from all taken ones
+    by more than half of the mean distance between two restarts of the image. If too few differ, the
+    others follow in the order of their objectives.
 
     Args:
         completions: ``(B, R, C, H, W)``.
-        objective: ``(B, R)``; those with the lowest are the best.
-        hole: ``(B or 1, 1, H, W)``, 1 = missing; only there they are compared.
+        objective: ``(B, R)``, lower is better.
+        hole: ``(B or 1, 1, H, W)``, 1 = missing; completions are compared only there.
         count: at most R.
 
     Example:

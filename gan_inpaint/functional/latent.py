@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-_EDGE = 1e-4  # a code this near to the limit, relatively, is held by it
+_EDGE = 1e-4  # relative distance to the limit within which the constraint counts as active
 
 
 def project(z: Tensor, constraint: str, radius: float) -> Tensor:
-    """The nearest codes that the prior could have drawn.
+    """Project latent codes onto the feasible set.
 
-    Without it |z| grows while the search fits ever more of the known pixels, and the hole gets
+    Without the projection, |z| grows as the search overfits the known pixels, and the hole gets
     worse.
 
     Args:
@@ -32,9 +32,9 @@ def project(z: Tensor, constraint: str, radius: float) -> Tensor:
 
 
 def constraint_activity(z: Tensor, constraint: str, radius: float) -> Tensor:
-    """``(R,)`` in [0, 1]: how far codes are held by the constraint.
+    """``(R,)`` in [0, 1]: how active the constraint is.
 
-    For ``clip`` the fraction of coordinates at the edge, for ``ball`` 1 on the sphere and 0 inside.
+    For ``clip`` the fraction of coordinates at the limit, for ``ball`` 1 on the sphere, 0 inside.
 
     Args:
         z, constraint, radius: see ``project``.
@@ -52,7 +52,7 @@ def constraint_activity(z: Tensor, constraint: str, radius: float) -> Tensor:
 
 
 def resolve_constraint(choice: str, latent: str) -> str:
-    """What ``auto`` means for a prior: clip for a uniform one, ball for a normal one."""
+    """Resolve ``auto``: clip for a uniform prior, ball for a normal one."""
     return {"normal": "ball", "uniform": "clip"}[latent] if choice == "auto" else choice
 
 

@@ -6,15 +6,15 @@ from torch import Tensor
 
 
 def contextual(generated: Tensor, image: Tensor, weight: Tensor, norm: str) -> Tensor:
-    """How far a generated image is from the known pixels: ``mean of w·|G(z) − y|^p``.
+    """The contextual loss, the distance to the known pixels: ``mean of w·|G(z) − y|^p``.
 
     Source: Yeh et al., CVPR 2017, eq. 4, as a mean over all C·H·W entries (the paper sums).
 
     Args:
         generated: ``(B, C, H, W)`` in [-1, 1].
-        image: the damaged image, broadcastable to ``generated``; what it holds where ``weight`` is
-            0 is never looked at, not even a NaN.
-        weight: ``(B or 1, 1, H, W)``, 0 in the hole; ``known`` itself or importance weights.
+        image: the damaged image, broadcastable to ``generated``. Pixels with weight 0 are ignored,
+            even NaN.
+        weight: ``(B or 1, 1, H, W)``, 0 in the hole; ``known`` or importance weights.
         norm: ``l1`` (p = 1) or ``l2`` (p = 2).
 
     Returns:
@@ -26,24 +26,24 @@ def contextual(generated: Tensor, image: Tensor, weight: Tensor, norm: str) -> T
         >>> contextual(generated, image, known, "l2")
         tensor([2.])
     """
-    # where() comes before the power: its gradient in the hole is then exactly 0
+    # where() before the power, so that the gradient in the hole is exactly 0
     error = torch.where(weight > 0, generated - image, 0.0)
     error = error.abs() if norm == "l1" else error.square()
     return (weight * error).mean(dim=(1, 2, 3))
 
 
 def perceptual(logit: Tensor, loss: str, form: str = "saturating") -> Tensor:
-    """How real the discriminator finds an image, lower is more real: ``log(1 − D(G(z)))``.
+    """The perceptual loss, lower is more realistic: ``log(1 − D(G(z)))``.
 
-    It saturates: a discriminator that is sure of a fake gives next to no gradient. ``−log D(G(z))``
-    falls at the same images and pulls hardest there.
+    It saturates: where D is sure of a fake, there is almost no gradient. The nonsaturating
+    ``−log D(G(z))`` has its largest gradient there.
 
     Source: Yeh et al., CVPR 2017, eq. 6; Goodfellow et al., NeurIPS 2014, section 3.
 
     Args:
         logit: ``(B,)`` discriminator output before the sigmoid.
-        loss: what the discriminator was trained with; ``bce`` has a sigmoid, a critic
-            (``hinge``, ``wgan_gp``) has none and gives ``−logit``.
+        loss: the discriminator's training loss. ``bce`` has a sigmoid; a critic (``hinge``,
+            ``wgan_gp``) has none and gives ``−logit``.
         form: ``saturating`` or ``nonsaturating``, for ``bce``.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Measures of images and of sets of images, as pure functions on tensors."""
+"""Metrics of images and of sets of images, as pure functions on tensors."""
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ def psnr(error: Tensor, weight: Tensor) -> Tensor:
 
 
 def diversity(images: Tensor) -> float:
-    """How much images differ: the root mean square distance of the pixels from the mean image.
+    """The spread of images: root mean square distance of their pixels from the mean image.
 
     Args:
         images: ``(B, C, H, W)`` in [-1, 1], at least two.

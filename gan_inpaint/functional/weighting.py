@@ -5,10 +5,10 @@ from torch import Tensor
 
 
 def importance_weights(known: Tensor, window: int) -> Tensor:
-    """Weights of the contextual term that let known pixels near the hole count most.
+    """Weights of the contextual term that emphasise known pixels near the hole.
 
-    At a known pixel the fraction of missing pixels among those of its window that lie in the image,
-    itself included; 0 in the hole, and wherever the whole window is known.
+    The weight of a known pixel is the fraction of missing pixels in its window (within the image,
+    itself included). It is 0 in the hole, and where the whole window is known.
 
     Source: Yeh et al., CVPR 2017, eq. 3, where the window is 7x7.
 
@@ -24,6 +24,6 @@ def importance_weights(known: Tensor, window: int) -> Tensor:
         >>> importance_weights(torch.tensor([[[[True, True, True, False]]]]), 3)
         tensor([[[[0.0000, 0.0000, 0.3333, 0.0000]]]])
     """
-    # the padding is not counted, neither as missing nor as pixels
+    # the padding counts neither as missing nor as pixels
     missing = F.avg_pool2d((~known).float(), window, 1, window // 2, count_include_pad=False)
     return missing * known

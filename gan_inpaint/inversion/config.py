@@ -69,10 +69,10 @@ class SearchConfig:
                 " for each; set optimizer=adam, or perceptual_every=1"
             )
         if self.window % 2 == 0:
-            raise InputError(f"window={self.window}: must be odd, a pixel is in its middle")
+            raise InputError(f"window={self.window}: must be odd, to have a centre pixel")
         if self.keep > self.restarts:
             raise InputError(
-                f"keep={self.keep}: there are only restarts={self.restarts} completions an image"
+                f"keep={self.keep}: there are only restarts={self.restarts} completions per image"
             )
         if any(not 0 < share < 1 for share in self.halving):
             raise InputError(f"halving={self.halving}: must be fractions of steps, each in (0, 1)")
@@ -83,7 +83,7 @@ class SearchConfig:
 
     @property
     def images_at_once(self) -> int:
-        """How many images fit into ``batch_size`` rows."""
+        """Number of images that fit into ``batch_size`` rows."""
         return max(1, self.batch_size // self.restarts)
 
 
@@ -92,10 +92,10 @@ def search_config(options: Mapping[str, Any], base: SearchConfig | None = None) 
 
     Args:
         options: the keys to change, also as NumPy's or torch's scalars.
-        base: the others; the defaults if not given.
+        base: the other keys; the defaults if not given.
 
     Raises:
-        InputError: there is no such key, or its value does not fit.
+        InputError: a key is unknown, or its value is invalid.
     """
     known = [key.name for key in fields(SearchConfig)]
     unknown = sorted(set(options) - set(known))
@@ -106,7 +106,7 @@ def search_config(options: Mapping[str, Any], base: SearchConfig | None = None) 
 
 
 def _native(value: Any) -> Any:
-    """Python's own number, word or list for one of NumPy or torch."""
+    """A Python number, string or list for one of NumPy or torch."""
     if isinstance(value, list | tuple):
         return [_native(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value

@@ -12,7 +12,7 @@ from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
 _CHUNK = 256  # candidates generated and compared at once
-_KEPT = 2**28  # bytes of the candidates' images that are kept for the next batch
+_KEPT = 2**28  # bytes: the candidates' images are kept for later batches up to this size
 
 
 class Initializer(Protocol):
@@ -33,9 +33,9 @@ def make_initializer(prior: Prior, config: SearchConfig) -> Initializer:
 
 
 class RandomInit:
-    """Random codes, a function of the seed and of an image's known pixels.
+    """Random codes that depend only on the seed and on an image's known pixels.
 
-    The same image gets the same codes in any batch.
+    So an image gets the same codes in any batch.
     """
 
     def __init__(self, prior: Prior, config: SearchConfig):
@@ -53,13 +53,13 @@ class RandomInit:
 class NearestSampleInit:
     """The codes of the samples nearest to an image's known pixels, the nearest first.
 
-    Nearest by the contextual term under each image's own weights. The candidates are drawn once,
-    and so are their images if they fit into a quarter of a gigabyte (in half precision); else they
-    are generated again for each batch, so that memory does not grow with their number.
+    The distance is the contextual term with each image's own weights. The candidates are drawn
+    once. Their images are kept if they fit into 256 MiB (in half precision); otherwise they are
+    generated again for each batch, so that memory does not grow with their number.
 
     Args:
-        prior: generates the candidates, on the device where its weights are.
-        config: ``candidates restarts norm constraint radius seed`` of it.
+        prior: generates the candidates, on its device.
+        config: uses ``candidates restarts norm constraint radius seed``.
     """
 
     def __init__(self, prior: Prior, config: SearchConfig):
@@ -101,7 +101,7 @@ class NearestSampleInit:
             return
         made = []
         for codes in self._codes.to(self._prior.device).split(_CHUNK):
-            # rounded also the first time: each batch must see the same images
+            # also rounded the first time: every batch must see the same images
             part = self._prior.generator(codes).half()
             yield part.float()
             if self._keep:
@@ -110,7 +110,7 @@ class NearestSampleInit:
 
 
 def _by_weight(weight: Tensor) -> list[tuple[Tensor, list[int]]]:
-    """The different weights of a batch, each with the images that have them."""
+    """The distinct weights of a batch, each with the images that share them."""
     groups: dict[bytes, list[int]] = {}
     for number, own in enumerate(weight.cpu()):
         groups.setdefault(own.numpy().tobytes(), []).append(number)
@@ -120,12 +120,12 @@ def _by_weight(weight: Tensor) -> list[tuple[Tensor, list[int]]]:
 def _distances(visible: Tensor, samples: Tensor, weight: Tensor, norm: str) -> Tensor:
     """``(B, N)``: sums of w·|G(z) − y| or w·|G(z) − y|² for every pair.
 
-    The square has its root taken, which leaves the order as it is.
+    For the square it returns the root, which has the same order.
     """
     used = weight[0] > 0
     factor = weight[0][used] if norm == "l1" else weight[0][used].sqrt()
     seen = (samples[:, :, used] * factor).flatten(1)
     wanted = (visible[:, :, used] * factor).flatten(1)
-    # no matrix product: it would round differently for one image and for many
+    # not as a matrix product, which rounds differently for one image and for many
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cdist(wanted, seen, p=1.0 if norm == "l1" else 2.0, compute_mode=exact)

@@ -6,23 +6,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_PAIRS = 30  # remembered of each row; more memory, fewer steps: 10 need half as many steps again
-_SMALLEST = 0.01  # a step that was shortened to this fraction was not the step's fault
+_PAIRS = 30  # stored per row; more memory, but fewer steps: with 10 pairs, 1.5 times as many
+_SMALLEST = 0.01  # below this fraction a shorter step does not help: reset its length
 
 
 class BatchedLBFGS(torch.optim.Optimizer):
     """L-BFGS over the rows of one parameter, each with its own curvature and step length.
 
-    One ``step`` costs one evaluation: the gradient at the point that the last one proposed. Where
-    the objective fell, that point is the new base; where not, the step from the base is quartered.
-    ``torch.optim.LBFGS`` would see all rows as one problem and hold the quick ones back.
+    One ``step`` costs one evaluation: the gradient at the last proposed point. If the objective
+    fell, that point becomes the new base; otherwise the step from the base is quartered.
+    ``torch.optim.LBFGS`` would treat all rows as one problem, and slow down the fast ones.
 
     Source: Nocedal, Math. Comp. 1980 (the two-loop recursion); Liu and Nocedal, Math. Programming
     1989.
 
     Args:
         parameter: ``(R, n)``; its ``grad`` holds each row's own gradient.
-        lr: the longest step, in units of √n.
+        lr: the maximum step length, in units of √n.
     """
 
     def __init__(self, parameter: Tensor, lr: float):
@@ -33,7 +33,7 @@ class BatchedLBFGS(torch.optim.Optimizer):
         self._gradient = torch.zeros_like(fresh)
         self._objective = fresh.new_full((rows,), torch.inf)
         self._step_length = fresh.new_ones(rows)
-        self._scale = fresh.new_zeros(rows)  # of the first guess at the inverse curvature
+        self._scale = fresh.new_zeros(rows)  # initial guess of the inverse curvature
         self._moves = fresh.new_zeros(_PAIRS, rows, size)
         self._changes = fresh.new_zeros(_PAIRS, rows, size)
         self._inverse = fresh.new_zeros(_PAIRS, rows)  # 1 / (move · change); 0 is no pair
@@ -44,7 +44,7 @@ class BatchedLBFGS(torch.optim.Optimizer):
         """Propose the next point of every row.
 
         Args:
-            closure: gives the objective ``(R,)`` at the present point.
+            closure: returns the objective ``(R,)`` at the current point.
         """
         if closure is None:
             raise ValueError("BatchedLBFGS needs the objective: step(lambda: objective)")
@@ -60,7 +60,7 @@ class BatchedLBFGS(torch.optim.Optimizer):
         length = torch.where(fell, (2 * self._step_length).clamp(max=1), self._step_length / 4)
         self._step_length = torch.where(length < _SMALLEST, 1.0, length)
         longest = self.param_groups[0]["lr"] * parameter.shape[1] ** 0.5
-        if not self._taken:  # nothing is known of the curvature: a quarter of the longest step
+        if not self._taken:  # the curvature is unknown: a quarter of the maximum step
             norm = gradient.norm(dim=1).clamp(min=1e-12)
             self._scale = longest / 4 / norm
         move = -self._direction()
@@ -70,15 +70,15 @@ class BatchedLBFGS(torch.optim.Optimizer):
         return objective
 
     def rebase(self) -> None:
-        """Take the next point as the base, whatever its objective: the function has changed.
+        """Take the next point as the base, because the function has changed.
 
-        The curvature that was seen so far is kept.
+        The stored curvature is kept.
         """
         self._objective.fill_(torch.inf)
-        self._gradient.fill_(torch.nan)  # a change from one function to the other is no curvature
+        self._gradient.fill_(torch.nan)  # a difference between two functions is not curvature
 
     def _remember(self, move: Tensor, change: Tensor) -> None:
-        """Also where the objective rose: with l1, whose slope jumps, that helps."""
+        """Store a pair, also where the objective rose: that helps with the jumping slope of l1."""
         slot = (self._taken - 1) % _PAIRS
         product, square = _dot(move, change), _dot(change, change)
         convex = product > 1e-10 * (square * _dot(move, move)).sqrt()
@@ -88,7 +88,7 @@ class BatchedLBFGS(torch.optim.Optimizer):
         self._scale = torch.where(convex, product / square, self._scale)
 
     def _direction(self) -> Tensor:
-        """``(R, n)``: approximate inverse curvature times gradient; where it leads up, gradient."""
+        """``(R, n)``: approximate inverse curvature times gradient, or the gradient."""
         newest_first = [slot % _PAIRS for slot in range(self._taken - 1, -1, -1)][:_PAIRS]
         direction, shares = self._gradient.clone(), {}
         for slot in newest_first:

@@ -27,11 +27,11 @@ class ImageBatch:
     """Images that are searched together.
 
     Attributes:
-        images: ``(B, C, H, W)`` in [-1, 1]; what is in the hole is never looked at.
+        images: ``(B, C, H, W)`` in [-1, 1]; pixels in the hole are ignored.
         known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
-        numbers: which images of a job they are, counted from 0.
-        names: what they are called.
-        unread: number, name and reason of those that could not be read.
+        numbers: the images' numbers in a job, from 0.
+        names: the images' names.
+        unread: number, name and reason of images that cannot be read.
     """
 
     images: Tensor
@@ -44,28 +44,28 @@ class ImageBatch:
 class LatentReconstruction(pl.LightningModule):
     """Searches the latent space of a prior for the codes that fit the known pixels.
 
-    ``dict(named_parameters())`` is exactly ``{"z": ...}``: the prior's weights are buffers. A
-    ``training_step`` is the whole search for one batch, see ``LatentOptimization``; it begins anew
-    with every batch. Where memory runs out it goes on with half as many images at once.
+    ``dict(named_parameters())`` is exactly ``{"z": ...}``: the prior's weights are buffers. One
+    ``training_step`` is the whole search for one batch, see ``LatentOptimization``; every batch
+    starts afresh. If memory runs out, the search continues with half as many images at once.
 
-    Callbacks may have two hooks besides Lightning's, ``on_search_start(module)`` before the first
-    step for a batch and ``on_search_step(module)`` after every look; a batch's result is there in
-    their ``on_train_batch_end``.
+    Callbacks may have two hooks besides Lightning's: ``on_search_start(module)`` before the first
+    step for a batch, and ``on_search_step(module)`` after every ``steps_per_look`` steps. In
+    ``on_train_batch_end`` the batch's ``result`` is available.
 
     Source: Yeh et al., CVPR 2017.
 
     Args:
         prior: generates the images; frozen.
         config: how to search.
-        steps_per_look: z updates between two rows of ``history`` and two calls of the callbacks.
+        steps_per_look: z updates between two rows of ``history``, and between two callbacks.
 
     Attributes:
-        z: ``(R, nz)``, as many rows as are searched at once; a smaller batch uses the first ones.
-        search: of the present batch.
-        batch: the images that are being searched for.
+        z: ``(R, nz)``, one row per restart searched at once; a smaller batch uses the first rows.
+        search: the search for the current batch.
+        batch: the current batch.
         result: of the last batch, on the CPU.
-        completions: ``(B, restarts, C, H, W)``, what every restart of them generates, on the CPU.
-        images_at_once: how many images are searched together.
+        completions: ``(B, restarts, C, H, W)``, the generated image of every restart, on the CPU.
+        images_at_once: number of images searched together.
     """
 
     search: LatentOptimization
@@ -81,16 +81,16 @@ class LatentReconstruction(pl.LightningModule):
         self._initializer = make_initializer(prior, config)
         self.images_at_once = config.images_at_once
         self.z = nn.Parameter(torch.zeros(self.images_at_once * config.restarts, prior.nz))
-        # every process has the same frozen weights: DDP need not send them around at each step,
-        # for which all would have to make as many steps
+        # every process has the same frozen weights: DDP must not broadcast them at each step,
+        # which would force all processes to make equally many steps
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
-        if config.compile:  # for any number of rows: they get fewer as rows stop
+        if config.compile:  # dynamic: the number of rows falls as rows stop
             self._fast.generator.compile(dynamic=True)
             if self._fast.discriminator is not None:
                 self._fast.discriminator.compile(dynamic=True)
 
     def configure_optimizers(self) -> None:
-        """None: every batch gets a fresh optimizer over its rows of z."""
+        """None: every batch has its own optimizer over its rows of z."""
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Search for the images of a batch, in parts if memory runs out."""
@@ -109,7 +109,7 @@ class LatentReconstruction(pl.LightningModule):
         self.completions = torch.cat([completions for _, completions in parts])
 
     def _search_or_none(self, images: Tensor, known: Tensor) -> tuple[Result, Tensor] | None:
-        """None if memory ran out; the caller frees it, out of reach of the error's frames."""
+        """None if memory ran out; the caller frees it, after the error's frames are gone."""
         try:
             return self._search(images, known)
         except Exception as problem:
@@ -122,7 +122,7 @@ class LatentReconstruction(pl.LightningModule):
         weight = known.float()
         if config.weighting == "yeh":
             weight = importance_weights(known, config.window)
-        # rows of the parameter itself, changed in place
+        # rows of the parameter, changed in place
         z = self.z.detach()[: len(images) * config.restarts].requires_grad_()
         with torch.no_grad():
             z.copy_(self._initializer(images, weight))
@@ -147,9 +147,9 @@ class LatentReconstruction(pl.LightningModule):
 
     def _halve_images_at_once(self, images: int) -> None:
         free_memory()
-        spent = f"batch_size={images * self.config.restarts}: memory ran out"
+        spent = f"batch_size={images * self.config.restarts}: out of memory"
         if images == 1:
             raise InputError(f"{spent} on one image; set fewer restarts")
         self.images_at_once = (images + 1) // 2
         rows = self.images_at_once * self.config.restarts
-        _logger.warning("%s; going on with batch_size=%d", spent, rows)
+        _logger.warning("%s; continuing with batch_size=%d", spent, rows)

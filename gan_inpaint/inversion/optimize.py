@@ -13,32 +13,32 @@ from gan_inpaint.priors.gan import Prior
 
 _TERMS = ("objective", "contextual", "perceptual")
 METRICS = (*_TERMS, "perceptual_share", "gradient_norm", "searching")
-_SHARE_EVERY = 5  # looks between two measurements of the perceptual share: each costs an update
-_EXACT = 0.2  # the share of the steps, the last ones, that bf16 leaves to fp32
+_SHARE_EVERY = 5  # looks between two measurements of the perceptual share, each as long as a step
+_EXACT = 0.2  # share of the last steps that run in fp32 even with bf16
 
 
 class LatentOptimization:
     """Minimises ``contextual(z) + lam * perceptual(z)`` over z alone, each row on its own.
 
-    With ``z_penalty`` the objective has a third term, ``z_penalty * mean of z²``. A row that stops
-    is left out of the following steps. The best iterate of every row is kept, not the last.
+    With ``z_penalty`` the objective has a third term, ``z_penalty * mean of z²``. A row that has
+    stopped is left out of the following steps. The best iterate of every row is kept, not the last.
 
     Source: Yeh et al., CVPR 2017, eq. 3 to 6; the stopping rule is P. Lacaille's, 2017; the penalty
     is that of Bora et al., ICML 2017, eq. 3.
 
     Args:
         prior: evaluates the last steps and the final losses, in fp32.
-        fast: makes the other steps: ``prior``, or the same networks in bf16.
-        images: ``(B, C, H, W)`` in [-1, 1]; what is in the hole is never looked at.
-        weight: ``(B, 1, H, W)`` of the contextual term, 0 in the hole: ``known`` itself or
-            importance weights.
-        z: ``(B * restarts, nz)`` where to start, a leaf that is changed in place; the restarts of
-            one image are neighbours.
+        fast: evaluates the other steps: ``prior``, or the same networks in bf16.
+        images: ``(B, C, H, W)`` in [-1, 1]; pixels in the hole are ignored.
+        weight: ``(B, 1, H, W)`` of the contextual term, 0 in the hole: ``known`` or importance
+            weights.
+        z: ``(B * restarts, nz)``, the starts: a leaf that is changed in place, with the restarts of
+            an image in consecutive rows.
         config: how to search.
 
     Attributes:
-        state: every row's best so far.
-        history: one row per look: ``step`` and ``METRICS``, means over the rows.
+        state: the best of every row so far.
+        history: one row per ``advance``: ``step`` and ``METRICS``, means over the rows.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LatentOptimization:
     ):
         self._exact, self._networks = prior, fast
         self._exact_from = -1 if fast is prior else config.steps - round(_EXACT * config.steps)
-        # in the memory layout of what the generator makes
+        # in the memory layout of generated images
         self._images = images.contiguous(memory_format=torch.channels_last)
         self._weight, self.z, self._config = weight, z, config
         rows = len(z)
@@ -61,17 +61,17 @@ class LatentOptimization:
         self._halve_after = {round(share * config.steps) for share in config.halving}
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
         self._optimizer = _make_optimizer(z, config)
-        self._realism = torch.zeros(rows, device=z.device)  # when D was last asked
+        self._realism = torch.zeros(rows, device=z.device)  # from D's last evaluation
         self._steps = 0
         self._initial = z.detach().clone()
         self.state = RestartState.initial(self._initial)
         self.history: list[dict[str, float]] = []
 
     def advance(self, steps: int) -> bool:
-        """Make so many steps of every row that is still searching.
+        """Make up to ``steps`` steps of every row that is still searching.
 
         Returns:
-            Whether there is more to do.
+            Whether any row is still searching.
         """
         if len(self.history) % _SHARE_EVERY == 0:
             self._perceptual_share = self._measure_share()
@@ -90,9 +90,9 @@ class LatentOptimization:
         """Contextual and perceptual term, each ``(R,)``, of codes ``(R, nz)``.
 
         Args:
-            rows: ``(R,)``, which rows they are: every image has its own pixels and mask.
-            ask: whether to ask the discriminator, which is half of the work. Else its term is 0, as
-                it is when λ = 0.
+            rows: ``(R,)``, the rows of the codes: every image has its own pixels and mask.
+            ask: whether to evaluate the discriminator, which is half of the work. Otherwise its
+                term is 0, as it is when λ = 0.
         """
         config, image = self._config, self._image_of[rows]
         generated = networks.generator(z)
@@ -103,7 +103,7 @@ class LatentOptimization:
         return context, perceptual(logit, networks.loss, config.perceptual)
 
     def objective(self, z: Tensor, context: Tensor, realism: Tensor) -> Tensor:
-        """``(R,)``: what is minimised, from the terms at codes ``(R, nz)``."""
+        """``(R,)``: the objective, from the terms at codes ``(R, nz)``."""
         weight = self._config.z_penalty
         penalty = weight * z.square().mean(dim=1) if weight else 0.0
         return context + self._config.lam * realism + penalty
@@ -120,7 +120,7 @@ class LatentOptimization:
         else:
             realism = self._realism[rows]
         objective = self.objective(z, context, realism)
-        # rows are independent: the sum gives each its own gradient
+        # rows are independent, so the gradient of the sum holds the gradient of each row
         loss = objective.sum()
         if ask and config.perceptual_every > 1:
             loss = loss + (config.perceptual_every - 1) * config.lam * realism.sum()
@@ -131,7 +131,7 @@ class LatentOptimization:
         self._keep_best(rows, objective, context.detach(), realism.detach())
         self._gradient_norm = gradient.mean()
         self._stopping.update(self.state, rows, objective, gradient)
-        # a row that has stopped cannot fall any more
+        # rows that have stopped do not improve any more
         every = torch.full_like(self.state.objective, torch.inf)
         every[rows] = objective
         self._optimizer.step(lambda: every)  # type: ignore[arg-type,return-value]
@@ -144,7 +144,7 @@ class LatentOptimization:
 
     @torch.no_grad()
     def _switch_to_exact(self, rows: Tensor) -> None:
-        """Go on in fp32 from the best so far: the noise of bf16 hides the bottom."""
+        """Continue in fp32 from the best iterates: the noise of bf16 hides the minimum."""
         self._networks = self._exact
         self.z[rows] = self.state.z[rows]
         self.state.objective[rows] = torch.inf
@@ -152,13 +152,13 @@ class LatentOptimization:
             self._optimizer.rebase()
 
     def _measure_share(self) -> float:
-        """The perceptual term's part of the gradient's L1 norm; mean over the searching rows."""
+        """The perceptual term's share of the gradient's L1 norm; mean over the searching rows."""
         rows = self.state.running.nonzero()[:, 0]
         networks, lam = self._networks, self._config.lam
         if lam == 0 or networks.discriminator is None or not len(rows):
             return 0.0
         z = self.z.detach()[rows].requires_grad_()
-        # each from a graph of its own: a compiled network frees its graph after one use
+        # each from its own graph: a compiled network frees its graph after one use
         context = self.terms(networks, z, rows, ask=False)[0].sum()
         (of_context,) = torch.autograd.grad(context, z)
         realism = lam * self.terms(networks, z, rows)[1].sum()
@@ -175,8 +175,8 @@ class LatentOptimization:
         self.state.perceptual[improved] = realism[better]
 
     def _log(self, steps: int) -> None:
-        """Means over all rows of their best so far: a row that has stopped keeps its values."""
-        found = self.state.objective.isfinite()  # a row that failed at once has none
+        """Means over all rows of their best so far; rows that have stopped keep their values."""
+        found = self.state.objective.isfinite()  # a row that failed at once has no values
         before = self.history[-1]["step"] if self.history else 0
         self.history.append(
             {
@@ -190,7 +190,7 @@ class LatentOptimization:
 
     @torch.no_grad()
     def finish(self) -> RestartState:
-        """Evaluate the last iterates, then every row's best in fp32, by D too."""
+        """Evaluate the last iterates, then the best of every row in fp32, also with D."""
         rows = self.state.running.nonzero()[:, 0]
         if len(rows):
             z = self.z.detach()[rows]

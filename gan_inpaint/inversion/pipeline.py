@@ -31,24 +31,24 @@ def inpaint(
     search: SearchConfig | None = None,
     **options: Any,
 ) -> Result:
-    """Fill the holes of images with what the prior's generator makes of the known pixels.
+    """Fill the holes of images with the prior's image that best fits the known pixels.
 
-    It may be called anywhere: under ``no_grad``, inference mode, autocast, another default dtype or
-    in the middle of a training; torch's global random generator is left alone.
+    It works under ``no_grad``, inference mode, autocast and other default dtypes, and in the middle
+    of a training. It does not touch torch's global random generator.
 
     Args:
         images: ``(B, C, H, W)`` in [-1, 1], at the prior's size and channels: a tensor, an array or
-            a list of them; what is in the hole is never looked at (a NaN is fine there).
+            a list of them. Pixels in the hole are ignored and may be NaN.
         known: ``(B or 1, 1, H, W)``, bool or 0/1: 1 = observed pixel, 0 = missing.
-        prior: from ``load_prior``, or what it takes.
-        search: how to search; ``SearchConfig()`` if not given.
-        options: keys of ``search`` to change, say ``lam=0`` or ``steps=100``.
+        prior: from ``load_prior``, or an argument for it.
+        search: how to search; ``SearchConfig()`` by default.
+        options: keys of ``search`` to change, such as ``lam=0`` or ``steps=100``.
 
     Returns:
-        A ``Result`` on the CPU, whatever device the search ran on.
+        A ``Result`` on the CPU.
 
     Raises:
-        InputError: a wrong shape, value, mask or option (a ValueError).
+        InputError: a shape, value, mask or option is invalid (a ValueError).
 
     Example:
         >>> import gan_inpaint, torch
@@ -87,18 +87,18 @@ def reconstruct(
 
     Args:
         prior: generates the images.
-        config: how to search, complete and checked.
-        batches: read when their turn comes; several processes share them.
+        config: how to search.
+        batches: read one by one; several processes share them.
         callbacks: see ``LatentReconstruction`` for their hooks.
-        loggers: get the losses of every look.
-        trainer: makes the Trainer; on one device if not given.
+        loggers: log the losses during the search.
+        trainer: makes the Trainer; by default on one device.
 
     Raises:
-        InputError: the prior lacks what the config asks for.
+        InputError: the prior does not fit the config.
     """
     if config.lam and prior.discriminator is None:
         raise InputError(
-            f"lam={config.lam}: the prior {prior.name} came without a discriminator; name it with"
+            f"lam={config.lam}: the prior {prior.name} has no discriminator; name one with"
             " discriminator=, or set lam=0"
         )
     module = LatentReconstruction(prior, config)
@@ -114,7 +114,7 @@ def reconstruct(
         engine.callbacks += list(callbacks)  # type: ignore[attr-defined]
         if engine.world_size > 1:  # processes take whole batches in turn
             batches = batches.share(engine.global_rank, engine.world_size)  # type: ignore[union-attr]
-        own = torch.Generator()  # else the loader draws from the global one
+        own = torch.Generator()  # without it, the loader draws from the global one
         loader = DataLoader(batches, batch_size=None, generator=own)  # type: ignore[arg-type]
         try:
             engine.fit(module, loader)
@@ -136,7 +136,7 @@ class _Results(pl.Callback):
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Lightning's announcements would bury the few lines that matter."""
+    """Hide Lightning's messages, which would bury the few lines that matter."""
     logger = logging.getLogger("pytorch_lightning")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -150,7 +150,7 @@ def _quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Shields a search from torch's modes around it."""
+    """Shield a search from the modes of torch around it."""
     dtype = torch.get_default_dtype()
     with (
         torch.inference_mode(False),  # a search needs gradients
@@ -158,7 +158,7 @@ def _undisturbed() -> Iterator[None]:
         torch.autocast("cuda", enabled=False),
         torch.device("cpu") if torch.get_default_device().type != "cpu" else nullcontext(),
     ):
-        if dtype != torch.float32:  # it holds for all threads
+        if dtype != torch.float32:  # affects all threads
             torch.set_default_dtype(torch.float32)
         try:
             yield
@@ -168,7 +168,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _tensor(values: Any, name: str) -> Tensor:
-    """A tensor on the CPU of what people have: a tensor, an array, a list of either."""
+    """A tensor, an array or a list of either, as a tensor on the CPU."""
     try:
         if isinstance(values, list | tuple) and any(isinstance(v, Tensor) for v in values):
             values = torch.stack([torch.as_tensor(value) for value in values])
@@ -183,7 +183,7 @@ def _tensor(values: Any, name: str) -> Tensor:
         return values.detach().cpu()
     except (TypeError, ValueError, RuntimeError) as problem:
         raise InputError(
-            f"{name}: no tensor or array of numbers ({' '.join(str(problem).split())})"
+            f"{name}: not a tensor or array of numbers ({' '.join(str(problem).split())})"
         ) from None
 
 
@@ -205,7 +205,7 @@ def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
             f" {prior.size}) fits the images"
         )
     if not bool(((known == 0) | (known == 1)).all()):
-        raise InputError("known holds values other than 0 (missing) and 1 (observed)")
+        raise InputError("known must hold only 0 (missing) and 1 (observed)")
     if not images.is_floating_point():
         raise InputError("images must be floats in [-1, 1]; for bytes use x / 127.5 - 1")
     known = known.bool()

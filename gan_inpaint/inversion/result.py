@@ -17,22 +17,22 @@ from gan_inpaint.priors.gan import Prior
 
 @dataclass
 class Result:
-    """What a search found, one entry per image.
+    """The result of a search, one entry per image.
 
     Attributes:
-        images: ``(B, C, H, W)`` in [-1, 1]: the known pixels as they were, the hole from G(z).
-        generated: ``(B, C, H, W)``, what fills the hole, everywhere: G(z), or with
+        images: ``(B, C, H, W)`` in [-1, 1]: the known pixels unchanged, the hole from G(z).
+        generated: ``(B, C, H, W)``, the whole image that fills the hole: G(z), or with
             ``estimate=mean`` its average over the restarts.
-        z: ``(B, nz)``, the winning restart's.
+        z: ``(B, nz)``, of the best restart.
         objective, contextual, perceptual, steps: ``(B,)``, likewise.
-        restart: ``(B,)``, the index of the winner.
+        restart: ``(B,)``, the index of the best restart.
         stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
         alternatives: ``(B, keep, C, H, W)``, filled like ``images``: the best completions that
-            differ from each other (see ``restarts.different``); the first is the winner.
+            differ from each other (see ``completions.select_diverse``), the best first.
         spread: ``(B, 1, H, W)``, standard deviation over the restarts, 0 on known pixels.
-        binding: ``(B,)`` in [0, 1], how far the winner is held by the constraint on z.
-        rows: every restart, those of one image being neighbours.
-        history: how the losses fell: a row every few steps, means over images and restarts.
+        binding: ``(B,)`` in [0, 1], how active the constraint on z is for the best restart.
+        rows: all restarts; those of an image are consecutive.
+        history: the losses, one row every few steps, means over images and restarts.
     """
 
     images: Tensor
@@ -52,7 +52,7 @@ class Result:
 
     @classmethod
     def cat(cls, parts: Sequence["Result"]) -> "Result":
-        """One result for images that were searched in several parts."""
+        """Join the results of several parts of the images."""
 
         def join(values: list[Any]) -> Any:
             if isinstance(values[0], Tensor):
@@ -77,7 +77,7 @@ def make_result(
     history: list[dict[str, float]],
     config: SearchConfig,
 ) -> tuple[Result, Tensor]:
-    """The result of a finished search, and what every restart generates, on the CPU.
+    """The result of a finished search, and the generated image of every restart, on the CPU.
 
     Args:
         images: ``(B, C, H, W)`` that were searched for.
@@ -93,7 +93,7 @@ def make_result(
         generated = torch.cat([prior.generator(part).cpu() for part in state.z.split(256)])
     completions = generated.unflatten(0, (count, -1))
     images, known, rows = images.cpu(), known.cpu(), state.to("cpu")
-    # a row that failed before its first finite objective holds infinity: it never wins over others
+    # a row without any finite objective holds infinity, so it never wins
     objective = rows.objective.view(count, -1)
     kept = select_diverse(completions, objective, ~known, config.keep)
     restart = kept[:, 0]
@@ -129,11 +129,11 @@ def make_result(
 
 
 def fill(images: Tensor, known: Tensor, generated: Tensor, blend: str) -> Tensor:
-    """``(B, C, H, W)``: the known pixels as they are, the hole from what was generated.
+    """``(B, C, H, W)``: the known pixels unchanged, the hole from the generated images.
 
     Args:
         images, known, generated: on the CPU.
-        blend: ``none``, or ``poisson``: by its gradients instead of its colours.
+        blend: ``none``, or ``poisson``: use their gradients instead of their colours.
     """
     filling = generated
     if blend == "poisson":
@@ -142,10 +142,11 @@ def fill(images: Tensor, known: Tensor, generated: Tensor, blend: str) -> Tensor
 
 
 def mean_history(parts: Sequence[tuple[int, list[dict[str, float]]]]) -> list[dict[str, float]]:
-    """One history for images that were searched in several batches.
+    """The mean history of several batches.
 
     Args:
-        parts: number of images and history of each batch; one that ended early keeps its values.
+        parts: number of images and history of each batch. A batch that ended early keeps its last
+            values.
 
     Example:
         >>> one, three = [{"step": 10, "objective": 4.0}], [{"step": 10, "objective": 0.0}]

@@ -19,18 +19,18 @@ class StopReason(IntEnum):
 
     @property
     def word(self) -> str:
-        """As tables say it."""
+        """The word in tables."""
         return self.name.lower()
 
 
 @dataclass
 class RestartState:
-    """One restart of one image per row: its best iterate and how the search for it ended.
+    """One restart of one image per row: its best iterate, and how its search ended.
 
     Attributes:
-        z: ``(R, nz)``, where the objective was lowest.
-        objective, contextual, perceptual: ``(R,)`` there, fp32.
-        steps: ``(R,)`` updates made.
+        z: ``(R, nz)``, the code with the lowest objective.
+        objective, contextual, perceptual: ``(R,)`` at that code, fp32.
+        steps: ``(R,)``, number of updates.
         stopped_by: ``(R,)`` values of ``StopReason``.
     """
 
@@ -43,7 +43,7 @@ class RestartState:
 
     @classmethod
     def initial(cls, z: Tensor) -> "RestartState":
-        """Before the first step, with nothing found yet."""
+        """The state before the first step."""
         nothing = torch.full((len(z),), torch.inf, device=z.device)
         steps = torch.zeros(len(z), dtype=torch.long, device=z.device)
         running = torch.full_like(steps, StopReason.RUNNING)
@@ -56,11 +56,11 @@ class RestartState:
 
     @property
     def reasons(self) -> list[str]:
-        """R words, as tables say them."""
+        """R words for tables."""
         return [StopReason(reason).word for reason in self.stopped_by.tolist()]
 
     def to(self, device: torch.device | str) -> "RestartState":
-        """The same on that device."""
+        """A copy on that device."""
         return RestartState(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def __getitem__(self, index: Tensor) -> "RestartState":
@@ -68,12 +68,12 @@ class RestartState:
 
 
 def final_restarts(rows: RestartState, count: int) -> Tensor:
-    """``(B, restarts)`` bool: the restarts to average over, with a result and not given up.
+    """``(B, restarts)`` bool: the restarts to average over: those with a result, not halved.
 
-    If all of an image's restarts failed it is all of them: its result is marked as failed.
+    If all restarts of an image failed, all are used; its result is marked as failed anyway.
 
     Args:
-        rows: of ``count`` images.
+        rows: the restarts of ``count`` images.
     """
     usable = rows.objective.isfinite() & (rows.stopped_by != StopReason.HALVED)
     usable = usable.view(count, -1)

@@ -1,4 +1,4 @@
-"""When a restart stops: at a flat place, on a plateau, or because others are better."""
+"""When a restart stops: small gradient, plateau, failure, or because others are better."""
 
 import torch
 from torch import Tensor
@@ -9,29 +9,29 @@ _PROGRESS = 1e-4  # a plateau: the best objective fell by less than this fractio
 
 
 class Stopping:
-    """Marks the rows of a search that have reached their end.
+    """Marks the rows of a search that should stop.
 
     Args:
-        rows: how many there are.
-        tolerance: L1 norm of a row's gradient below which it stops; 0 never stops.
-        patience: steps within which its best objective must fall by a ten-thousandth; None never
-            stops.
+        rows: number of rows.
+        tolerance: a row stops when the L1 norm of its gradient is below this; 0 never stops it.
+        patience: a row stops when its best objective improved by less than 0.01 % over this many
+            steps; None never stops it.
     """
 
     def __init__(self, rows: int, tolerance: float, patience: int | None, device: torch.device):
         self._tolerance, self._patience = tolerance, patience
-        # the objective at the last real progress, and the step of it
+        # reference values for plateau detection: objective and step of the last real progress
         self._reference = torch.full((rows,), torch.inf, device=device)
         self._progress_at = torch.zeros(rows, dtype=torch.long, device=device)
 
     def update(
         self, state: RestartState, rows: Tensor, objective: Tensor, gradient: Tensor
     ) -> None:
-        """Look at the rows after a step.
+        """Mark rows after a step.
 
         Args:
-            rows: ``(R,)`` indices of those that are still searching.
-            objective, gradient: ``(R,)`` theirs, and the L1 norm of their gradients.
+            rows: ``(R,)`` indices of the rows that are still searching.
+            objective, gradient: ``(R,)``, their objectives and the L1 norms of their gradients.
         """
         reason = state.stopped_by[rows]
         if self._patience is not None:
@@ -46,7 +46,7 @@ class Stopping:
 
 
 def halve(state: RestartState, images: int) -> None:
-    """Give up the worse half of each image's restarts that are still searching.
+    """Drop the worse half of each image's restarts that are still searching.
 
     Source: successive halving, Karnin et al., ICML 2013.
     """
@@ -58,11 +58,11 @@ def halve(state: RestartState, images: int) -> None:
 
 
 def mark_failed(state: RestartState, initial: Tensor, fair: int = 10) -> None:
-    """Mark rows as failed that ended without improving on their initial codes.
+    """Mark rows as failed that finished without improving on their initial codes.
 
     Args:
         initial: ``(R, nz)``.
-        fair: steps within which a search should have found something better.
+        fair: number of steps after which a row should have improved.
     """
     flat = (state.stopped_by == StopReason.TOLERANCE) & (state.steps > 0)
     ended = (state.stopped_by == StopReason.BUDGET) & (state.steps >= fair)

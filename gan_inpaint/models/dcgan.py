@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-_WIDEST = 16  # feature maps stop doubling here, so that 256x256 stays trainable
+_WIDEST = 16  # feature maps stop doubling at this multiple, so that 256x256 is trainable
 
 
 def _widths(size: int, base: int) -> list[int]:
@@ -19,7 +19,7 @@ def _widths(size: int, base: int) -> list[int]:
 
 
 class Projection(nn.ConvTranspose2d):
-    """A transposed convolution of a 1x1 input, as the matrix product that it is: much faster."""
+    """A transposed convolution of a 1x1 input, computed as a matrix product: much faster."""
 
     def forward(self, z: Tensor) -> Tensor:  # type: ignore[override]
         """``(B, nz, 1, 1)`` -> ``(B, C, 4, 4)``."""
@@ -67,24 +67,25 @@ class Discriminator(nn.Module):
         channels: 1 or 3.
         ndf: feature maps after the first layer.
         norm: ``batch``; ``spectral``, each layer's largest singular value kept at 1 (Miyato et al.,
-            ICLR 2018); or ``none``. The last two judge each image on its own, as ``wgan_gp`` needs.
+            ICLR 2018); or ``none``. With the last two, an image's logit does not depend on the
+            others, as ``wgan_gp`` needs.
     """
 
     def __init__(self, size: int, channels: int, ndf: int, norm: str = "batch"):
         super().__init__()
         widths = _widths(size, ndf)[::-1]
-        bias = norm != "batch"  # where there is no BatchNorm to shift
+        bias = norm != "batch"  # BatchNorm has its own bias
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=bias)]
         layers += [nn.LeakyReLU(0.2, inplace=True)]
         for narrow, wide in pairwise(widths):
             layers += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=bias)]
-            # the same places for all: layer names must not depend on the norm
+            # always a layer, so that layer names do not depend on the norm
             layers += [nn.Identity() if bias else nn.BatchNorm2d(wide)]
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         layers += [nn.Conv2d(widths[-1], 1, 4, bias=bias)]
         self.main = nn.Sequential(*layers)
         if norm == "batch":
-            self.apply(_dcgan_init)  # else PyTorch's own: 0.02 would let the signal die away
+            self.apply(_dcgan_init)  # without BatchNorm, weights of 0.02 would lose the signal
         if norm == "spectral":
             for layer in layers:
                 if isinstance(layer, nn.Conv2d):
@@ -104,7 +105,7 @@ def _dcgan_init(module: nn.Module) -> None:
 
 @contextmanager
 def running_statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Inside, BatchNorm normalises by the batch but leaves its running statistics alone."""
+    """Within the block, BatchNorm uses batch statistics but keeps its running ones."""
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.track_running_stats = False

@@ -9,10 +9,10 @@ from torch.nn.utils.parametrize import is_parametrized
 
 
 def _plain(layer: nn.Module) -> nn.Module:
-    """A layer with a spectral norm as one with the weights that the norm gives."""
+    """A layer with its spectral norm applied to the weights."""
     if not is_parametrized(layer):
         return layer
-    # torch's remove_parametrizations would break the network that this one was copied from
+    # torch's remove_parametrizations would break the original network
     plain = nn.Conv2d(layer.in_channels, layer.out_channels, 4, layer.stride, layer.padding)  # type: ignore[arg-type]
     plain.weight, plain.bias = nn.Parameter(layer.weight.detach()), layer.bias  # type: ignore[operator,assignment]
     return plain
@@ -21,7 +21,7 @@ def _plain(layer: nn.Module) -> nn.Module:
 def freeze(network: nn.Module) -> nn.Module:
     """A copy for the search: eval mode, fp32, BatchNorm folded in, no parameters.
 
-    Weights become buffers: they still follow ``.to(device)``, but no optimizer can take them and no
+    Weights become buffers: they follow ``.to(device)``, but no optimizer can change them and no
     gradient is computed for them. The copy is differentiable in its input.
     """
     network = deepcopy(network).float().eval()
@@ -34,7 +34,7 @@ def freeze(network: nn.Module) -> nn.Module:
         else:
             folded.append(layer)
     network.main = nn.Sequential(*folded)
-    # the layout on which the convolutions of CPU and GPU are fastest
+    # the fastest layout for the convolutions of CPU and GPU
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for module in network.modules():
         for name, parameter in list(module.named_parameters(recurse=False)):
@@ -44,12 +44,12 @@ def freeze(network: nn.Module) -> nn.Module:
 
 
 class ReducedPrecision(nn.Module):
-    """A frozen network that computes in bf16, with fp32 at its ends."""
+    """A frozen network that computes in bf16, with inputs and outputs in fp32."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = deepcopy(network).bfloat16()
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """As the network's own."""
+        """See the network."""
         return self.network(inputs.bfloat16()).float()

@@ -22,18 +22,17 @@ class Prior(nn.Module):
     Args:
         generator: ``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1]; eval mode, fp32, no parameters,
             differentiable in z.
-        discriminator: ``(B, C, H, W)`` -> ``(B,)`` logits, likewise; None if the weights came
-            without one.
-        metadata: what the file says of itself, all strings.
-        name: where it came from, in words.
-        files: where it came from: the prior's, and the discriminator's if that is another.
+        discriminator: ``(B, C, H, W)`` -> ``(B,)`` logits, likewise; None if there is none.
+        metadata: of the file; all values are strings.
+        name: a short description of its source.
+        files: the prior's file, and the discriminator's if that is another one.
 
     Attributes:
         size: side of the images in pixels.
         channels: 1 (grey) or 3 (RGB).
         nz: length of the latent code.
         latent: distribution of the latent code: ``normal``, N(0, 1), or ``uniform``, U(-1, 1).
-        loss: what the discriminator was trained with: ``bce`` if its logit belongs in a sigmoid.
+        loss: the discriminator's training loss: ``bce`` if its logit is meant for a sigmoid.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class Prior(nn.Module):
         self.nz, self.latent, self.loss = int(metadata["nz"]), metadata["latent"], metadata["loss"]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Prior":
-        """Moves with the module that holds it, but stays in its own precision."""
+        """Move with the parent module, but keep the precision."""
 
         def moved(weights: Tensor) -> Tensor:
             result = fn(weights)
@@ -61,23 +60,23 @@ class Prior(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of the weights."""
         return next(self.generator.buffers()).device
 
     @property
     def digest(self) -> str:
-        """Of the weights in its files: the same ones have the same, wherever they lie."""
+        """A hash of the weights, independent of where their files are."""
         networks = read_networks(*self.files)
         digest = hashlib.sha256(repr(sorted(networks.metadata.items())).encode())
         for network in (networks.generator, networks.discriminator):
             tensors = network.state_dict() if network else {}
             for key, value in tensors.items():
-                if value.ndim:  # not a count of minibatches
+                if value.ndim:  # skip counters of minibatches
                     digest.update(key.encode() + value.float().numpy().tobytes())
         return digest.hexdigest()
 
     def reduced(self) -> "Prior":
-        """The same networks computing in bf16; what goes in and comes out stays fp32."""
+        """The same networks computing in bf16, with inputs and outputs in fp32."""
         discriminator = self.discriminator and ReducedPrecision(self.discriminator)
         generator = ReducedPrecision(self.generator)
         return Prior(generator, discriminator, self.metadata, self.name, self.files)
@@ -86,13 +85,14 @@ class Prior(nn.Module):
         """``(count, C, H, W)`` images in [-1, 1] from the prior's own distribution.
 
         Args:
-            radius: normal codes that are longer are shortened to this times √nz: fewer odd images.
+            radius: longer normal codes are shortened to this times √nz; smaller values give more
+                typical images.
         """
         return torch.cat(list(self.samples(count, seed, radius)))
 
     @torch.no_grad()
     def samples(self, count: int, seed: int, radius: float = math.inf) -> Iterator[Tensor]:
-        """``sample`` in parts, for those who do not need all at once."""
+        """``sample`` in parts, to save memory."""
         z = draw_latent(count, self.nz, self.latent, torch_rng("sample", seed))
         if self.latent == "normal" and math.isfinite(radius):
             z = project(z, "ball", radius)

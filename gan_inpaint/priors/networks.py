@@ -13,8 +13,8 @@ from gan_inpaint.data.formats import is_lfs_pointer
 from gan_inpaint.errors import InputError
 from gan_inpaint.models.config import ModelConfig
 from gan_inpaint.models.dcgan import Discriminator, Generator
-from gan_inpaint.priors.tutorial import SUFFIXES as TUTORIAL
-from gan_inpaint.priors.tutorial import read_tutorial
+from gan_inpaint.priors.tutorial_weights import SUFFIXES as TUTORIAL
+from gan_inpaint.priors.tutorial_weights import read_tutorial
 from gan_inpaint.priors.weights import load_into, read_checkpoint, read_safetensors
 from gan_inpaint.runtime.io import atomic_write
 
@@ -26,8 +26,8 @@ def save_prior(
 ) -> None:
     """Write both networks to a ``.safetensors`` file: no pickle, no Lightning needed to read it.
 
-    Kernels are stored in half precision (they are used in fp32 again, and a change of 1e-3 of a
-    weight shows nowhere); BatchNorm's vectors stay in fp32, since a variance may overflow.
+    Kernels are stored in half precision, which changes a weight by at most 1e-3 without visible
+    effect. BatchNorm's vectors stay in fp32, because a variance may overflow.
     """
     tensors = {}
     for prefix, network in (("generator", generator), ("discriminator", discriminator)):
@@ -40,7 +40,7 @@ def save_prior(
 
 @dataclass(frozen=True)
 class Networks:
-    """A pair as it was trained, with BatchNorm and parameters."""
+    """A generator and a discriminator as they were trained, with BatchNorm and parameters."""
 
     generator: Generator
     discriminator: Discriminator | None
@@ -48,12 +48,12 @@ class Networks:
 
 
 def read_networks(path: Path, discriminator: str | Path | None = None) -> Networks:
-    """The networks in a file that ``load_prior`` takes, not frozen."""
+    """The networks in a file for ``load_prior``, not frozen."""
     others = path.suffix in TUTORIAL
     if not others:
         with path.open("rb") as file:
             if is_lfs_pointer(file.read(64)):
-                reason = "only stands for weights that Git LFS keeps; run git lfs pull"
+                reason = "a Git LFS pointer, not the weights themselves; run git lfs pull"
                 raise InputError(f"{path}: {reason}")
     if path.suffix == ".ckpt":
         try:
@@ -70,7 +70,9 @@ def read_networks(path: Path, discriminator: str | Path | None = None) -> Networ
     if others:
         weights = read_tutorial(path, Path(discriminator) if discriminator else None)
     elif discriminator:
-        raise InputError(f"discriminator={discriminator}: {path} has its own; leave it out")
+        raise InputError(
+            f"discriminator={discriminator}: {path} already holds a discriminator; leave it out"
+        )
     metadata = weights.metadata
     missing = [key for key in (*_SIZES, "latent", "loss") if key not in metadata]
     if missing:
@@ -89,7 +91,7 @@ def read_networks(path: Path, discriminator: str | Path | None = None) -> Networ
     except InputError as problem:
         raise InputError(f"{path}: its metadata is wrong: {problem}") from None
     try:
-        with torch.device("meta"):  # nothing is allocated on the word of a file
+        with torch.device("meta"):  # allocate nothing because of a size that a file claims
             generator = Generator(model.size, model.channels, model.nz, model.ngf)
             judge = Discriminator(model.size, model.channels, model.ndf, model.discriminator_norm)
     except (RuntimeError, TypeError, OverflowError) as problem:

@@ -8,10 +8,10 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.priors.freeze import freeze
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.networks import read_networks
-from gan_inpaint.priors.tutorial import SUFFIXES as TUTORIAL
+from gan_inpaint.priors.tutorial_weights import SUFFIXES as TUTORIAL
 
 BUNDLED = Path(__file__).parent
-_TRAINED = ("outputs/train", "multirun/train")  # where `train` leaves its runs
+_TRAINED = ("outputs/train", "multirun/train")  # folders of training runs
 
 
 def load_prior(source: str | Path, discriminator: str | Path | None = None) -> Prior:
@@ -19,20 +19,19 @@ def load_prior(source: str | Path, discriminator: str | Path | None = None) -> P
 
     Args:
         source: a bundled name (``digits``, ``faces``), a training run's directory, a checkpoint
-            (``.ckpt``), a ``.safetensors`` file, a ``netG.pth`` as the PyTorch DCGAN tutorial saves
-            it, or ``latest``: the newest trained prior under ``outputs/train``, else the bundled
-            digits.
+            (``.ckpt``), a ``.safetensors`` file, a ``netG.pth`` of the PyTorch DCGAN tutorial, or
+            ``latest``: the newest prior under ``outputs/train``, else the bundled digits.
         discriminator: the ``netD.pth`` that belongs to a ``netG.pth``; without it, only a search
             with ``lam=0`` is possible.
 
     Raises:
-        InputError: there is no such prior, or the file does not hold one (a ValueError).
+        InputError: the prior does not exist or cannot be read (a ValueError).
     """
     if not isinstance(source, str | Path):
         raise InputError(
             f"prior={type(source).__name__}: give a prior from load_prior, its name or its path"
         )
-    with torch.inference_mode(False):  # what is made there could not be differentiated elsewhere
+    with torch.inference_mode(False):  # inference tensors could not be differentiated later
         return _loaded(str(source), discriminator)
 
 
@@ -45,12 +44,12 @@ def _loaded(source: str, discriminator: str | Path | None) -> Prior:
         freeze(networks.generator), judge and freeze(judge), networks.metadata, name, files
     )
     if not bool(prior.sample(4, seed=0).isfinite().all()):
-        raise InputError(f"{path}: its images are not finite; it is damaged: train it again")
+        raise InputError(f"{path}: its images are not finite; the file is damaged, train it again")
     return prior
 
 
 def find_prior(source: str) -> tuple[Path, str]:
-    """The file behind a name, and how to speak of it."""
+    """The file of a prior, and a short description of it."""
     path = Path(source)
     try:
         there = path.is_file()

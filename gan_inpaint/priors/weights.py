@@ -41,16 +41,16 @@ def read_safetensors(path: Path) -> Weights:
 
 
 def unpickled(path: Path) -> Any:
-    """What ``torch.save`` has written, if it is nothing but tensors and plain values.
+    """Load a file of ``torch.save`` that holds only tensors and plain values.
 
     Raises:
-        Exception: of any kind: it is damaged, more than that, or packed, which weights never are.
+        Exception: of any kind, if it is damaged, compressed, or holds anything else.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
                 if member.compress_type != zipfile.ZIP_STORED:
-                    raise ValueError("packed")
+                    raise ValueError("compressed")
                 if member.filename.endswith("data.pkl"):
                     _check_pickle(io.BytesIO(archive.read(member)), 1)
     else:
@@ -60,32 +60,32 @@ def unpickled(path: Path) -> Any:
 
 
 def _check_pickle(file: BinaryIO, count: int) -> None:
-    """Torch takes a ``bytearray`` for a plain value: a few bytes could ask for gigabytes."""
+    """Refuse ``bytearray``, which torch allows: a few bytes could request gigabytes."""
     for _ in range(count):
         for _, argument, _ in pickletools.genops(file):
             if "bytearray" in str(argument):
-                raise ValueError("a bytearray is no tensor")
+                raise ValueError("a bytearray is not a tensor")
 
 
 def read_checkpoint(path: Path) -> Weights:
-    """A checkpoint of a training run: its averaged generator, which samples were drawn from."""
+    """A checkpoint of a training run; the generator is the averaged one."""
     try:
         content = unpickled(path)
         state, hparams = dict(content["state_dict"]), content["hyper_parameters"]
         metadata = prior_metadata(hparams, content["epoch"] + 1, images_seen(content))
-    except Exception:  # a damaged zip or pickle raises whatever it likes; torch's advice is unsafe
-        raise InputError(f"{path}: damaged, or no checkpoint of a training run") from None
+    except Exception:  # damaged zips and pickles raise many kinds; torch's own advice is unsafe
+        raise InputError(f"{path}: damaged, or not a checkpoint of a training run") from None
     return Weights(_part(state, "average.module."), _part(state, "discriminator."), metadata)
 
 
 def images_seen(checkpoint: Mapping[str, Any]) -> int:
-    """How many training images went into a checkpoint; old ones do not say so themselves."""
+    """Number of training images seen; computed for old checkpoints, which do not store it."""
     steps = int(checkpoint["state_dict"]["discriminator_steps"])
     return checkpoint.get("images_seen", steps * checkpoint["hyper_parameters"]["batch_size"])
 
 
 def prior_metadata(hparams: Mapping[str, Any], epoch: int, images_seen: int) -> dict[str, str]:
-    """What a prior says of itself, from a module's hyperparameters and its progress."""
+    """The metadata of a prior, from a module's hyperparameters and progress."""
     kept = ["size", "channels", "nz", "ngf", "ndf", "discriminator_norm"]
     kept += ["latent", "loss", "dataset", "license"]
     metadata: dict[str, Any] = {"format": "gan_inpaint prior 1", "architecture": "dcgan"}
@@ -97,18 +97,18 @@ def prior_metadata(hparams: Mapping[str, Any], epoch: int, images_seen: int) -> 
 def load_into(
     network: nn.Module, state: State, path: Path, names: Mapping[str, str] | None = None
 ) -> nn.Module:
-    """``network`` with the tensors of ``state``; every layer that does not fit is named.
+    """Load the tensors of ``state`` into ``network``; an InputError names layers that do not fit.
 
     Args:
-        network: may be on the meta device: nothing is allocated on the word of a file.
-        names: of the tensors in the file, where they differ.
+        network: may be on the meta device, so that a file's claims allocate no memory.
+        names: the names of tensors in the file, where they differ.
     """
     _add_biases(network, state)
     names = names or {}
     expected = {k: tuple(v.shape) for k, v in network.state_dict().items() if _is_weight(k)}
     given = {k: tuple(v.shape) for k, v in state.items() if _is_weight(k)}
     wrong = [k for k in dict.fromkeys([*expected, *given]) if given.get(k) != expected.get(k)]
-    # vectors follow from the kernels beside them
+    # the sizes of vectors follow from the kernels
     kernels = [k for k in wrong if len(given.get(k) or expected[k]) == 4]
     differences = [
         f"{names.get(key, key)} is {_shape(given.get(key))}, expected {_shape(expected.get(key))}"
@@ -124,7 +124,7 @@ def load_into(
 
 
 def _add_biases(network: nn.Module, state: State) -> None:
-    """Let the convolutions take biases that ours do not have and others' do."""
+    """Give convolutions a bias where the file has one and our network does not."""
     for name, layer in network.named_modules():
         if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) or layer.bias is not None:
             continue
@@ -134,17 +134,17 @@ def _add_biases(network: nn.Module, state: State) -> None:
 
 
 def check_numbers(tensor: Tensor, what: str) -> None:
-    """Refuse a tensor that is no plain array of finite numbers, all of them in the file.
+    """Refuse a tensor that is not a plain, complete array of finite floating-point numbers.
 
     Args:
-        what: how to call it.
+        what: what messages call it.
     """
     if not (tensor.layout == torch.strided and tensor.is_floating_point()):
-        raise InputError(f"{what} is no plain tensor of floating-point numbers; save weights only")
+        raise InputError(f"{what} is not a plain floating-point tensor; save weights only")
     if tensor.untyped_storage().nbytes() < tensor.nbytes:  # a few numbers that claim to be many
-        raise InputError(f"{what} claims more numbers than the file holds; save it again")
+        raise InputError(f"{what} claims more numbers than the file holds; save the file again")
     if not bool(tensor.isfinite().all()):
-        raise InputError(f"{what} holds numbers that are not finite; train it again")
+        raise InputError(f"{what} holds numbers that are not finite; train the network again")
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
@@ -152,7 +152,7 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def _is_weight(key: str) -> bool:
-    return not key.endswith("num_batches_tracked")  # old files lack it, and nothing reads it
+    return not key.endswith("num_batches_tracked")  # missing in old files, and not used
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> State:

@@ -1,1 +1,1 @@
-"""What people look at: figures, pages, tables, W&B."""
+"""Figures, pages, tables and W&B."""

@@ -1,4 +1,4 @@
-"""Draw the search as it proceeds: frames for W&B's slider, and an animation."""
+"""Draw the search while it runs: frames for W&B's slider, and an animation."""
 
 import math
 from collections.abc import Callable
@@ -16,16 +16,16 @@ from gan_inpaint.reporting.figures import labelled
 from gan_inpaint.runtime.io import atomic_write
 
 _IMAGES = 8  # on a frame
-_LOOKS = 10  # frames that are shown as the search proceeds: each costs a forward pass
-_LAST = 1500  # milliseconds that an animation rests at its end
+_LOOKS = 10  # frames shown during a search: each costs a forward pass
+_LAST = 1500  # milliseconds of an animation's last frame
 
 
 class Frames(pl.Callback):
-    """Draws the first images of a job as the search improves on them.
+    """Draws the first images of a job during their search.
 
     Args:
-        show: called with a step and its frame, uint8 ``(rows, width, 3)``, about ten times.
-        animation: a GIF of the first image to write, with a frame for every look of the search.
+        show: called about ten times with a step and its frame, uint8 ``(rows, width, 3)``.
+        animation: path of a GIF of the first image, with one frame per step.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Frames(pl.Callback):
         last = self._looks == self._planned
         if self._show and (last or self._looks % -(-self._planned // _LOOKS) == 0):
             images = self._draw(module)
-            corrupted = highlight_hole(self._images, self._known)
-            self._show(step, grid([corrupted, images.expand_as(corrupted)]))
+            damaged = highlight_hole(self._images, self._known)
+            self._show(step, grid([damaged, images.expand_as(damaged)]))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         if self._done or not self._looks:
@@ -73,21 +73,21 @@ class Frames(pl.Callback):
 
     @torch.no_grad()
     def _draw(self, module: Any) -> Tensor:
-        """``(N, C, H, W)``: the best so far of each image; at first, where its search starts."""
+        """``(N, C, H, W)``: the best so far of each image, or its start before the first step."""
         count, state = len(self._images), module.search.state
         objective = state.objective.view(-1, module.config.restarts)[:count]
-        best = objective.argmin(dim=1)  # the nearest start while nothing is found yet
+        best = objective.argmin(dim=1)  # the nearest start before the first step
         z = state.z.view(-1, module.config.restarts, state.z.shape[1])[:count]
         z = z[torch.arange(count, device=z.device), best]
         return torch.where(self._known, self._images, module.prior.generator(z).cpu())
 
-    def _keep(self, step: int, pictures: Tensor) -> None:
-        corrupted = highlight_hole(self._images[:1], self._known[:1])
-        frame = grid([corrupted, pictures[:1].expand_as(corrupted)])
+    def _keep(self, step: int, images: Tensor) -> None:
+        damaged = highlight_hole(self._images[:1], self._known[:1])
+        frame = grid([damaged, images[:1].expand_as(damaged)])
         self.kept.append(labelled(frame.repeat(3, axis=0).repeat(3, axis=1), [f"step {step:4d}"]))
 
     def _save(self, path: Path) -> None:
-        """An animation (GIF) of the frames that were kept, with a rest at the end."""
+        """Write the kept frames as an animated GIF."""
         width = max(frame.shape[1] for frame in self.kept)  # the step's digits differ in width
         frames = [
             ImageOps.pad(Image.fromarray(f), (width, f.shape[0]), color="white", centering=(1, 0))

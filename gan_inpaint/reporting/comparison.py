@@ -12,10 +12,10 @@ from rich.table import Table
 
 from gan_inpaint.data.images import MISSING, open_image
 from gan_inpaint.errors import InputError
-from gan_inpaint.reporting import schema, sweep_page, yeh2017
+from gan_inpaint.reporting import columns, sweep_page, yeh2017
+from gan_inpaint.reporting.columns import BASELINES
 from gan_inpaint.reporting.figures import figure
 from gan_inpaint.reporting.pages import short
-from gan_inpaint.reporting.schema import BASELINES
 from gan_inpaint.reporting.sweep import SweepJob, ranked, read_jobs
 from gan_inpaint.runtime.io import read_csv, write_csv
 
@@ -28,19 +28,19 @@ def compare(sweep: Path) -> None:
     """Write comparison.csv, comparison.png and index.html over the jobs of a sweep so far."""
     jobs = read_jobs(sweep)
     table = [{**job.summary, "job": job.number} for job in jobs]
-    table = [{column: row.get(column) for column in schema.COMPARISON} for row in table]
-    write_csv(sweep / "comparison.csv", table, schema.COMPARISON)
+    table = [{column: row.get(column) for column in columns.COMPARISON} for row in table]
+    write_csv(sweep / "comparison.csv", table, columns.COMPARISON)
     done = [job for job in jobs if job.done]
     if done and all(job.summary.get("recipe") == yeh2017.RECIPE for job in done):
         lines = [yeh2017.row(job.summary, list(job.results.values())) for job in done]
         write_csv(sweep / "paper_table.csv", lines, yeh2017.COLUMNS)
     if done:
         _draw_comparison(sweep / "comparison.png", done)
-    sweep_page.write(sweep, jobs, schema.COMPARISON[1:], _paper_table(sweep))
+    sweep_page.write(sweep, jobs, columns.COMPARISON[1:], _paper_table(sweep))
 
 
 def show(sweep: Path) -> int:
-    """Print the comparison and where its page is; returns how many jobs failed."""
+    """Print the comparison and the path of its page; returns the number of failed jobs."""
     jobs = read_jobs(sweep)
     shown = [c for c in _SHOWN if any(job.summary.get(c) is not None for job in jobs)]
     headings = [column.removeprefix("psnr_hole_") for column in shown]
@@ -49,7 +49,7 @@ def show(sweep: Path) -> int:
         figures = (short(job.summary.get(c)) for c in shown)
         table.add_row(str(job.number), escape(job.label), *map(escape, figures))
     console = Console()
-    # piped, rich would cut the table at 80 columns
+    # without a terminal, rich would cut the table at 80 columns
     wide = Console(width=None if console.is_terminal else 200)
     wide.print(table)
     if lines := _paper_table(sweep):
@@ -66,7 +66,7 @@ def show(sweep: Path) -> int:
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
-    """A finished job on the terminal: a table of one row."""
+    """Print a finished job as a table with one row."""
     shown = [c for c in ("images", *_SHOWN[1:]) if summary.get(c) is not None]
     table = Table(*(column.removeprefix("psnr_hole_") for column in shown))
     table.add_row(*(short(summary[column]) for column in shown))
@@ -75,7 +75,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
 
 
 def _paper_table(sweep: Path) -> list[dict[str, str]]:
-    """The lines of the paper's table in words, if the sweep was for that."""
+    """The rows of the paper's table as text, if the sweep was for that."""
     file = sweep / "paper_table.csv"
     if not file.is_file():
         return []
@@ -86,9 +86,9 @@ def _paper_table(sweep: Path) -> list[dict[str, str]]:
 
 
 def _draw_comparison(path: Path, jobs: list[SweepJob]) -> None:
-    """Rows images, columns corrupted, each job (of many the best), true; hole PSNR above each.
+    """One row per image; columns: damaged, each job (of many the best), true.
 
-    The first and the last column are left out where the jobs had different images or masks.
+    The first and last columns are left out if the jobs had different images or masks.
     """
     if len(jobs) > _FIGURE_JOBS:
         best = {job.number for job in ranked(jobs)[:_FIGURE_JOBS]}
@@ -99,7 +99,7 @@ def _draw_comparison(path: Path, jobs: list[SweepJob]) -> None:
         (job.label.replace(" ", "\n"), job, "images") for job in jobs
     ]
     if len({job.task for job in jobs}) == 1:
-        panels.insert(0, ("corrupted", first, "known"))
+        panels.insert(0, ("damaged", first, "known"))
         if first.truth:
             panels.append(("true", first, "truth"))
     size = (1.3 * len(panels), 1.45 * len(images) + 0.6)
@@ -108,10 +108,10 @@ def _draw_comparison(path: Path, jobs: list[SweepJob]) -> None:
         for row, image in enumerate(images):
             for axes, (heading, job, folder) in zip(cells[row], panels, strict=True):
                 axes.set_axis_off()
-                with suppress(InputError):  # one that is not there or damaged stays white
-                    shown = np.array(open_image(job.picture(folder, image)).convert("RGB"))
-                    if heading == "corrupted":
-                        result = np.array(open_image(job.picture("images", image)).convert("RGB"))
+                with suppress(InputError):  # a missing or damaged image stays white
+                    shown = np.array(open_image(job.file_of(folder, image)).convert("RGB"))
+                    if heading == "damaged":
+                        result = np.array(open_image(job.file_of("images", image)).convert("RGB"))
                         shown = np.where(shown > 0, result, np.array(MISSING, np.uint8))
                     axes.imshow(shown)
                 found = job.results.get(image, {}) if folder == "images" else {}

@@ -11,7 +11,7 @@ from gan_inpaint.runtime.io import atomic_write
 
 
 class figure:
-    """A matplotlib figure that is saved on leaving, whole or not at all; no window, no state."""
+    """A matplotlib figure that is saved atomically at the end; no window, no global state."""
 
     def __init__(self, path: Path, **options: Any):
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -36,12 +36,12 @@ def draw_losses(
     unit: str,
     smoothed: bool = True,
 ) -> None:
-    """One curve a loss against the step: raw in the background, smoothed in front.
+    """Draw losses against the step: raw in the background, smoothed in front.
 
     Args:
         rows: of metrics.csv.
         curves: label -> column.
-        unit: what a step is, for the axis.
+        unit: label of the x axis.
     """
     with figure(path, figsize=(8, 4.5)) as drawing:
         axes = drawing.add_subplot()
@@ -61,7 +61,7 @@ def draw_losses(
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
-    """Exponential moving average over a twentieth of the curve, unbiased at its start.
+    """Exponential moving average over a twentieth of the curve, with bias correction.
 
     Example:
         >>> smooth(np.array([3.0, 3.0, 3.0])).round(6).tolist()
@@ -76,12 +76,12 @@ def smooth(values: np.ndarray) -> np.ndarray:
 
 
 def labelled(pixels: np.ndarray, rows: Sequence[str], columns: Sequence[str] = ()) -> np.ndarray:
-    """A grid of images with white margins: on the left its rows are named, above its columns.
+    """A grid of images with row labels on the left and column labels above.
 
     Args:
         pixels: uint8 ``(H, W, 1 or 3)``.
-        rows: one a row, top to bottom; the rows are equally high.
-        columns: one a column, left to right; words that are too wide for it are broken.
+        rows: one label per row, top to bottom; all rows have the same height.
+        columns: one label per column, left to right; long labels are wrapped.
 
     Returns:
         uint8 ``(margin + H, margin + W, 3)``.
@@ -106,7 +106,7 @@ def labelled(pixels: np.ndarray, rows: Sequence[str], columns: Sequence[str] = (
 
 
 def _broken(text: str, width: float, font: Any) -> list[str]:
-    """A text in lines that fit into a width, where words can be parted at all."""
+    """A text wrapped to a width in pixels, at spaces."""
     lines: list[str] = []
     for word in text.split():
         if lines and font.getlength(f"{lines[-1]} {word}") <= width:

@@ -1,4 +1,4 @@
-"""Grids and tables of a job's images, read back from its directory."""
+"""Grids and tables of a job's images, read from its directory."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,19 +10,19 @@ from PIL import Image
 from torch import Tensor
 
 from gan_inpaint.data.images import grid, highlight_hole, to_float, to_uint8
+from gan_inpaint.reporting.columns import BASELINES
 from gan_inpaint.reporting.figures import labelled
-from gan_inpaint.reporting.schema import BASELINES
 
-_ROWS = 32  # of a grid; more would make an image that nobody can open
-_WORST = 8  # of them for the worst images: failures are not hidden
+_ROWS = 32  # of a grid; more would make it too large to view
+_WORST = 8  # of these rows show the worst images, so that failures are not hidden
 
 
 class Gallery:
     """The images that a job has written.
 
     Args:
-        directory: of the job.
-        rows: of its results, those that have images, in order.
+        directory: the job's.
+        rows: the rows of its results that have images, in order.
     """
 
     def __init__(self, directory: Path, rows: Sequence[Mapping[str, Any]]):
@@ -36,14 +36,13 @@ class Gallery:
         return self._column("images/{}", numbers), self._column("truth/{}", numbers)
 
     def known(self, count: int) -> Tensor:
-        """``(N, 1, H, W)`` bool: the masks of the first images, as many as that."""
+        """``(N, 1, H, W)`` bool: the masks of the first ``count`` images."""
         return self._column("known/{}", list(self._rows)[:count]) > 0
 
     def grid(self) -> np.ndarray:
-        """One row per image, the first 32; of more the first 24 and the 8 worst.
+        """One row per image; of more than 32, the first 24 and the 8 worst.
 
-        A row shows it corrupted, reconstructed, its other completions, the baselines and, where it
-        is known, the truth.
+        Columns: damaged, reconstructed, other completions, baselines and, if known, the truth.
         """
         numbers, worst = self.chosen()
         paths = self._paths(numbers[0])
@@ -56,11 +55,11 @@ class Gallery:
             words = f"{number}" if psnr is None else f"{number} {psnr:.1f} dB"
             labels.append(f"worst: {words}" if number in worst else words)
         return labelled(
-            grid([highlight_hole(shown[0], known), *cells]), labels, ["corrupted", *paths]
+            grid([highlight_hole(shown[0], known), *cells]), labels, ["damaged", *paths]
         )
 
     def table(self) -> list[dict[str, Any]]:
-        """A row an image of the grid: its name, its images, uint8 ``(H, W, C)``, its figures."""
+        """One row per image of the grid: name, images as uint8 ``(H, W, C)``, measurements."""
         numbers, _ = self.chosen()
         paths = {"reconstructed": "images/{}"}
         if self._file("images/{}_raw", numbers[0]).is_file():
@@ -71,17 +70,17 @@ class Gallery:
         table = []
         for number in numbers:
             row = self._rows[number]
-            pictures = {column: self._read(path, number) for column, path in paths.items()}
+            panels = {column: self._read(path, number) for column, path in paths.items()}
             known = self._read("known/{}", number)[None] > 0
-            corrupted = highlight_hole(next(iter(pictures.values()))[None], known)[0]
+            damaged = highlight_hole(next(iter(panels.values()))[None], known)[0]
             cells: dict[str, Any] = {"image": number, "name": row["name"]}
-            for column, picture in {"corrupted": corrupted, **pictures}.items():
-                cells[column] = to_uint8(picture).transpose(1, 2, 0)
+            for column, grid_image in {"damaged": damaged, **panels}.items():
+                cells[column] = to_uint8(grid_image).transpose(1, 2, 0)
             table.append(cells | {column: row.get(column) for column in figures})
         return table
 
     def chosen(self) -> tuple[list[int], set[int]]:
-        """Numbers of the images that are shown, and which of them are there for being the worst."""
+        """Numbers of the images to show, and which of them are the worst ones."""
         numbers = list(self._rows)
         if len(numbers) <= _ROWS:
             return numbers, set()
@@ -91,7 +90,7 @@ class Gallery:
         return (first + worst, set(worst)) if worst else (numbers[:_ROWS], set())
 
     def _paths(self, number: int) -> dict[str, str]:
-        """Heading -> where a column's images are, of those that an image has."""
+        """Heading -> path of a column's images, for the columns that an image has."""
         paths = {"reconstructed": "images/{}"}
         paths |= {f"other {rank}": f"alternatives/{{}}_{rank}" for rank in range(1, 100)}
         paths |= {name: f"baselines/{{}}_{name}" for name in BASELINES}
@@ -106,6 +105,6 @@ class Gallery:
 
     def _read(self, path: str, number: int) -> Tensor:
         """``(C, H, W)`` in [-1, 1]."""
-        with Image.open(self._file(path, number)) as picture:
-            pixels = np.asarray(picture)
+        with Image.open(self._file(path, number)) as grid_image:
+            pixels = np.asarray(grid_image)
         return to_float(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))

@@ -10,9 +10,9 @@ from gan_inpaint.runtime.io import read_table, write_csv
 
 
 class MetricsFile(Logger):
-    """metrics.csv: one row a logged step, written whole; a resume goes on with what is there.
+    """metrics.csv: one row per logged step, written atomically; a resume continues the file.
 
-    Lightning's own CSVLogger erases the file of the run that it resumes.
+    Lightning's CSVLogger would erase the file of a resumed run.
 
     Args:
         path: of the file.
@@ -42,7 +42,7 @@ class MetricsFile(Logger):
             self.rows.append({"step": step, **kept})
 
     def forget_after(self, step: int) -> None:
-        """Drop what was logged later than the checkpoint that is being resumed."""
+        """Drop rows that are newer than the resumed checkpoint."""
         self.rows = [row for row in self.rows if row["step"] <= step]
 
     def save(self) -> None:

@@ -17,32 +17,32 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.io import write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_LARGEST = 512  # pixels of the side of an image, of which a page has hundreds
-_POINTS = 400  # of a curve: a screen has hardly more
-_CELLS = 1200  # images a page holds, over all jobs: about 20 MB at 64x64
-_IMAGES = (4, 12)  # at least and at most so many of a job's images
+_LARGEST = 512  # largest side of an image in pixels: a page has hundreds of images
+_POINTS = 400  # of a curve: a screen shows hardly more
+_CELLS = 1200  # images on a page, over all jobs: about 20 MB at 64x64
+_IMAGES = (4, 12)  # minimum and maximum number of images per job
 
 
 def images_shown(jobs: int) -> int:
-    """How many images of each job a page has room for."""
+    """Number of images per job that fit on a page."""
     least, most = _IMAGES
     return max(least, min(most, _CELLS // max(jobs, 1)))
 
 
 def write_page(path: Path, template: str, payload: Mapping[str, Any], **words: Any) -> None:
-    """Render a page; everything in it is escaped.
+    """Render a page; all text is escaped.
 
     Args:
-        template: name of its template in ``templates``.
-        payload: plain values for its script.
-        words: for the template.
+        template: name of the template in ``templates``.
+        payload: plain values for the script.
+        words: values for the template.
     """
     import jinja2
     from markupsafe import Markup
 
     loader = jinja2.FileSystemLoader(_TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=True)
-    # inside a script no text may look like its end
+    # no text inside the script may look like its closing tag
     data = json.dumps(_finite(payload), separators=(",", ":")).replace("<", "\\u003c")
     page = environment.get_template(f"{template}.html.jinja").render(
         payload=Markup(data),
@@ -54,13 +54,13 @@ def write_page(path: Path, template: str, payload: Mapping[str, Any], **words: A
 
 
 def sprite(rows: Sequence[Sequence[Path]], size: int) -> str:
-    """Images as one PNG, a data URI, each brought to a size; what is not there stays black."""
+    """Images resized and tiled into one PNG, as a data URI; missing ones stay black."""
     sheet = Image.new("RGB", (size * len(rows[0]), size * len(rows)))
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
-            with suppress(InputError):  # one that is not there or damaged stays black
-                picture = open_image(path).convert("RGB")
-                cell = picture.resize((size, size), Image.Resampling.NEAREST)
+            with suppress(InputError):  # a missing or damaged image stays black
+                image = open_image(path).convert("RGB")
+                cell = image.resize((size, size), Image.Resampling.NEAREST)
                 sheet.paste(cell, (x * size, y * size))
     out = io.BytesIO()
     sheet.save(out, "PNG")
@@ -73,7 +73,7 @@ def embedded(png: bytes) -> str:
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[list[float]]:
-    """At most 400 points of a curve, its ends among them; those that are no numbers are dropped."""
+    """At most 400 points of a curve, including both ends, without NaN and infinity."""
     kept = [[float(x), float(y)] for x, y in points if math.isfinite(y)]
     if len(kept) <= _POINTS:
         return kept
@@ -89,7 +89,7 @@ def side(folder: Path) -> int:
 
 
 def short(value: Any) -> str:
-    """Four digits are enough to read.
+    """A value as text with four digits.
 
     Example:
         >>> short(0.123456), short("1e-05"), short(64), short(None)
@@ -103,7 +103,7 @@ def short(value: Any) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON knows no NaN and no infinity."""
+    """Plain values with NaN and infinity replaced by None, for JSON."""
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -13,13 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 def progress_bar(
     what: str, total: int, losses: Sequence[str], console: Console | None = None
 ) -> Iterator["Bar"]:
-    """A rich bar with the time left and the current losses; it fits into 80 columns.
+    """A rich progress bar with the time left and the current losses, within 80 columns.
 
     Args:
         what: one word.
         total: amount of work, in any unit.
-        losses: which columns of the module's history to show.
-        console: where; stderr if not given. Silent when that is not a terminal.
+        losses: columns of the module's history to show.
+        console: stderr by default. Nothing is shown unless it is a terminal.
     """
     console = console or Console(stderr=True)
     with Progress(
@@ -43,12 +43,12 @@ class Bar:
         self._task = progress.add_task(what, total=total, words="")
 
     def show(self, completed: float, row: Mapping[str, float], note: str = "") -> None:
-        """Move the bar.
+        """Update the bar.
 
         Args:
-            completed: of the total.
+            completed: part of the total.
             row: of a history, with the losses.
-            note: stands before them.
+            note: text before the losses.
         """
         losses = [f"{key} {row[key]:.3g}" for key in self._losses if key in row]
         words = "  ".join([note, *losses] if note else losses)

@@ -1,4 +1,4 @@
-"""What the jobs of a sweep show: sentences with confidence intervals."""
+"""Compare the jobs of a sweep: paired differences, confidence intervals, sentences."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,13 @@ from gan_inpaint.reporting.sweep import SweepJob, ranked
 
 @dataclass
 class Lead:
-    """By how much the best job is ahead of something else, image by image.
+    """The lead of the best job over something else, paired by image.
 
     Attributes:
         other: what it is compared with, in words.
-        mean, error: of the difference in hole PSNR over the images, in dB; error is the standard
-            error.
-        images: how many are measured for both.
-        lost: those on which the best job is behind, the farthest first, and by how many dB.
+        mean, error: mean and standard error of the difference in hole PSNR over the images, in dB.
+        images: number of images measured for both.
+        lost: the images on which the best job is behind, and by how many dB, the worst first.
     """
 
     other: str
@@ -30,7 +29,7 @@ class Lead:
 
     @property
     def verdict(self) -> str:
-        """Whether the lead exceeds what images drawn anew would change."""
+        """Whether the lead exceeds its 95 % confidence interval."""
         if not self.mean and not self.error:
             return "no difference"
         reach = stdtrit(self.images - 1, 0.975) * self.error  # Student's t: a 95 % interval
@@ -45,14 +44,14 @@ class Lead:
 
 
 def findings(jobs: Sequence[SweepJob]) -> list[str]:
-    """The best job, whether its lead over the next exceeds the noise, what had no effect."""
+    """Sentences: the best job, whether its lead exceeds the noise, which lam had no effect."""
     failed = sum(job.summary["status"] == "failed" for job in jobs)
     sentences = [f"{failed} of {len(jobs)} jobs failed; the table says why."] if failed else []
     groups = _by_task(jobs)
     if len(groups) > 1:
         sentences.append(
-            f"The jobs had {len(groups)} different sets of images and masks: between those there is"
-            " no fair comparison."
+            f"The jobs had {len(groups)} different sets of images and masks; a fair comparison is"
+            " possible only within a set."
         )
     for best, *others in groups:
         if len(groups) == 1 or others:
@@ -64,7 +63,7 @@ def findings(jobs: Sequence[SweepJob]) -> list[str]:
 
 
 def _by_task(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
-    """The measured jobs, those with the same images and masks together, the best first."""
+    """The measured jobs, grouped by images and masks, the best of each group first."""
     groups: dict[str, list[SweepJob]] = {}
     for job in ranked(job for job in jobs if job.summary.get("psnr_hole") is not None):
         groups.setdefault(job.task, []).append(job)
@@ -72,7 +71,7 @@ def _by_task(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
 
 
 def leads(jobs: Sequence[SweepJob]) -> list[tuple[SweepJob, Lead]]:
-    """The best job of each task beside the others, beside its own average and the baselines."""
+    """The leads of the best job of each task over the others, its average and the baselines."""
     within = {"psnr_hole_average": "the average over its own restarts (estimate=mean)"}
     within |= {f"psnr_hole_{name}": words for name, words in _IN_WORDS.items()}
     found = []
@@ -96,16 +95,16 @@ _IN_WORDS = {
 
 
 def differences(ours: Mapping[int, float], theirs: Mapping[int, float]) -> dict[int, float]:
-    """Image -> by how many dB ours is ahead, where both are measured and finite."""
+    """Image -> lead of ours in dB, where both are measured and finite."""
     apart = {image: ours[image] - theirs[image] for image in ours if image in theirs}
     return {image: value for image, value in apart.items() if math.isfinite(value)}
 
 
 def lead(other: str, ours: Mapping[int, float], theirs: Mapping[int, float]) -> Lead | None:
-    """The comparison of two jobs; None if too little is measured.
+    """The lead of one job over another; None with fewer than two images.
 
     Args:
-        other: the second one, in words.
+        other: the other one, in words.
         ours, theirs: image -> hole PSNR in dB.
 
     Example:
@@ -127,7 +126,7 @@ def lead(other: str, ours: Mapping[int, float], theirs: Mapping[int, float]) -> 
 
 
 def _without_effect(jobs: Sequence[SweepJob]) -> list[str]:
-    """The jobs whose perceptual term is too small a part of the gradient to matter."""
+    """A sentence on the values of lam that had no effect, if any."""
     shares = [
         (job.summary["lam"], job.summary.get("perceptual_share"))
         for job in jobs
@@ -137,6 +136,4 @@ def _without_effect(jobs: Sequence[SweepJob]) -> list[str]:
     if not idle:
         return []
     values = ", ".join(f"{lam:g}" for lam in idle)
-    return [
-        f"lam had no effect at {values}: the perceptual term was under 0.1 % of the gradient there."
-    ]
+    return [f"lam had no effect at {values}: the perceptual term was below 0.1 % of the gradient."]

@@ -13,11 +13,11 @@ from typing import Any
 import yaml
 
 from gan_inpaint.errors import InputError, printable
-from gan_inpaint.reporting.schema import COST, MEANS, WORDS, means
+from gan_inpaint.reporting.columns import COST, MEANS, WORDS, means
 from gan_inpaint.runtime.io import read_csv, read_table
 
 _NEEDED = {"results": {"image"}, "restarts": {"image", "objective"}, "metrics": {"step"}}
-_DAMAGE = (  # what reading a file can come to that somebody has changed
+_DAMAGE = (  # errors from reading damaged files
     ArithmeticError,
     AttributeError,
     LookupError,
@@ -26,18 +26,18 @@ _DAMAGE = (  # what reading a file can come to that somebody has changed
     ValueError,
     csv.Error,
 )
-_COMPARED = 8  # images by which two jobs are told to have had the same task
+_COMPARED = 8  # images that are compared to decide whether two jobs had the same task
 
 
 @dataclass
 class SweepJob:
-    """One job: its directories, its summary, and the rest when it is asked for.
+    """One job of a sweep; its tables are read on demand.
 
     Attributes:
-        number: in the sweep; of shards, the first one's.
-        directories: one, or that of each shard, in their order.
-        summary: its summary.json, or what those of its shards come to.
-        label: what it has that not all jobs of the sweep have, in the words of the command line.
+        number: in the sweep; for shards, the first one's.
+        directories: one, or one per shard, in order.
+        summary: its summary.json, or the merged ones of its shards.
+        label: the overrides that not all jobs of the sweep have in common.
     """
 
     number: int
@@ -57,7 +57,7 @@ class SweepJob:
 
     @cached_property
     def psnrs(self) -> dict[int, float]:
-        """Image -> its hole PSNR, where that was measured."""
+        """Image -> hole PSNR, where measured."""
         rows = self.results.items()
         return {image: float(row["psnr_hole"]) for image, row in rows if row.get("psnr_hole")}
 
@@ -68,7 +68,7 @@ class SweepJob:
 
     @cached_property
     def history(self) -> list[dict[str, str]]:
-        """The rows of metrics.csv; of shards, the first one's."""
+        """The rows of metrics.csv; for shards, the first one's."""
         return _read(self.directories[0] / "metrics.csv")
 
     def _table(self, name: str) -> list[dict[str, str]]:
@@ -76,40 +76,40 @@ class SweepJob:
 
     @cached_property
     def overrides(self) -> list[str]:
-        """What its command line said, ``key=value``."""
+        """The overrides on its command line, ``key=value``."""
         return [o for o in _overrides(self.directories[0]) if not _of_shard(o)]
 
     @cached_property
     def images(self) -> list[int]:
-        """Numbers of the images that it has images of."""
+        """Numbers of the images that it has written."""
         found = (d.glob("images/?????.png") for d in self.directories)
         names = (path.stem for paths in found for path in paths)
         return sorted(int(name) for name in names if name.isdecimal())
 
     @cached_property
     def task(self) -> str:
-        """A digest of the masks and true images it had to fill: equal ones can be compared."""
+        """A hash of its masks and true images: jobs with equal ones can be compared."""
         digest = hashlib.sha256()
         for folder in ("known", "truth"):
             for image in self.images[:_COMPARED]:
-                if (file := self.picture(folder, image)).is_file():
+                if (file := self.file_of(folder, image)).is_file():
                     digest.update(file.read_bytes())
         return digest.hexdigest()
 
     @property
     def truth(self) -> bool:
-        """Whether the true images are there."""
+        """Whether the true images are available."""
         return (self.directories[0] / "truth").is_dir()
 
-    def picture(self, folder: str, image: int) -> Path:
+    def file_of(self, folder: str, image: int) -> Path:
         """``folder/00000.png`` of an image."""
         return self.directories[image % len(self.directories)] / folder / f"{image:05d}.png"
 
 
 def read_jobs(sweep: Path) -> list[SweepJob]:
-    """The jobs of a sweep that have left a summary, in order, and named by what sets them apart.
+    """The jobs of a sweep that have a summary, in order, labelled by their differences.
 
-    Shards of one set, whose other keys agree, are one job.
+    Shards of one set with equal other keys are merged into one job.
     """
     numbered = [p.parent for p in sweep.glob("*/summary.json") if p.parent.name.isdecimal()]
     if not numbered:
@@ -139,11 +139,11 @@ def read_jobs(sweep: Path) -> list[SweepJob]:
 
 
 def _summary(directory: Path) -> dict[str, Any]:
-    """A job's summary.json; if it or a table is damaged, whoever did that, one that says so."""
+    """A job's summary.json; if it or a table is damaged, a summary that says so."""
     damaged = "summary.json"
     try:
         summary = json.loads((directory / damaged).read_text(encoding="utf-8"))
-        wrong = summary["status"] == "failed"  # a setting that is no number may be why
+        wrong = summary["status"] == "failed"  # perhaps because a setting is not a number
         for key in ("lam", "lr", "shard", "shards", *MEANS, *COST):
             value = summary.get(key)
             if wrong and key in ("lam", "lr") and isinstance(value, str):
@@ -166,14 +166,14 @@ def _summary(directory: Path) -> dict[str, Any]:
             if any(not isinstance(row.get("image", 0), int) for row in rows):
                 raise ValueError("image")
         if summary["status"] == "done" and not any((directory / "images").glob("?????.png")):
-            return summary | {"status": "failed", "error": "its images are gone"}
+            return summary | {"status": "failed", "error": "its images are missing"}
     except _DAMAGE:
         return {"status": "failed", "error": f"its {damaged} is damaged"}
     return summary
 
 
 def _merged(parts: Sequence[Mapping[str, Any]], job: SweepJob) -> dict[str, Any]:
-    """The summary that one job over all images would have left."""
+    """The summary of one job over the images of all shards."""
     wanted = parts[0]["shards"]
     bad = [part for part in parts if part["status"] != "done"]
     summary = {**parts[0], **means(job.results.values())}
@@ -184,7 +184,7 @@ def _merged(parts: Sequence[Mapping[str, Any]], job: SweepJob) -> dict[str, Any]
         summary |= {"status": "running", "error": missing}
     for key in ("images", "seconds", "image_steps"):
         summary[key] = sum(part.get(key) or 0 for part in parts)
-    for key in ("perceptual_share", "known_error"):  # means over images that the table has not
+    for key in ("perceptual_share", "known_error"):  # means that are not in the tables
         given = [
             (part[key], part.get("images") or 0) for part in parts if part.get(key) is not None
         ]
@@ -200,7 +200,7 @@ def _overrides(directory: Path) -> list[str]:
         told = yaml.safe_load((directory / ".hydra" / "overrides.yaml").read_text("utf-8"))
         return [printable(str(override)) for override in told]
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError):
-        return []  # not there, or not what it was
+        return []  # missing or damaged
 
 
 def _of_shard(override: str) -> bool:
@@ -217,7 +217,7 @@ def ranked(jobs: Iterable[SweepJob]) -> list[SweepJob]:
 
 
 def varied(jobs: Sequence[SweepJob]) -> dict[str, dict[int, float | str]]:
-    """Key -> job number -> value, of the keys that the sweep varied; numbers where they are."""
+    """Key -> job number -> value, for the keys that the sweep varied."""
     found: dict[str, dict[int, float | str]] = {}
     for job in jobs:
         for override in job.overrides:

@@ -11,21 +11,21 @@ import yaml
 
 from gan_inpaint.data.images import MISSING
 from gan_inpaint.reporting import pages, yeh2017
-from gan_inpaint.reporting.schema import BASELINES
+from gan_inpaint.reporting.columns import BASELINES
 from gan_inpaint.reporting.statistics import Lead, differences, findings, leads
 from gan_inpaint.reporting.sweep import SweepJob, ranked, varied
 
-_NAMED = 3  # images that are named where the best job loses
+_NAMED = 3  # images that are named, of those on which the best job loses
 
 
 def write(
     sweep: Path, jobs: list[SweepJob], columns: Sequence[str], table: Sequence[Mapping[str, str]]
 ) -> None:
-    """``index.html`` of a sweep.
+    """Write ``index.html`` of a sweep.
 
     Args:
-        columns: of its table of jobs: keys of their summaries; those that none has are left out.
-        table: the lines of the paper's table, if the sweep was for that.
+        columns: of the table of jobs: keys of their summaries; empty columns are left out.
+        table: the rows of the paper's table, if the sweep was for that.
     """
     columns = [c for c in columns if any(job.summary.get(c) is not None for job in jobs)]
     done = [job for job in jobs if job.done]
@@ -36,7 +36,7 @@ def write(
         _payload(jobs, done, best_first),
         title=f"Comparison of {sweep.name}",
         about=_about(sweep, jobs),
-        # the paper's table is over four masks: none of them is the best
+        # the paper's table has four masks, none of which is the best
         findings=[] if table else findings(jobs),
         leads=[_lead(job, found) for job, found in leads(jobs)],
         best=best_first[0].label if done else "",
@@ -73,7 +73,7 @@ def _lead(best: SweepJob, found: Lead) -> dict[str, str]:
 
 
 def _about(sweep: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, str]]:
-    """What was run, on what: the facts that all figures of the page hang on."""
+    """What was run, on which data, with which versions."""
     found = []
     told = sweep / "multirun.yaml"
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError):
@@ -94,7 +94,7 @@ def _about(sweep: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, str]]:
 
 
 def _bars(best: SweepJob) -> list[dict[str, Any]]:
-    """Mean hole PSNR of the best job and of what was measured beside it, for drawn bars."""
+    """Mean hole PSNR of the best job, its average and the baselines, for a bar chart."""
     columns = {"psnr_hole": "this search", "psnr_hole_average": "mean of its restarts"}
     columns |= {f"psnr_hole_{name}": name for name in BASELINES}
     values = {words: best.summary.get(column) for column, words in columns.items()}
@@ -152,7 +152,7 @@ def _payload(
 
 
 def _sprite(job: SweepJob, folders: Sequence[str], images: Sequence[int], size: int) -> str:
-    return pages.sprite([[job.picture(f, image) for image in images] for f in folders], size)
+    return pages.sprite([[job.file_of(f, image) for image in images] for f in folders], size)
 
 
 def _curve(job: SweepJob) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The page of a training run: losses, samples, the comparison of its epochs."""
+"""The page of a training run: losses, samples, comparison of epochs."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from gan_inpaint.runtime.io import read_csv
 
 
 def write_training_page(run: Path) -> None:
-    """``index.html`` of a training run, from its files: losses, samples, ``select.csv``."""
+    """Write ``index.html`` of a training run: losses, samples, ``select.csv``."""
     rows = read_csv(run / "metrics.csv")
     told = run / ".hydra" / "overrides.yaml"
     overrides = map(str, yaml.safe_load(told.read_text("utf-8")) or ()) if told.is_file() else ()

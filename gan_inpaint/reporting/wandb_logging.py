@@ -20,11 +20,10 @@ def wandb_logger(
 ) -> Iterator[WandbLogger | None]:
     """One W&B run for one job, always finished; None if ``choice`` is ``none``.
 
-    Online with a key and a server, offline without; ``WANDB_MODE`` and ``WANDB_PROJECT`` have the
-    last word as everywhere in W&B.
+    Online with a key and a server, else offline; ``WANDB_MODE`` and ``WANDB_PROJECT`` override.
     """
     if group and os.environ.pop("WANDB_RUN_ID", None):  # before W&B reads it, once a process
-        print("W&B: WANDB_RUN_ID is left out: the jobs of a sweep are runs of their own")
+        print("W&B: WANDB_RUN_ID is ignored: every job of a sweep is its own run")
     mode = "disabled" if choice == "none" else _wandb_mode()
     if mode == "disabled":
         yield None
@@ -63,7 +62,7 @@ def wandb_logger(
     try:
         yield WandbLogger(experiment=run)
     except BaseException as problem:
-        # 255 is what W&B itself gives a run that a person has stopped
+        # W&B itself uses 255 for a run that a person has stopped
         run.finish(exit_code=255 if isinstance(problem, Interrupted) else 1)
         raise
     run.finish()
@@ -73,7 +72,7 @@ _OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B took these until vers
 
 
 def check_wandb(choice: str) -> None:
-    """Refuse what stands in the environment and W&B would refuse, before a run begins."""
+    """Refuse environment variables that W&B would refuse, before the run begins."""
     if choice == "none" or _named_mode() == "disabled":
         return
     import wandb
@@ -94,7 +93,7 @@ def _settings() -> Any:
     return wandb.Settings(
         silent=True,
         console="off",
-        # a server that has gone away must not hold up the next job of a sweep for ever
+        # a lost server must not block the next job of a sweep forever
         finish_timeout=float(os.environ.get("WANDB_FINISH_TIMEOUT", 600)),
     )
 
@@ -106,28 +105,28 @@ def _begun(mode: str, options: Mapping[str, Any]) -> Any:
 
 
 def _refused(problem: Exception) -> InputError:
-    """For ids, projects and other words that W&B does not take."""
-    told = [key for key in os.environ if key.startswith("WANDB_") and "KEY" not in key]
+    """The error for ids, projects and other values that W&B refuses."""
+    variables = [key for key in os.environ if key.startswith("WANDB_") and "KEY" not in key]
     reason = " ".join(str(problem).split())
     return InputError(
         f"W&B refuses its settings ({reason}); change the environment variables"
-        f" {', '.join(sorted(told))}, or set logger=none"
+        f" {', '.join(sorted(variables))}, or set logger=none"
     )
 
 
 def log_prior(logger: WandbLogger, path: Path, metadata: Mapping[str, str]) -> None:
-    """Keep a run's prior as its product: W&B draws the line from training to reconstruction."""
+    """Log a trained prior as an artifact, which W&B links to the reconstructions that use it."""
     logger.experiment.log_artifact(_prior_artifact(path, metadata))
 
 
 def use_prior(logger: WandbLogger, path: Path, metadata: Mapping[str, str]) -> None:
-    """Say which prior a run works with; offline W&B cannot."""
+    """Record which prior a run uses; not possible offline."""
     if not logger.experiment.offline:
         logger.experiment.use_artifact(_prior_artifact(path, metadata))
 
 
 def _prior_artifact(path: Path, metadata: Mapping[str, str]) -> Any:
-    """Named after its content: the one that a training logged is the one that a search names."""
+    """An artifact named after its content, so that training and search name the same one."""
     import wandb
 
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
@@ -137,7 +136,7 @@ def _prior_artifact(path: Path, metadata: Mapping[str, str]) -> Any:
 
 
 def log_look(logger: WandbLogger, step: int, frame: np.ndarray) -> None:
-    """The search as it goes: W&B puts a slider over the steps."""
+    """Log a frame of the search; W&B shows a slider over the steps."""
     logger.log_image("search", [frame], step=step)
 
 
@@ -152,23 +151,23 @@ def log_results(
 
     Args:
         grid: its images, uint8 ``(H, W, 3)``.
-        images: a row an image, for ``log_table``.
-        history: its losses, if they were not logged on the way.
+        images: one row per image, for ``log_table``.
+        history: its losses, if they were not logged during the search.
     """
     for row in history:
         losses = {key: value for key, value in row.items() if key != "step"}
         logger.log_metrics(losses, step=int(row["step"]))
-    # the config has it already
+    # the environment is already in the config
     logger.experiment.summary.update({k: v for k, v in summary.items() if k != "environment"})
     logger.log_image("reconstructions", [grid])
     log_table(logger, images)
 
 
 def log_table(logger: WandbLogger, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A W&B table ``images``, to join and filter runs by; arrays become images.
+    """Log a W&B table ``images``, for joining and filtering runs; arrays become images.
 
     Args:
-        rows: of equal keys; uint8 ``(H, W, C)`` arrays, numbers, words, None.
+        rows: with equal keys; values are uint8 ``(H, W, C)`` arrays, numbers, strings or None.
     """
     import wandb
 
@@ -179,11 +178,11 @@ def log_table(logger: WandbLogger, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _named_mode() -> str | None:
-    """What the environment says of the mode, under its present name."""
-    told = os.environ.get("WANDB_MODE", "").lower()
-    mode = _OLD_MODES.get(told, told)
+    """The mode in ``WANDB_MODE``, under its current name."""
+    value = os.environ.get("WANDB_MODE", "").lower()
+    mode = _OLD_MODES.get(value, value)
     if mode not in ("", "online", "offline", "disabled"):
-        raise InputError(f"WANDB_MODE={told}: must be online, offline or disabled")
+        raise InputError(f"WANDB_MODE={value}: must be online, offline or disabled")
     return mode or None
 
 
@@ -195,5 +194,5 @@ def _wandb_mode() -> str:
     try:
         # no prompt: a job must not wait for an answer
         return "online" if wandb.login(prompt=False) else "offline"
-    except Exception:  # a server that cannot be reached raises one of many errors
+    except Exception:  # an unreachable server raises many kinds of errors
         return "offline"

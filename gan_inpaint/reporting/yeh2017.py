@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from gan_inpaint.reporting.schema import BASELINES
+from gan_inpaint.reporting.columns import BASELINES
 
 RECIPE = "paper_table"
 # Table 1, CelebA, PSNR in dB: the context encoder of Pathak et al., CVPR 2016, and their own method
@@ -40,11 +40,11 @@ PROTOCOL = (
 
 
 def row(job: Mapping[str, Any], results: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """One mask's line of the table.
+    """The row of one mask.
 
     Args:
-        job: its summary.
-        results: its results.csv.
+        job: the summary of its job.
+        results: the rows of its results.csv.
     """
     found = {key: job.get(key) for key in ("mask", "images", "seed", "restarts")}
     found |= PUBLISHED.get(str(job.get("mask")), {})
@@ -58,7 +58,7 @@ def row(job: Mapping[str, Any], results: Sequence[Mapping[str, str]]) -> dict[st
 
 
 def cells(found: Mapping[str, Any]) -> dict[str, str]:
-    """A line of the table in words: ``19.3 ± 0.4``; methods that nobody measured are left out.
+    """A row of the table as text, ``19.3 ± 0.4``, without methods that were not measured.
 
     Example:
         >>> cells({"mask": "half", "images": 4, "yeh2017": 13.7, "ours": 12.04, "ours_ci95": 0.41})

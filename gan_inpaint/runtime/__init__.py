@@ -1,1 +1,1 @@
-"""What every command needs of the machine: files, random draws, signals, memory, precision."""
+"""The machine: files, random generators, signals, memory, precision, environment."""

@@ -1,4 +1,4 @@
-"""Collect the versions, hardware and revision that a job's figures depend on."""
+"""Collect the versions, hardware and git revision of a run."""
 
 import platform
 import subprocess
@@ -20,7 +20,7 @@ def collect_environment() -> dict[str, Any]:
     for package in _PACKAGES:
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # run from an unpacked tree
+        except PackageNotFoundError:  # not installed, only unpacked
             continue
     found["system"] = f"{platform.system()} {platform.machine()}"
     found["processor"] = _processor()
@@ -30,7 +30,7 @@ def collect_environment() -> dict[str, Any]:
 
 
 def _revision() -> str | None:
-    """The commit of the checkout that this package is part of, with a + if it was changed."""
+    """The commit of the checkout that contains this package, with a + if it has changes."""
     folder = Path(__file__).resolve().parents[1]
     if not (folder.parent / ".git").exists():
         return None
@@ -43,12 +43,12 @@ def _revision() -> str | None:
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", ".")
         return git("rev-parse", "--short=12", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.SubprocessError):  # no git, or not a checkout that it trusts
+    except (OSError, subprocess.SubprocessError):  # no git, or an untrusted checkout
         return None
 
 
 def _processor() -> str:
-    """The processor's name where the system tells it."""
+    """The processor's name, if the system provides it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -20,13 +20,13 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.part(\..*)?")
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes ``path``'s name, else it goes.
+    """Yield a temporary path beside ``path``; rename it on success, else remove it.
 
     Raises:
-        OSError: it cannot be written; its ``filename`` is ``path``.
+        OSError: the file cannot be written; ``filename`` is ``path``.
     """
-    # no part of the name: it may be as long as the system allows. The suffix stays last:
-    # matplotlib and Pillow choose the format by it
+    # without the file's name, which may have the maximum length, but with its suffix, by which
+    # matplotlib and Pillow choose the format
     temporary = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,10 +41,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def remove_temporaries(folder: Path, older_than: float = 0.0) -> None:
-    """What killed processes left unfinished in a folder and below it.
+    """Remove unfinished files of killed processes from a folder and below it.
 
     Args:
-        older_than: seconds since it was last written to; others may be at work on younger ones.
+        older_than: age in seconds; running processes may still write to younger files.
     """
     for path in folder.rglob(".*.part*"):
         if _TEMPORARY.fullmatch(path.name) and time.time() - path.stat().st_mtime >= older_than:
@@ -58,10 +58,10 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_once(path: Path, text: str) -> str:
-    """Write a file if it is not there yet; of several processes the first one does.
+    """Write a file if it does not exist; of several processes the first one wins.
 
     Returns:
-        What the file holds now.
+        The file's content.
     """
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def write_once(path: Path, text: str) -> str:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """JSON knows no NaN and no infinity: they become null."""
+    """Write JSON atomically; NaN and infinity become null."""
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in content.items()
@@ -88,7 +88,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> None:
-    """One line a row; a value that is missing or None is an empty cell."""
+    """Write one line per row atomically; missing values and None become empty cells."""
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
@@ -96,16 +96,16 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[s
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """One dict of words per row."""
+    """One dict of strings per row."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def read_table(path: Path, words: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """The rows that ``write_csv`` was given: numbers are numbers again, empty cells are left out.
+    """Read the rows of ``write_csv``: numbers as numbers, without empty cells.
 
     Args:
-        words: columns that hold no numbers.
+        words: columns that hold text.
     """
     return [
         {
@@ -118,6 +118,6 @@ def read_table(path: Path, words: Iterable[str] = ()) -> list[dict[str, Any]]:
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
-    """``pixels``: uint8, (H, W, C) with C = 1 or 3."""
+    """Write uint8 pixels ``(H, W, 1 or 3)`` atomically."""
     with atomic_write(path) as temporary:
         Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(temporary)

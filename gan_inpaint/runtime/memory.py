@@ -1,4 +1,7 @@
-"""Keep, free and run out of memory."""
+"""Keep and free memory; recognise errors that say it ran out.
+
+The retries with half the batch are in ``cli.train`` and ``inversion.lightning_module``.
+"""
 
 import contextlib
 import ctypes
@@ -6,18 +9,18 @@ import gc
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-# in the errors of CUDA, torch's own allocator, C++, and oneDNN, which says no more than that
+# parts of the errors of CUDA, torch's allocator, C++, and oneDNN
 _SHORT = "out of memory", "t allocate memory", "not enough memory", "bad_alloc", "could not create"
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library reuse the large blocks that one step frees for the next.
+    """Let glibc reuse large freed blocks instead of returning them to the system.
 
-    By default it gives them back to the system, which then clears every page again: a tenth of a
-    search's time. For commands, since it holds for the whole process; only glibc knows it.
+    Returned pages must be cleared again, which costs a tenth of a search's time. The setting
+    affects the whole process, so only commands use it.
 
     Returns:
-        Whether it was understood.
+        Whether the C library supports it.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -29,16 +32,16 @@ def keep_freed_memory() -> bool:
 
 
 def is_out_of_memory(problem: BaseException) -> bool:
-    """Whether an error says that memory ran out: Python's, NumPy's, or torch's on any device."""
+    """Whether an error of Python, NumPy or torch (on any device) says that memory ran out."""
     if isinstance(problem, MemoryError):
         return True
     return isinstance(problem, RuntimeError) and any(word in str(problem) for word in _SHORT)
 
 
 def free_memory() -> None:
-    """Give back what a failed attempt held, so that a smaller one has room.
+    """Free the memory of a failed attempt, so that a smaller one has room.
 
-    To be called outside of the ``except`` block: there the error still holds all its frames.
+    Call it outside of the ``except`` block, where the error still holds all its frames.
     """
     import torch
 

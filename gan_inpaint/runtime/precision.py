@@ -10,14 +10,14 @@ import torch
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.io import write_once
 
-LIGHTNING = {"fp32": "32-true", "bf16": "bf16-mixed"}  # a Trainer's words for them
+LIGHTNING = {"fp32": "32-true", "bf16": "bf16-mixed"}  # the values of a Trainer's argument
 
 
 def resolve_precision(choice: str) -> str:
-    """``fp32`` or ``bf16``; ``auto`` is bf16 where the hardware is faster in it.
+    """``fp32`` or ``bf16``; ``auto`` is bf16 where that is faster.
 
-    On a CPU that says it multiplies bf16 natively this is measured, once a process: some that say
-    so (Intel's server cores whose AMX a virtual machine hides) are twice as fast in fp32.
+    A CPU that reports native bf16 is timed, once per process: some (Intel server cores whose AMX is
+    hidden by a virtual machine) are twice as fast in fp32.
     """
     if choice != "auto":
         return choice
@@ -25,22 +25,22 @@ def resolve_precision(choice: str) -> str:
         return "fp32"
     if torch.cuda.is_available():
         return "bf16"
-    return "bf16" if _gain() > 1.2 else "fp32"  # less is not worth the digits
+    return "bf16" if _gain() > 1.2 else "fp32"  # a smaller gain is not worth the lost digits
 
 
 def agree_on_precision(
     choice: str, own: Path, cure: str, shared: Path | None = None, keep: bool = True
 ) -> str:
-    """``resolve_precision``, once for a job or a sweep: the next measurement may differ.
+    """``resolve_precision`` once per job or sweep, because another timing may differ.
 
     Args:
-        own: file of the job that records what ``auto`` came to.
-        cure: what to do where the job began in bf16 and this processor lacks it.
-        shared: file of the job's sweep, likewise; the first job decides for all.
+        own: the job's file that records the choice.
+        cure: what to do if the job began in bf16 and this processor lacks it.
+        shared: the sweep's file that records the choice of its first job for all.
         keep: whether the job's file may be written.
 
     Raises:
-        InputError: this processor lacks what was decided.
+        InputError: this processor does not support the recorded choice.
     """
     if choice != "auto":
         return choice
@@ -59,14 +59,16 @@ def agree_on_precision(
     except ValueError:
         precision = None
     if precision not in LIGHTNING:
-        raise InputError(f"{file}: damaged: it holds neither fp32 nor bf16; {cure}")
+        raise InputError(f"{file}: damaged, it holds neither fp32 nor bf16; {cure}")
     if precision == "bf16" and not _has_bf16():
-        raise InputError(f"precision: it began in bf16, which this processor lacks; {cure}")
+        raise InputError(
+            f"precision: the run began in bf16, which this processor does not support; {cure}"
+        )
     return precision
 
 
 def _has_bf16() -> bool:
-    """Whether the processor multiplies bf16 by itself."""
+    """Whether the processor reports native bf16."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     can = torch.cpu.get_capabilities()

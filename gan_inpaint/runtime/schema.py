@@ -12,10 +12,13 @@ S = TypeVar("S")
 
 
 def validate_config(config: DictConfig | Mapping[str, Any], schema: type[S], group: str = "") -> S:
-    """The config as an instance of the dataclass; an InputError names a key that does not fit.
+    """The config as an instance of the dataclass.
 
     Args:
-        group: that the keys belong to, for the message.
+        group: the keys' config group, for messages.
+
+    Raises:
+        InputError: a key is unknown or its value is invalid.
     """
     try:
         given = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))

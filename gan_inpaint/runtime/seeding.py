@@ -1,7 +1,6 @@
-"""Random generators that are functions of their purpose, never of earlier draws.
+"""Random generators that depend only on a key, never on earlier draws.
 
-That is what makes a resumed run equal an uninterrupted one, and an image's result independent of
-the batch it travels in.
+So a resumed run equals an uninterrupted one, and an image's result does not depend on its batch.
 """
 
 import zlib
@@ -11,7 +10,7 @@ import torch
 
 
 def numpy_rng(*key: int | str | bytes) -> np.random.Generator:
-    """A NumPy generator that is a function of ``key`` alone."""
+    """A NumPy generator that depends only on ``key``."""
     words = [
         part
         if isinstance(part, int)
@@ -22,7 +21,7 @@ def numpy_rng(*key: int | str | bytes) -> np.random.Generator:
 
 
 def torch_rng(*key: int | str | bytes, device: torch.device | str = "cpu") -> torch.Generator:
-    """A torch generator that is a function of ``key`` alone."""
-    # torch's CPU generator keeps 32 bits of its seed: let NumPy mix the key into them
+    """A torch generator that depends only on ``key``."""
+    # torch's CPU generator uses 32 bits of its seed: let NumPy mix the key into them
     seed = int(numpy_rng(*key).integers(2**32))
     return torch.Generator(device).manual_seed(seed)

@@ -1,6 +1,8 @@
-"""SIGINT and SIGTERM end a command politely: finished work is kept."""
+"""SIGINT and SIGTERM stop a command cleanly: finished work is kept."""
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +15,14 @@ _requested: int | None = None  # the signal that waits for their end
 
 
 class Interrupted(BaseException):
-    """The command was told to stop.
+    """A signal asked the command to stop.
 
-    Not an ``Exception``, so that no handler on its way swallows it.
+    Not an ``Exception``, so that no handler swallows it.
 
     Attributes:
         signum: the signal.
-        code: the process's exit code, as a shell reports it: 130 or 143.
-        cure: how to go on, in words, if it is known.
+        code: the exit code, as shells report it: 130 or 143.
+        cure: how to continue, in words, if known.
     """
 
     cure = ""
@@ -31,7 +33,7 @@ class Interrupted(BaseException):
 
 
 def install_handlers() -> None:
-    """Turn both signals into ``Interrupted`` from now on; only a main thread can."""
+    """Turn both signals into ``Interrupted`` from now on; only the main thread can."""
     if threading.current_thread() is threading.main_thread():
         for signum in _SIGNALS:
             signal.signal(signum, _handle)
@@ -66,6 +68,17 @@ def defer_signals() -> Iterator[None]:
         _deferring -= 1
     if not _deferring:
         raise_if_requested()
+
+
+@contextmanager
+def broken_pipe_interrupts() -> Iterator[None]:
+    """Turn a closed stdout (``| head``) into ``Interrupted``, as SIGPIPE is off in Python."""
+    try:
+        yield
+    except BrokenPipeError as problem:
+        # nothing more can be printed, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Interrupted(getattr(signal, "SIGPIPE", signal.SIGTERM)) from problem
 
 
 def stop_requested() -> bool:

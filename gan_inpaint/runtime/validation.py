@@ -1,4 +1,4 @@
-"""Range checks shared by the config dataclasses; each names the key and the cure."""
+"""Range checks of the config dataclasses; each error names the key and the valid range."""
 
 import math
 
@@ -28,10 +28,10 @@ def check_seed(seed: int) -> None:
 
 
 def check_one_of(settings: object, key: str, *choices: str, group: str = "") -> None:
-    """Refuse a word that is not one of the choices.
+    """Refuse a value that is not one of the choices.
 
     Args:
-        group: that the key belongs to, with its dot, for the message.
+        group: the key's config group with its dot, for messages.
     """
     value = getattr(settings, key)
     if value not in choices:

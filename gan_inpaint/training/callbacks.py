@@ -31,15 +31,15 @@ class Snapshots(Checkpoint):
     ``samples/epoch_005.png`` and ``losses.png`` after every ``every_n_epochs`` complete ones.
     Lightning's ModelCheckpoint counts epochs from 0 in its names.
 
-    A training that diverged or collapsed is stopped before it is saved. One that is told to
-    stop, see ``runtime.signals``, is saved after the minibatch it is at.
+    A diverged or collapsed training stops before it is saved. After a signal (see
+    ``runtime.signals``) the training saves after the current minibatch.
 
     Args:
-        directory: of the run.
+        directory: the run's.
         every_n_epochs: see above.
         metrics: the run's metrics.csv.
-        wandb: where samples go too, if anywhere.
-        diversity: of the training images, which that of the samples is held against.
+        wandb: also logs the samples, if given.
+        diversity: of the training images, for comparison with that of the samples.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class Snapshots(Checkpoint):
         hparams = pl_module.hparams
         rng = torch_rng("fixed", hparams["seed"])
         self._fixed_z = draw_latent(_SAMPLES, hparams["nz"], hparams["latent"], rng)
-        signals.install_handlers()  # again: Lightning has put its own handler in front
+        signals.install_handlers()  # again: Lightning has installed its own
         self._hold_requeue()
 
     def _hold_requeue(self) -> None:
-        """Lightning saves in the midst of a step when SLURM tells it to: let it end the step."""
+        """Delay Lightning's reaction to SLURM until the end of a step."""
         self._requeue_asked = False
         if not hasattr(signal, "SIGUSR1"):  # Windows, where there is no SLURM
             return
@@ -99,20 +99,20 @@ class Snapshots(Checkpoint):
             signals.raise_if_requested()
 
     def _save(self, trainer: pl.Trainer, copy: Path | None = None) -> None:
-        if not trainer.is_global_zero:  # it has its part in a checkpoint, the first one writes it
+        if not trainer.is_global_zero:  # all processes take part; only the first one writes
             trainer.save_checkpoint(self._last)
             return
         with atomic_write(self._last) as temporary:
             trainer.save_checkpoint(temporary)
-            if copy:  # first: a run that goes on from the last one does not come by here again
+            if copy:  # first: a run resumed from last.ckpt does not write it again
                 with atomic_write(copy) as beside:
                     shutil.copyfile(temporary, beside)
 
     def _examine(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
-        """Say of the samples how varied they are, and stop if there is no use in going on."""
+        """Log the diversity of the samples; stop a diverged or collapsed training."""
         step = int(module.discriminator_steps)
         divergence.check_finite(module, step)
-        # training images that are all the same ask for no more
+        # identical training images have no diversity to compare with
         relative = diversity(samples) / self._diversity if self._diversity else 1.0
         for logger in module.loggers:
             logger.log_metrics({"diversity": relative, "epoch": epoch - 1}, step=step)
@@ -120,12 +120,12 @@ class Snapshots(Checkpoint):
             divergence.check_diverse(self._metrics.rows)
 
     def _show(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
-        picture = grid(list(samples.unflatten(0, (8, -1)).unbind(1)))
-        write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", picture)
+        tiled = grid(list(samples.unflatten(0, (8, -1)).unbind(1)))
+        write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", tiled)
         self._draw()
         if self._wandb:
             step = int(module.discriminator_steps)
-            self._wandb.log_image("samples", [picture], step=step, caption=[f"epoch {epoch}"])
+            self._wandb.log_image("samples", [tiled], step=step, caption=[f"epoch {epoch}"])
 
     def _draw(self) -> None:
         curves = {"discriminator": "loss/d", "generator": "loss/g"}

@@ -108,13 +108,13 @@ class TrainConfig:
     logger: str
 
     def __post_init__(self) -> None:
-        check_at_least(self, 2, "batch_size")  # BatchNorm cannot work on one image
+        check_at_least(self, 2, "batch_size")  # BatchNorm needs two images
         check_at_least(self, 1, "log_every")
         check_seed(self.seed)
         check_one_of(self, "loss", "bce", "hinge", "wgan_gp")
         if self.loss == "wgan_gp" and self.model.discriminator_norm == "batch":
             raise InputError(
-                "loss=wgan_gp: its penalty looks at each image alone, and BatchNorm mixes them; set"
+                "loss=wgan_gp: its gradient penalty is per image, but BatchNorm mixes images; set"
                 " model.discriminator_norm=none"
             )
         check_one_of(self, "precision", "auto", "fp32", "bf16")

@@ -7,20 +7,20 @@ from torch import nn
 
 from gan_inpaint.errors import InputError
 
-_ALIKE = 0.05  # diversity below which samples are one and the same image
+_ALIKE = 0.05  # diversity below which all samples count as the same image
 _EPOCHS = 3  # in a row
-STEPS = 500  # of the generator, and minibatches: the first images of a training are alike
+STEPS = 500  # G steps and minibatches: the first samples of every training are alike
 
 
 class Unhealthy(InputError):
-    """A training that has diverged or collapsed: other settings are needed."""
+    """The training diverged or collapsed and needs other settings."""
 
 
 def check_finite(module: nn.Module, step: int) -> None:
-    """Raise if a weight or a statistic is not a finite number any more.
+    """Raise if a weight or a statistic is not finite.
 
     Args:
-        step: minibatches so far, for the message.
+        step: number of minibatches, for the message.
     """
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -32,11 +32,10 @@ def check_finite(module: nn.Module, step: int) -> None:
 
 
 def check_diverse(rows: Sequence[Mapping[str, float]]) -> None:
-    """Raise if the generator makes one and the same image for any code, epoch after epoch.
+    """Raise if the generator has produced nearly the same image for all codes for several epochs.
 
     Args:
-        rows: of metrics.csv; ``diversity`` is the variety of samples over that of the training
-            images.
+        rows: of metrics.csv; ``diversity`` is that of samples divided by that of training images.
     """
     known = [row for row in rows if "diversity" in row]
     alike = list(takewhile(lambda row: row["diversity"] < _ALIKE, reversed(known)))

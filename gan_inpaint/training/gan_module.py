@@ -25,36 +25,36 @@ METRICS = ("loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second", "d
 class AdversarialTraining(pl.LightningModule):
     """Trains a Generator and a Discriminator against each other.
 
-    The schedule is data: after every ``schedule["discriminator"]`` minibatches spent on D come
-    ``schedule["generator"]`` G steps on fresh latent codes. 1 and 1 is the plain DCGAN, 30 and 10
-    the 2017 project. (At 1 and 1, as in PyTorch's tutorial, a G step takes the images that D was
-    just shown.) Its position, like every latent code, is a function of the two step counters,
-    which are saved as buffers: a resumed run continues the very same sequence. Several processes
-    share each minibatch and draw the codes that one alone would draw.
+    The schedule is configurable: after every ``schedule["discriminator"]`` D steps, one minibatch
+    each, come ``schedule["generator"]`` G steps on fresh latent codes. 1 and 1 is the plain DCGAN,
+    30 and 10 the 2017 project. (At 1 and 1, a G step reuses the images of the last D step, as in
+    PyTorch's tutorial.) The position in the schedule and all latent codes depend only on the two
+    step counters, which are saved as buffers. So a resumed run continues the same sequence. Several
+    processes share each minibatch and together draw the codes of a single process.
 
-    Sources: Goodfellow et al., NeurIPS 2014 (the game); Radford et al., ICLR 2016 (the networks);
-    the losses' and augmentations' own are named where they are defined.
+    Sources: Goodfellow et al., NeurIPS 2014 (the loss); Radford et al., ICLR 2016 (the networks).
+    The sources of other losses and of the augmentations are where these are defined.
 
     Args:
         size, channels, nz, ngf, ndf, discriminator_norm: see ``Generator`` and ``Discriminator``.
         latent: ``normal`` or ``uniform``.
         schedule: ``{"discriminator": steps, "generator": steps}``, each at least 1.
         loss: ``bce``, ``hinge`` or ``wgan_gp``, see ``discriminator_loss``.
-        optimizer: ``{"discriminator": {"lr", "beta1", "clip"}, "generator": ...}`` for Adam; a
-            ``clip`` is the largest norm of a network's gradients, None or missing any.
+        optimizer: ``{"discriminator": {"lr", "beta1", "clip"}, "generator": ...}`` for Adam;
+            ``clip`` is the largest gradient norm of a network, None for no limit.
         augment: ``{"flip": whether real images are mirrored at random, "differentiable": policies
             of ``diffaugment``}``.
-        ema_decay: of the averaged generator, which samples and exports come from; in [0, 1). It is
-            approached from below, ``min(decay, (1 + n) / (10 + n))`` after n G steps, so that the
-            initial weights are soon forgotten.
-        batch_size: latent codes a G step draws.
+        ema_decay: of the averaged generator, from which samples and exports come; in [0, 1). After
+            n G steps the decay is ``min(decay, (1 + n) / (10 + n))``, so that the initial weights
+            are soon forgotten.
+        batch_size: number of latent codes per G step.
         seed: of the latent codes.
-        log_every: minibatches between two logged rows; each row is the mean over them.
+        log_every: number of minibatches per logged row; each row is a mean over them.
         dataset, license: of the data, for the metadata of the trained prior.
-        compile: whether both networks go through ``torch.compile``.
+        compile: whether to compile both networks with ``torch.compile``.
 
     All arguments are plain values and are saved in the checkpoints, which load with
-    ``weights_only=True`` and through ``AdversarialTraining.load_from_checkpoint``.
+    ``weights_only=True`` and with ``AdversarialTraining.load_from_checkpoint``.
     """
 
     discriminator_steps: Tensor
@@ -99,7 +99,7 @@ class AdversarialTraining(pl.LightningModule):
         self._seed, self._compile = seed, compile
         self.history: list[dict[str, float]] = []
         self.images_seen = 0
-        self._row: dict[str, Any] | None = None  # what a checkpoint held of a row
+        self._row: dict[str, Any] | None = None  # the unfinished row in a checkpoint
 
     def _average(self, averaged: Any, current: Any, count: Any) -> None:
         decay = min(self._ema_decay, (1 + self._g_steps) / (10 + self._g_steps))
@@ -119,13 +119,13 @@ class AdversarialTraining(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         for network in (self.generator, self.discriminator):
-            # the convolutions of CPU and GPU are faster on this layout
+            # the faster layout for the convolutions of CPU and GPU
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if self._compile:
                 network.compile()  # in place: the layers keep their names
 
     def on_train_start(self) -> None:
-        # a resume brings the old learning rates back with the optimizers' states
+        # a resume restores the old learning rates with the optimizer states
         for optimizer, network in zip(
             cast(list[LightningOptimizer], self.optimizers()),
             ("discriminator", "generator"),
@@ -136,7 +136,7 @@ class AdversarialTraining(pl.LightningModule):
                 group.update(lr=options["lr"], betas=(options["beta1"], 0.999))
 
     def on_fit_start(self) -> None:
-        # plain integers: reading a buffer on a GPU would wait for it at every step
+        # plain integers: reading a buffer on a GPU would synchronise at every step
         self._d_steps, self._g_steps = int(self.discriminator_steps), int(self.generator_steps)
         self._rank, self._ranks = self.global_rank, self.trainer.world_size
         self._start_row()
@@ -165,7 +165,7 @@ class AdversarialTraining(pl.LightningModule):
         real = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         if self._augment["flip"]:
             real = mirrored(real, self._rng("flip", self._d_steps))
-        # at 1 and 1 a G step takes the images that D was just shown, which saves making others
+        # at 1 and 1 a G step reuses the images of the D step, which saves a forward pass
         shared = self._schedule["discriminator"] == self._schedule["generator"] == 1
         with torch.set_grad_enabled(shared):
             fake = self.generator(self._draw("d", self._d_steps))
@@ -197,7 +197,7 @@ class AdversarialTraining(pl.LightningModule):
 
     def _train_generator(self, fake: Tensor | None = None) -> None:
         _, optimizer = cast(list[LightningOptimizer], self.optimizers())
-        # toggled: no gradient is computed for D's weights, and D's statistics stay D's business
+        # toggled: computes no gradients for D's weights; D's BatchNorm statistics are kept
         with self.toggled_optimizer(optimizer), running_statistics_kept(self.discriminator):
             if fake is None:
                 fake = self.generator(self._draw("g", self._g_steps))
@@ -218,16 +218,16 @@ class AdversarialTraining(pl.LightningModule):
         optimizer.step()
 
     def _judged(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """Logits of images as D is shown them."""
+        """Logits of augmented images."""
         return self.discriminator(diffaugment(images, self._augment["differentiable"], rng))
 
     def _draw(self, use: str, step: int) -> Tensor:
-        """This process's share of the codes for a step."""
+        """This process's part of the codes for a step."""
         rng = torch_rng(use, self._seed, step, device=self.device)
         return draw_latent(*self._latent, rng)[self._rank :: self._ranks]
 
     def _rng(self, use: str, step: int) -> torch.Generator:
-        """For what is drawn image by image: each process has its own images."""
+        """A generator for draws per image: each process has its own images."""
         others = (self._rank,) if self._rank else ()
         return torch_rng(use, self._seed, step, *others, device=self.device)
 
@@ -238,13 +238,13 @@ class AdversarialTraining(pl.LightningModule):
         self._row_started = time.perf_counter()
 
     def _log_row(self) -> None:
-        """Means since the last row. A stretch with no G step (30/10) leaves ``loss/g`` out."""
+        """Log means since the last row; without a G step since then, there is no ``loss/g``."""
         loss_d, prob_real, prob_fake = (self._d_sums / self._d_count).tolist()
         if not math.isfinite(loss_d):
             divergence.check_finite(self, self._d_steps)
         seconds = time.perf_counter() - self._row_started
         row = {"loss/d": loss_d}
-        if self._loss == "bce":  # a critic's score is no probability
+        if self._loss == "bce":  # a critic's score is not a probability
             row |= {"prob/real": prob_real, "prob/fake": prob_fake}
         row["images_per_second"] = self._images / seconds
         if self._g_count:
@@ -263,5 +263,5 @@ class AdversarialTraining(pl.LightningModule):
         return images
 
     def metadata(self) -> dict[str, str]:
-        """What a prior exported now says of itself."""
+        """The metadata of a prior that is exported now."""
         return prior_metadata(self.hparams, self.current_epoch, self.images_seen)

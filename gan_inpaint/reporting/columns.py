@@ -1,4 +1,4 @@
-"""The columns of a job's tables, and means over their rows."""
+"""The columns of a job's tables (results.csv, restarts.csv, ...), and means over their rows."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-# the classical ways to fill a hole, see evaluation.baselines
+# classical methods to fill a hole, see evaluation.baselines
 BASELINES = ("mean", "nearest", "biharmonic", "telea", "ns")
 RESULTS = (
     "image",
@@ -32,7 +32,7 @@ EXTRA = (
     "psnr_hole_raw",  # with blending
     *(f"psnr_hole_{name}" for name in BASELINES),
 )
-WORDS = ("name", "stopped_by", "error")  # those that hold no numbers
+WORDS = ("name", "stopped_by", "error")  # columns that hold text
 MEANS = ("steps", *RESULTS[5:], *EXTRA[1:])
 _KEYS = ("lam", "lr", "norm", "prior", "data", "mask")
 COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
@@ -43,7 +43,7 @@ def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Mean of each measured column over the images that have a finite value there.
 
     Args:
-        rows: of results.csv; numbers, or as they are read from the file.
+        rows: of results.csv, as numbers or as text.
     """
     rows = list(rows)
     found = {}

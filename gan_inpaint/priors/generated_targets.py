@@ -1,4 +1,4 @@
-"""Images to reconstruct without any data at hand: the prior's own samples, or held-out digits."""
+"""Images to reconstruct without any files: the prior's own samples, or held-out digits."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from gan_inpaint.priors.gan import Prior
 
 
 class Generated:
-    """Targets drawn from the prior itself, where a perfect answer exists: a test of the search.
+    """Samples of the prior as targets: a perfect answer exists, so this tests the search.
 
     Args:
-        count: how many there are.
-        seed: their latent codes are a function of it.
-        radius: longer codes are shortened to this times √nz, so that a search that is held to the
-            same ball can find them.
+        count: number of samples.
+        seed: of their latent codes.
+        radius: longer codes are shortened to this times √nz, so that a search within the same ball
+            can find them.
     """
 
     dataset = "generated"
@@ -53,7 +53,7 @@ class Generated:
         return len(self.names)
 
     def content(self, index: int) -> bytes:
-        return b""  # the settings and the prior say it all
+        return b""  # the settings and the prior define it
 
     def size_of(self, index: int) -> int:
         return 0
@@ -72,7 +72,7 @@ def held_out(
     seed: int,
     radius: float = math.inf,
 ) -> Source:
-    """What the prior was not trained on, where it can be had without asking; else ``Generated``."""
+    """The held-out part of the prior's training set if it is bundled, else ``Generated``."""
     prior = _needed(prior, "auto")
     if prior.metadata.get("dataset") == Digits.dataset:
         return Digits(size, channels, split)

@@ -1,4 +1,4 @@
-"""Choose the epoch of a training run: what is measured of each, and the rule."""
+"""Choose the epoch of a training run: measure each saved epoch, and recommend one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ COLUMNS = (
 
 @dataclass
 class Epoch:
-    """A saved epoch and what was measured of it.
+    """A saved epoch and its measurements.
 
     Attributes:
-        number: complete epochs.
-        losses: ``loss_d`` and ``loss_g``, means since the saved epoch before; where they are known.
+        number: number of completed epochs.
+        losses: ``loss_d`` and ``loss_g``, means since the previous saved epoch, if known.
         frechet_distance: between held-out and generated images; None without the extra.
-        diversity: spread of generated images over that of held-out ones; 1 is as diverse.
+        diversity: spread of generated images divided by that of held-out ones; 1 is equal.
         contextual, psnr_hole: ``(N,)``, of each held-out image after a short search.
     """
 
@@ -89,17 +89,17 @@ def measure(
 
     Args:
         prior: the epoch, loaded.
-        real: ``(M, C, H, W)`` held-out images in [-1, 1]; as many of the first as ``known`` has
-            masks for are reconstructed, all are compared with the samples.
+        real: ``(M, C, H, W)`` held-out images in [-1, 1]. The first N are reconstructed; all M are
+            used for the Fréchet distance.
         known: ``(N, 1, H, W)`` bool, N at most M.
         losses: for ``Epoch.losses``.
-        distance: from ``real``; None leaves it out.
-        samples: how many images to generate.
-        steps, candidates, seed: of the search.
+        distance: from ``real``, if the extra is installed.
+        samples: number of images to generate.
+        steps, candidates, seed: settings of the search.
     """
     fake = prior.sample(samples, seed)
     truth = real[: len(known)]
-    # the contextual term alone: is the image in the generator's range?
+    # the contextual term alone: can the generator produce the image?
     settings = vars(search_config({"steps": steps, "candidates": candidates, "seed": seed}))
     result = inpaint(truth, known, prior, **settings | {"lam": 0.0, "restarts": 1})
     return Epoch(
@@ -113,41 +113,41 @@ def measure(
     )
 
 
-def line(epoch: Epoch) -> str:
+def format_line(epoch: Epoch) -> str:
     """One line for the terminal."""
     row = epoch.row()
     words = [f"epoch {epoch.number:3d}:", f"hole PSNR {row['psnr_hole']:.2f} dB"]
     words += [f"contextual {row['contextual']:.4f}", f"diversity {row['diversity']:.2f}"]
     if row["frechet_distance"] is not None:
-        words.append(f"feature distance {row['frechet_distance']:.1f}")
+        words.append(f"Fréchet distance {row['frechet_distance']:.1f}")
     return "  ".join(words)
 
 
-def recommended(epochs: Sequence[Epoch]) -> tuple[Epoch, str]:
-    """The epoch to use and the reason, a sentence.
+def recommend_epoch(epochs: Sequence[Epoch]) -> tuple[Epoch, str]:
+    """The recommended epoch and the reason, as a sentence.
 
-    The search must find unseen images: first comes the hole PSNR. Of the epochs whose mean
-    difference from the best, over the same images, is within one standard error, the one with
-    the lowest Fréchet distance (else the latest) is taken, since PSNR does not see blur.
+    All epochs whose mean hole PSNR is within one standard error (of the paired differences) of the
+    highest count as tied. Of these, the one with the lowest Fréchet distance is recommended, else
+    the latest, because PSNR does not penalise blur.
     """
     best = max(epochs, key=lambda e: float(e.psnr_hole.mean()))
-    level = []
+    tied = []
     for epoch in epochs:
         lead = best.psnr_hole - epoch.psnr_hole
         error = float(lead.std()) / len(lead) ** 0.5 if len(lead) > 1 else 0.0
         if float(lead.mean()) <= error:
-            level.append(epoch)
-    measured = all(e.frechet_distance is not None for e in level)
-    chosen = min(level, key=lambda e: (e.frechet_distance if measured else 0.0, -e.number))
+            tied.append(epoch)
+    measured = all(e.frechet_distance is not None for e in tied)
+    chosen = min(tied, key=lambda e: (e.frechet_distance if measured else 0.0, -e.number))
     reason = f"epoch {chosen.number}: hole PSNR {float(chosen.psnr_hole.mean()):.2f} dB on held-out"
     reason += " images"
     if chosen is best:
         reason += ", the highest"
     else:
         reason += f" (the highest, epoch {best.number}: {float(best.psnr_hole.mean()):.2f} dB)"
-    if len(level) > 1:
-        how = "the lowest feature distance" if measured else "the latest"
-        reason += f"; {how} of the {len(level)} epochs within the noise of the highest"
+    if len(tied) > 1:
+        how = "the lowest Fréchet distance" if measured else "the latest"
+        reason += f"; {how} of the {len(tied)} epochs within the noise of the highest"
     return chosen, reason
 
 

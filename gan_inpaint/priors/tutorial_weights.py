@@ -1,4 +1,4 @@
-"""Read DCGAN weights in the form of PyTorch's tutorial, or near it.
+"""Read DCGAN weights in the format of PyTorch's tutorial, or close to it.
 
 Source: N. Inkawhich, "DCGAN tutorial", pytorch.org.
 """
@@ -148,13 +148,13 @@ def _layers(path: Path, outputs: int) -> list[_Layer]:
     try:
         found = dict(_networks(_content(path), ""))
     except RecursionError:
-        raise InputError(f"{path}: nested without end; save network.state_dict()") from None
+        raise InputError(f"{path}: nested endlessly; save network.state_dict()") from None
     if len(found) != 1:
         names = f" ({', '.join(found)})" if all(found) and found else ""
         lost = path.suffix == ".safetensors"
         raise InputError(
             f"{path}: holds {len(found)} state dicts with convolutions{names}, not one; save each"
-            " network's state_dict() in a file of its own"
+            " network's state_dict() in its own file"
             + (", as .pth: a .safetensors file does not keep the order of layers" if lost else "")
         )
     (state,) = found.values()
@@ -192,9 +192,7 @@ def _layers(path: Path, outputs: int) -> list[_Layer]:
         for place, width in zip(places, widths, strict=False)
     ]
     if len(fit) < len(norms) or not all(fit):
-        raise InputError(
-            f"{path}: which layers {', '.join(norms)} come after cannot be told; {_FORM}"
-        )
+        raise InputError(f"{path}: cannot tell which layers {', '.join(norms)} follow; {_FORM}")
     for (_, vectors), place in zip(norms.values(), places, strict=True):
         layers[place].norm |= vectors
     return layers
@@ -230,11 +228,11 @@ def _check_discriminator(layers: Sequence[_Layer], path: Path) -> None:
 def _check_norm(norm: Mapping[str, Tensor], what: str) -> None:
     if set(norm) != set(_NORM) or len({len(value) for value in norm.values()}) > 1:
         raise InputError(
-            f"{what} is no BatchNorm with statistics ({', '.join(norm)}), which this generator and"
-            " discriminator have; other networks cannot be taken"
+            f"{what} is not a BatchNorm with statistics ({', '.join(norm)}); other normalisations"
+            " are not supported"
         )
     if bool((norm["running_var"] < 0).any()):
-        raise InputError(f"{what}.running_var has negative numbers: the file is damaged")
+        raise InputError(f"{what}.running_var has negative values: the file is damaged")
 
 
 def _by_width(widths: Sequence[int], layers: Sequence[_Layer], outputs: int) -> list[int]:
@@ -261,7 +259,7 @@ def _joined(layer: str, part: str) -> str:
 
 
 def _kernel(state: State, layer: str, tensor: Tensor, outputs: int, what: str) -> Tensor:
-    """A layer's kernel as it is used: spectral and weight norm are worked out.
+    """A layer's effective kernel, with spectral or weight norm applied.
 
     Args:
         outputs: the axis whose slices a spectral norm takes for rows.
@@ -292,11 +290,11 @@ def _kernel(state: State, layer: str, tensor: Tensor, outputs: int, what: str) -
 
 def _content(path: Path) -> object:
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise InputError(f"{path}: no such file")
     with path.open("rb") as file:
         if is_lfs_pointer(file.read(64)):
             raise InputError(
-                f"{path}: only stands for weights that Git LFS keeps; run git lfs pull"
+                f"{path}: a Git LFS pointer, not the weights themselves; run git lfs pull"
             )
     if path.suffix == ".safetensors":
         try:
@@ -306,10 +304,9 @@ def _content(path: Path) -> object:
         return {key: tensors[key] for key in sorted(tensors, key=_natural)}  # it keeps no order
     try:
         return unpickled(path)
-    except Exception:  # torch's own advice, to load unsafely, must not reach anybody
+    except Exception:  # torch's own message advises unsafe loading: do not show it
         raise InputError(
-            f"{path}: damaged, or more than weights in it; save network.state_dict() and nothing"
-            " else"
+            f"{path}: damaged, or it holds more than weights; save only network.state_dict()"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""The training images of a prior, and their mean, where they are at hand."""
+"""The training images of a prior, if available, and their mean."""
 
 from collections.abc import Callable
 
@@ -12,23 +12,20 @@ from gan_inpaint.priors.gan import Prior
 
 
 def training_images(prior: Prior, source: Source, train: Callable[[], Source]) -> np.ndarray | None:
-    """uint8 ``(N, C, H, W)``: what the prior was trained on, where that is at hand; else None.
+    """uint8 ``(N, C, H, W)``: the images that the prior was trained on; None if not available.
 
     Args:
-        source: what is being reconstructed.
-        train: makes the training part of the same data.
+        source: the images to reconstruct.
+        train: makes the training split of the same data.
     """
     dataset = prior.metadata.get("dataset")
     if dataset == Digits.dataset:
-        return decode_cached(Digits(prior.size, prior.channels, "train"))[0]
-    return decode_cached(train())[0] if source.dataset == dataset else None
+        return decode_cached(Digits(prior.size, prior.channels, "train")).pixels
+    return decode_cached(train()).pixels if source.dataset == dataset else None
 
 
 def mean_image(prior: Prior, training: np.ndarray | None) -> Tensor:
-    """``(C, H, W)``: the mean of the training images.
-
-    Without them the mean of 1,024 images that the prior generates stands in for it.
-    """
+    """``(C, H, W)``: the mean of the training images, or without them of 1,024 samples."""
     if training is None:
         return prior.sample(1024, seed=0).mean(dim=0)
     return torch.from_numpy(training.mean(axis=0, dtype=np.float64)).float() / 127.5 - 1
