@@ -20,7 +20,8 @@ def load_prior(source: str | Path, discriminator: str | Path | None = None) -> P
     Args:
         source: a bundled name (``digits``, ``faces``), a training run's directory, a checkpoint
             (``.ckpt``), a ``.safetensors`` file, a ``netG.pth`` of the PyTorch DCGAN tutorial, or
-            ``latest``: the newest prior under ``outputs/train``, else the bundled digits.
+            ``latest``: the newest prior under ``outputs/train`` and ``multirun/train``, else the
+            bundled digits.
         discriminator: the ``netD.pth`` that belongs to a ``netG.pth``; without it, only a search
             with ``lam=0`` is possible.
 
