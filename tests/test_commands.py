@@ -623,6 +623,10 @@ def test_the_table_of_the_paper_has_its_figures_beside_ours(run: Run, tmp_path: 
         (["shards=0"], "shards=0"),
         (["shards=9", "shard=8"], "shard=8: this shard is empty"),
         (["steps=1.5"], "steps=1.5"),
+        (["weighting=yeh", "window=1"], "window=1: must be at least 3"),
+        (["lr=1e38"], "lr=1e.38: must be at most"),
+        (["mask=half", "mask.missing=up"], "mask.missing must be one of.*not 'up'"),
+        (["device=cpu:0"], "device=cpu:0: must be"),
         (["logger=tensorboard"], "logger=tensorboard.*wandb, none"),
     ],
 )

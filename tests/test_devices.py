@@ -14,9 +14,12 @@ import pytest
 import torch
 from conftest import TINY, Ran, save_tiny_prior, write_pictures
 from processes import check_whole
+from safetensors import safe_open
+from safetensors.torch import save_file
 from test_interruption import assert_equal, tensors
 
 from gan_inpaint.data.loading import ShuffledBatches
+from gan_inpaint.evaluation.runner import JobBatches
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
@@ -154,6 +157,55 @@ def test_a_resume_takes_over_what_other_processes_left(
     for name in names[:4]:
         assert (job / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     assert not (job / ".process_1").exists()
+
+
+def test_two_processes_continue_the_job_of_one(tmp_path: Path, run: Callable[..., Ran]) -> None:
+    """Both need the same list of what is left: only the first one has read the tables."""
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    options = [f"prior={prior}", "data=generated", "data.count=11", "batch_size=2", "steps=8"]
+    options += ["candidates=16", "logger=none", "precision=fp32", "device=cpu"]
+    assert run("reconstruct", *options, "hydra.run.dir=job").code == 0
+    job = tmp_path / "job"
+    whole = (job / "results.csv").read_bytes()
+    with safe_open(job / "latents.safetensors", framework="pt") as file:
+        codes, about = file.get_tensor("z"), file.metadata()
+    codes[4:] = torch.nan  # as if it had been killed after two batches
+    save_file({"z": codes}, job / "latents.safetensors", about)
+    command = ["-m", "gan_inpaint.reconstruct", "resume=job", "trainer.devices=2"]
+    ran = python(*command)  # without trainer=ddp, which Lightning then chooses
+    assert ran.returncode == 0, ran.stderr
+    assert "resuming: 4 images are done" in ran.stdout
+    assert (job / "results.csv").read_bytes() == whole
+    ran = python(*command)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads((job / "summary.json").read_text())["status"] == "done"
+
+
+def test_a_search_that_ends_early_is_not_done(
+    tmp_path: Path, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    options = [f"prior={prior}", "data=generated", "data.count=4", "batch_size=2", "steps=2"]
+    with monkeypatch.context() as patch:
+        patch.setattr(JobBatches, "__len__", lambda self: 1)
+        ran = run("reconstruct", *options, "candidates=4", "logger=none", "hydra.run.dir=job")
+    assert ran.code == 2
+    assert "2 of 4 images are not done; continue with resume=job" in ran.sentence
+    assert json.loads((tmp_path / "job" / "summary.json").read_text())["status"] == "failed"
+    assert run("reconstruct", "resume=job").code == 0
+    assert json.loads((tmp_path / "job" / "summary.json").read_text())["images"] == 4
+
+
+def test_two_processes_that_can_read_nothing_say_so(tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    (tmp_path / "bad").mkdir()
+    for number in range(4):
+        (tmp_path / "bad" / f"{number}.png").write_bytes(b"no image")
+    options = [f"prior={prior}", "data=folder", "data.path=bad", "batch_size=2", "logger=none"]
+    ran = python("-m", "gan_inpaint.reconstruct", *options, "trainer=ddp", "trainer.devices=2")
+    assert ran.returncode == 2, ran.stderr
+    assert "no image could be done; the first: bad/0.png: not an image" in ran.stderr
+    assert "Traceback" not in ran.stderr
 
 
 def test_slurm_requeues_a_training_which_goes_on(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from gan_inpaint import InputError, Prior, inpaint
+from gan_inpaint.inversion.optimize import LatentOptimization
 from gan_inpaint.priors.registry import load_prior
 
 FAST: dict[str, Any] = {"steps": 2, "candidates": 8}
@@ -205,3 +206,24 @@ def test_in_the_validation_of_a_training(precision: str, tiny_prior: Prior) -> N
     trainer.fit(module, loader, loader)
     assert module.found
     assert all(torch.equal(z, expected) for z in module.found)
+
+
+def test_ctrl_c_is_a_keyboard_interrupt(tiny_prior: Prior, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning would end the whole program."""
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LatentOptimization, "advance", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            inpaint(*task(tiny_prior), tiny_prior, **FAST)
+    assert inpaint(*task(tiny_prior), tiny_prior, **FAST).images.isfinite().all()
+
+
+def test_slurm_settings_around_it_do_not_matter(
+    tiny_prior: Prior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    monkeypatch.setenv("SLURM_JOB_NAME", "work")
+    assert inpaint(*task(tiny_prior), tiny_prior, **FAST).images.isfinite().all()

@@ -13,7 +13,7 @@ from PIL import Image
 from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.images import to_rgb
 from gan_inpaint.data.mask_files import MaskFile
-from gan_inpaint.data.masks import half
+from gan_inpaint.data.masks import half, lattice
 from gan_inpaint.data.photographs import (
     Photograph,
     read_photograph,
@@ -187,6 +187,16 @@ def test_what_lies_outside_the_box_is_said(run: Callable[..., Ran], tmp_path: Pa
     ran = run("reconstruct", *arguments)
     assert ran.code == 0, ran.err
     assert ran.err.count("65 % of its hole lies outside the crop") == 1
+
+
+def test_a_crop_without_a_known_pixel_is_filled_without_blending(tmp_path: Path) -> None:
+    """At the photograph's own, smaller size a pixel is missing if any part of it is."""
+    Image.new("RGB", (8, 8), (90, 90, 90)).save(tmp_path / "photo.png")
+    every_second = partial(lattice, every=2)
+    found = read(folder(tmp_path / "photo.png"), every_second)
+    assert found.hole.all()
+    result = np.asarray(found.fill(torch.full((3, 16, 16), 0.5), "poisson"))
+    assert (result == 191).all()
 
 
 def test_photographs_that_take_too_much_memory_are_read_again(

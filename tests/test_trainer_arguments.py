@@ -112,8 +112,11 @@ def test_a_run_with_clipping_resumes(arguments: list[str], run: Run) -> None:
     ("arguments", "words"),
     [
         (["device=tpu"], "device=tpu: must be auto, cpu, cuda"),
-        (["+trainer.max_epochs=3"], "trainer.max_epochs=3: not for a search; set steps="),
-        (["+trainer.precision=16"], "trainer.precision=16: not for a search; set precision="),
+        (["+trainer.max_epochs=3"], "trainer.max_epochs=3: not supported for a search; set steps="),
+        (["+trainer.precision=16"], "trainer.precision=16: not supported for a search; set prec"),
+        (["+trainer.limit_train_batches=0"], "limit_train_batches=0: not supported for a search"),
+        (["+trainer.max_time=00:00:00:01"], "trainer.max_time=00:00:00:01: not supported"),
+        (["+trainer.strategy=ddp_spawn"], "trainer.strategy=ddp_spawn: not supported for a search"),
         (["+trainer.nothing=1"], "trainer: .*nothing"),
         (["trainer.devices=0"], "devices"),
     ],

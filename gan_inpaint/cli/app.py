@@ -29,7 +29,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from gan_inpaint.cli.conf_path import CONF
-from gan_inpaint.cli.error_messages import GROUPS, one_line, user_message
+from gan_inpaint.cli.error_messages import GROUPS, is_lost_peer, one_line, user_message
 from gan_inpaint.cli.overrides import quote_arguments
 from gan_inpaint.cli.run_directory import RunDirectory, check_sweep
 from gan_inpaint.errors import InputError
@@ -67,8 +67,10 @@ def command(
                 with broken_pipe_interrupts():
                     job(validate_config(cfg, schema), run)
             except Exception as problem:
+                if is_lost_peer(problem) and run and run.process:  # the first process reports
+                    sys.exit(1)
                 mistake = user_message(problem, name)
-                if failed and run and run.accepted:
+                if failed and run and run.accepted and not run.process:
                     failed(directory, cfg, mistake or f"{type(problem).__name__}: {problem}")
                 # raising would end a sweep: report the error and let the other jobs continue
                 where = f"job {HydraConfig.get().job.num}: " if _sweeping() else ""
@@ -79,7 +81,7 @@ def command(
                     if "resume" in cfg:
                         where = os.path.relpath(directory)
                         stop.cure = f"; continue with: python -m gan_inpaint.{name} resume={where}"
-                    if failed and run and run.accepted:
+                    if failed and run and run.accepted and not run.process:
                         failed(directory, cfg, f"stopped by {stop}")
                     if _sweeping() and name == "reconstruct":  # on_multirun_end will not run
                         from gan_inpaint.reporting import comparison
@@ -104,10 +106,12 @@ def command(
                     problem, user_message(problem, name) or (before and one_line(problem)) or None
                 )
             except Interrupted as stop:
-                first = os.environ.get("LOCAL_RANK", "0") == "0"  # of several processes one prints
-                if first and (stop.cure or not isinstance(stop.__cause__, BrokenPipeError)):
+                # of several processes the first one prints, unless it still waits for this one:
+                # then Lightning kills it as soon as this one ends with an error
+                speaks = os.environ.get("LOCAL_RANK", "0") == "0" or not _joined()
+                if speaks and (stop.cure or not isinstance(stop.__cause__, BrokenPipeError)):
                     print(f"stopped by {stop}{stop.cure}", file=sys.stderr)
-                _exit_codes.append(stop.code)
+                _exit_codes.append(stop.code if speaks else 0)
             code = 1 if 1 in _exit_codes else max(_exit_codes)
             if code:
                 sys.exit(code)
@@ -203,8 +207,6 @@ def _overrides(file: Path) -> list[str] | None:
 
 def load_resumed_settings(run: str, name: str, schema: type[S]) -> S:
     """``run_settings`` for a command that continues one of its own runs."""
-    if _sweeping():
-        raise InputError("resume= continues a single run: leave out -m")
     changes = [str(override) for override in HydraConfig.get().overrides.task]
     return run_settings(Path(run), name, schema, changes)
 
@@ -218,6 +220,12 @@ def config_choice(group: str, resumed: Path | None = None) -> str | None:
     if resumed is None:
         return HydraConfig.get().runtime.choices.get(group)
     return OmegaConf.load(resumed / ".hydra" / "hydra.yaml").hydra.runtime.choices.get(group)
+
+
+def _joined() -> bool:
+    """Whether this process has met the others that share its run."""
+    distributed = sys.modules.get("torch.distributed")
+    return bool(distributed and distributed.is_initialized())
 
 
 def _sweeping() -> bool:
@@ -257,15 +265,19 @@ class CompareJobs(GuardSweep):
         if _sweeping() and started >= self._next:
             from gan_inpaint.reporting import comparison
 
-            comparison.compare(Path(config.hydra.sweep.dir))
+            with suppress(InputError):  # no job has left a result yet
+                comparison.compare(Path(config.hydra.sweep.dir))
             ended = time.monotonic()
             self._next = ended + 10 * (ended - started)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from gan_inpaint.reporting import comparison
 
-        comparison.compare(Path(config.hydra.sweep.dir))
-        failures = comparison.show(Path(config.hydra.sweep.dir))
+        try:
+            comparison.compare(Path(config.hydra.sweep.dir))
+            failures = comparison.show(Path(config.hydra.sweep.dir))
+        except InputError:  # no job has left a result
+            return
         if failures and max(_exit_codes) == 0:  # the jobs ran in other processes
             _exit_codes.append(2)
 

@@ -49,6 +49,11 @@ def user_message(problem: BaseException, name: str) -> str | None:
     for cause in _causes(problem):
         if isinstance(cause, InputError):
             return str(cause)
+    if is_lost_peer(problem):
+        return (
+            "another process of the run died; finished work is kept: continue with resume=, perhaps"
+            " on one device"
+        )
     if is_out_of_memory(problem):
         return "out of memory; set a smaller batch_size"
     for cause in _causes(problem):
@@ -82,6 +87,12 @@ def user_message(problem: BaseException, name: str) -> str | None:
         cure = f"add {written}={choices[0]}{others}"
         return f"{unknown[1]}: not a key of the selected {written} config; {cure}"
     return f"{unknown[1]}: no such key{hint} (--help lists them)"
+
+
+def is_lost_peer(problem: BaseException) -> bool:
+    """Whether a process of a run on several devices says that another one is gone."""
+    words = ("gloo", "nccl", "Connection closed by peer", "Connection reset by peer")
+    return isinstance(problem, RuntimeError) and any(word in str(problem) for word in words)
 
 
 def _with_key(group: str, key: str) -> list[str]:

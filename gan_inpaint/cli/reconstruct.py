@@ -102,6 +102,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     from gan_inpaint.runtime.io import remove_temporaries
     from gan_inpaint.runtime.memory import keep_freed_memory
     from gan_inpaint.runtime.precision import agree_on_precision
+    from gan_inpaint.runtime.seeding import numpy_rng
 
     check_wandb(settings.logger)
     keep_freed_memory()
@@ -114,6 +115,8 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     make_source = source_maker(settings, prior)
     source = make_source(split=settings.split)
     mask = instantiate_checked("mask", settings.mask)
+    if mask_name != "file":  # a trial, so that invalid settings are refused before the job begins
+        mask(prior.size, numpy_rng("mask", settings.seed, "trial"), "trial")
     indices = images_to_fill(settings, source, mask)
     mine = shard(settings, source, len(indices))
     settings.precision = agree_on_precision(
@@ -129,8 +132,9 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     content = identity(settings, prior, source, mask, [indices[number] for number in mine])
     run.begin_reconstruction(content, about)
     about |= {"precision": settings.precision, "environment": collect_environment()}
-    results = JobResults(run.path, len(indices), prior.nz, about, run.process)
-    if not run.process:
+    first = not run.process  # which continues the tables of all
+    results = JobResults(run.path, len(indices), prior.nz, about, run.process, restore=first)
+    if first:
         remove_temporaries(run.path)
         results.collect()
     others = baselines(settings, source, make_source, prior) if settings.baselines else None
@@ -217,6 +221,9 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
     from gan_inpaint.reporting.wandb_logging import log_look, use_prior
 
     settings, results, directory = job.settings, job.results, job.run.path
+    if not len(job.batches):
+        check_done(job)
+        return
     if wandb:
         use_prior(wandb, job.prior.files[0], job.prior.metadata)
     batches, images = job.batches, job.batches.images
@@ -245,8 +252,21 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
             if not job.run.process:
                 draw(directory, results)
         raise
-    if not (results.searched or job.run.process):
-        raise InputError(f"no image could be done; the first: {results.problems[0]}")
+    if not job.run.process:
+        check_done(job)
+
+
+def check_done(job: Job) -> None:
+    """Raise an InputError if no image could be done, or some have not been tried."""
+    results = job.results
+    if missing := job.images - len(results.done):
+        raise InputError(
+            f"the search ended early: {missing} of {job.images} images are not done; continue with"
+            f" resume={os.path.relpath(job.run.path)}"
+        )
+    if not results.searched:
+        first = f"; the first: {results.problems[0]}" if results.problems else ""
+        raise InputError(f"no image could be done{first or ', see error in results.csv'}")
 
 
 def log(wandb: "WandbLogger", job: Job, summary: dict[str, Any]) -> None:

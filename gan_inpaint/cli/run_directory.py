@@ -49,6 +49,8 @@ class RunDirectory:
     def __init__(self, path: Path, command: str, config: DictConfig):
         self.path, self._command, self._config = path, command, config
         resume = config.get("resume")
+        if resume is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise InputError("resume= continues a single run: leave out -m")
         if resume is not None and Path(resume).resolve() != path.resolve():
             raise InputError(
                 f"resume={resume} already sets the run's directory: leave out hydra.run.dir="

@@ -50,8 +50,8 @@ class Photograph:
         """The image with its hole filled, in its own size and mode; known pixels are untouched.
 
         The generated square is enlarged to the photograph's resolution and fills the hole there,
-        with ``blend=poisson`` by its gradients. Filled pixels become opaque. Metadata (EXIF, XMP,
-        resolution, text, ICC profile) is kept.
+        with ``blend=poisson`` by its gradients if the box has a known pixel. Filled pixels become
+        opaque. Metadata (EXIF, XMP, resolution, text, ICC profile) is kept.
 
         Args:
             generated: ``(C, size, size)`` in [-1, 1], G(z) without blending.
@@ -60,7 +60,7 @@ class Photograph:
         size = self.hole.shape
         filling = F.interpolate(generated[None], size, mode="bicubic", align_corners=False)[0]
         filling = filling.expand(3, -1, -1).clamp(-1, 1)
-        if blend == "poisson":
+        if blend == "poisson" and not self.hole.all():
             square = to_rgb(self.image, background="white", levels=self.levels).crop(self.box)
             pixels = to_float(np.asarray(square).transpose(2, 0, 1)).numpy()
             filling = torch.from_numpy(poisson_multiscale(filling.numpy(), pixels, ~self.hole))

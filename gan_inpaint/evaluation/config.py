@@ -40,7 +40,9 @@ class ReconstructConfig(SearchConfig):
             if metric not in ("frechet", "lpips", "fid"):
                 raise InputError(f"metrics={self.metrics}: may hold frechet, lpips and fid")
         kind, _, number = self.device.partition(":")
-        if kind not in ("auto", "cpu", "cuda", "gpu", "mps") or (number and not number.isdecimal()):
+        numbered = ":" in self.device
+        known = kind in ("cuda", "gpu") or (kind in ("auto", "cpu", "mps") and not numbered)
+        if not known or (numbered and not number.isdecimal()):
             raise InputError(f"device={self.device}: must be auto, cpu, cuda, cuda:1 … or mps")
         check_one_of(self, "logger", "wandb", "none")
         if self.split is not None:

@@ -44,10 +44,17 @@ class JobResults:
         about: the first keys of the summary.
         process: number among the processes that share a job. All but the first keep their tables
             in their own folders until ``collect``.
+        restore: whether to continue the tables of an interrupted job.
     """
 
     def __init__(
-        self, directory: Path, count: int, nz: int, about: Mapping[str, Any], process: int = 0
+        self,
+        directory: Path,
+        count: int,
+        nz: int,
+        about: Mapping[str, Any],
+        process: int = 0,
+        restore: bool = True,
     ):
         self.directory, self.about = directory, dict(about)
         self._tables = directory / f"{_PROCESS_PREFIX}{process}" if process else directory
@@ -60,7 +67,7 @@ class JobResults:
         self._next_save = time.monotonic() + _SAVE_AFTER
         self.history: list[dict[str, float]] = []
         self.problems: list[str] = []
-        if (self._tables / "summary.json").is_file():
+        if restore and (self._tables / "summary.json").is_file():
             try:
                 self._restore()
             except Exception:  # damaged tables and tensors raise many kinds of errors

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,15 +81,18 @@ class JobBatches(Dataset[JobBatch]):
         """How many images are left to do."""
         return sum(map(len, self._batches))
 
-    def share(self, process: int, processes: int) -> "JobBatches":
-        """One process's batches: every ``processes``-th, starting at ``process``.
+    def share(self, process: int, processes: int, broadcast: Callable[[Any], Any]) -> None:
+        """Keep only one process's batches: every ``processes``-th, starting at ``process``.
 
         Shorter shares end with an empty batch, because Lightning needs equally many on each.
+
+        Args:
+            broadcast: returns the first process's value on all: only that one has read which
+                images are done.
         """
-        part = copy(self)
-        padding: list[Sequence[int]] = [[]] * (-len(self) % processes)
-        part._batches, part._ahead = [*self._batches, *padding][process::processes], {}
-        return part
+        batches = broadcast(self._batches)
+        padding: list[Sequence[int]] = [[]] * (-len(batches) % processes)
+        self._batches = [*batches, *padding][process::processes]
 
     def __len__(self) -> int:
         return len(self._batches)

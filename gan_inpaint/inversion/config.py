@@ -70,6 +70,10 @@ class SearchConfig:
             )
         if self.window % 2 == 0:
             raise InputError(f"window={self.window}: must be odd, to have a centre pixel")
+        if self.weighting == "yeh" and self.window < 3:
+            raise InputError(f"window={self.window}: must be at least 3 for weighting=yeh")
+        if self.lr > 1e30:
+            raise InputError(f"lr={self.lr}: must be at most 1e30")
         if self.keep > self.restarts:
             raise InputError(
                 f"keep={self.keep}: there are only restarts={self.restarts} completions per image"
@@ -102,6 +106,9 @@ def search_config(options: Mapping[str, Any], base: SearchConfig | None = None) 
     if unknown:
         raise InputError(f"unknown option {unknown[0]!r}; the options are {', '.join(known)}")
     given = {key: _native(value) for key, value in options.items()}
+    for key, value in given.items():
+        if value == "???":  # OmegaConf would take it as missing
+            raise InputError(f"{key}=???: not a value")
     return validate_config(asdict(base or SearchConfig()) | given, SearchConfig)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -103,25 +104,42 @@ def reconstruct(
         )
     module = LatentReconstruction(prior, config)
     with _quiet_lightning():
-        engine = (trainer or partial(pl.Trainer, devices=1))(
+        # without the plugin, Lightning would take SLURM's settings as its own
+        alone = partial(pl.Trainer, devices=1, plugins=[LightningEnvironment()])
+        engine = (trainer or alone)(
             max_epochs=1,
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            use_distributed_sampler=False,
         )
         engine.loggers = list(loggers)
-        engine.callbacks += list(callbacks)  # type: ignore[attr-defined]
-        if engine.world_size > 1:  # processes take whole batches in turn
-            batches = batches.share(engine.global_rank, engine.world_size)  # type: ignore[union-attr]
+        engine.callbacks += [_ShareBatches(batches), *callbacks]  # type: ignore[attr-defined]
         own = torch.Generator()  # without it, the loader draws from the global one
         loader = DataLoader(batches, batch_size=None, generator=own)  # type: ignore[arg-type]
         try:
             engine.fit(module, loader)
-        except BaseException:
+        except BaseException as problem:
             if engine.strategy.launcher:  # the other processes would wait for this one
                 engine.strategy.launcher.kill(signal.SIGTERM)
+            if isinstance(problem, SystemExit) and isinstance(
+                problem.__context__, KeyboardInterrupt
+            ):  # Lightning turns Ctrl-C into an exit of the whole program
+                raise problem.__context__ from None
             raise
+
+
+class _ShareBatches(pl.Callback):
+    """Gives each process its batches, as soon as the processes can communicate."""
+
+    def __init__(self, batches: Any):
+        self._batches = batches
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        if trainer.world_size > 1:
+            broadcast = trainer.strategy.broadcast
+            self._batches.share(trainer.global_rank, trainer.world_size, broadcast)
 
 
 class _Results(pl.Callback):

@@ -154,7 +154,7 @@ def mean_history(parts: Sequence[tuple[int, list[dict[str, float]]]]) -> list[di
         [{'step': 10, 'objective': 1.0}]
     """
     total = sum(count for count, _ in parts)
-    longest = max((history for _, history in parts), key=len)
+    longest = max((history for _, history in parts), key=len, default=[])
     return [
         {
             key: row[key]
