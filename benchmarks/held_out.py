@@ -9,7 +9,7 @@ from torch import Tensor
 from gan_inpaint.data import masks
 from gan_inpaint.data.datasets import CelebA, Folder
 from gan_inpaint.data.images import to_float
-from gan_inpaint.data.loading import subset_indices
+from gan_inpaint.data.loading import Source, subset_indices
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.generated_targets import Generated
 from gan_inpaint.runtime.seeding import numpy_rng
@@ -35,9 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser, limit: int) -> None:
 
 def pictures(options: argparse.Namespace, prior: Prior) -> Tensor:
     """``(N, C, H, W)`` held-out images in [-1, 1]."""
-    shape = (prior.size, prior.channels, options.split, prior)
+    shape = (prior.size, prior.channels, options.split)
+    source: Source
     if options.data is None:
-        source = Generated(*shape, count=options.limit, seed=1, radius=0.7)
+        source = Generated(*shape, prior, count=options.limit, seed=1, radius=0.7)
     elif options.source == "celeba":
         source = CelebA(*shape, path=options.data, held_out=options.held_out)
     else:

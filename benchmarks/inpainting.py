@@ -110,8 +110,8 @@ def main() -> None:
     Console().print(table)
     print("distances are between completed and true images, comparable at equal numbers only")
     if "samples_distance" in figures:
-        distance = figures["samples_distance"]
-        print(f"{options.samples} samples against the {len(truth)} images: {distance:.1f}")
+        apart = figures["samples_distance"]
+        print(f"{options.samples} samples against the {len(truth)} images: {apart:.1f}")
     if options.picture:
         columns = [torch.cat(column) for column in zip(*strips, strict=True)]
         write_png(options.picture, grid(columns))

@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 from rich.table import Table
 
-from gan_inpaint.reporting import comparison, schema
+from gan_inpaint.reporting import columns, comparison
 from gan_inpaint.runtime.io import write_csv, write_json, write_png, write_text
 
 IMAGES, STEPS = 12, 50
@@ -36,9 +36,9 @@ def make_job(directory: Path, number: int) -> None:
         }
         for i in range(IMAGES)
     ]
-    write_csv(directory / "results.csv", rows, schema.RESULTS)
+    write_csv(directory / "results.csv", rows, columns.RESULTS)
     restarts = [{k: v for k, v in row.items() if k != "name"} for row in rows]
-    write_csv(directory / "restarts.csv", restarts, schema.RESTARTS)
+    write_csv(directory / "restarts.csv", restarts, columns.RESTARTS)
     history = [{"step": step, "objective": 1 / step} for step in range(1, STEPS + 1)]
     write_csv(directory / "metrics.csv", history, ("step", "objective"))
     for folder in ("images", "generated", "truth", "known"):

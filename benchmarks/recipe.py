@@ -15,6 +15,7 @@ import copy
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -73,7 +74,7 @@ def train(variant: dict, pixels: Tensor, minutes: float) -> tuple[dict[float, Ge
     """The averaged generators, one a decay, and how many images were seen."""
     torch.manual_seed(0)
     rng = torch.Generator().manual_seed(0)
-    channels_last = {"memory_format": torch.channels_last}
+    channels_last: Any = {"memory_format": torch.channels_last}
     generator = Generator(SIZE, 3, variant["nz"], variant["width"]).to(**channels_last)
     discriminator = Discriminator(SIZE, 3, variant["width"], variant["norm"]).to(**channels_last)
     for_g, for_d = (

@@ -87,6 +87,7 @@ class Outcome:
 
 def ports(case: Case, steps: int) -> Outcome:
     """The loop of the ports: every step costs what they let it cost."""
+    assert case.networks.discriminator is not None
     generator = case.networks.generator.float().train()  # stored in half precision
     discriminator = case.networks.discriminator.float().train()
     for network in (generator, discriminator):
@@ -151,7 +152,9 @@ def operations(prior: Prior, lam: float) -> float:
     z = torch.zeros(1, prior.nz, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         generated = prior.generator(z)
-        (prior.discriminator(generated) if lam else generated).sum().backward()
+        (
+            prior.discriminator(generated) if lam and prior.discriminator else generated
+        ).sum().backward()
     return counter.get_total_flops()
 
 

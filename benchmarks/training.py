@@ -16,6 +16,7 @@ import statistics
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -48,7 +49,7 @@ def tutorial_loop(options: argparse.Namespace, device: torch.device, pixels: np.
     generator = Generator(options.size, 3, options.nz, options.ngf).to(device)
     discriminator = Discriminator(options.size, 3, options.ndf).to(device)
     criterion = nn.BCELoss()
-    adam = {"lr": 2e-4, "betas": (0.5, 0.999)}
+    adam: Any = {"lr": 2e-4, "betas": (0.5, 0.999)}
     for_d = torch.optim.Adam(discriminator.parameters(), **adam)
     for_g = torch.optim.Adam(generator.parameters(), **adam)
     images = torch.from_numpy(pixels).float() / 127.5 - 1
@@ -96,7 +97,7 @@ def our_loop(
     options: argparse.Namespace, pixels: np.ndarray, precision: str, steps: int
 ) -> tuple[float, pl.LightningModule]:
     """Images per second of ours, and the trained module."""
-    adam = {"lr": 2e-4, "beta1": 0.5}
+    adam: Any = {"lr": 2e-4, "beta1": 0.5}
     module = AdversarialTraining(
         size=options.size,
         channels=3,
