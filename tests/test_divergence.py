@@ -71,7 +71,7 @@ def test_a_search_that_failed_is_named(run: Run, tmp_path: Path) -> None:
     assert failed
     for row in failed:
         assert row["stopped_by"] == "failed"
-        assert "another lr may do better" in row["error"]
+        assert "try another lr" in row["error"]
         assert f"failed: {row['name']}: {row['error']}" in ran.err
 
 

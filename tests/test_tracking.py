@@ -307,7 +307,7 @@ def test_a_run_id_in_the_environment_is_not_shared_by_a_sweep(
 ) -> None:
     ran = shell("-m", "lam=0,1", *job, WANDB_RUN_ID="mine")
     assert ran.returncode == 0, ran.stderr
-    assert "W&B: WANDB_RUN_ID is left out" in ran.stdout
+    assert "W&B: WANDB_RUN_ID is ignored" in ran.stdout
     names = {p.name.rpartition("-")[2] for p in tmp_path.rglob("offline-run-*")}
     assert len(names) == 2
     assert "mine" not in names

@@ -112,6 +112,8 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         settings.data["truth"] = mask_name != "file"
     prior = load_prior(settings.prior, settings.discriminator)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
+    if settings.guide == "samples":
+        print("guide: a Gaussian of 16,384 samples of the prior, fitted once and then cached")
     make_source = source_maker(settings, prior)
     source = make_source(split=settings.split)
     mask = instantiate_checked("mask", settings.mask)
@@ -152,7 +154,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         JobBatches(source, mask, indices, left, settings.seed, shape),
         mask_name,
         results,
-        Measure(source.truth, settings.blend, others),
+        Measure(source.truth, settings.blend, others, settings.guide != "none"),
         trainer_maker(settings, run),
         len(mine),
     )
@@ -337,6 +339,8 @@ def identity(
     from gan_inpaint.data.mask_files import MaskFile
 
     kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_IDENTITY}
+    if settings.guide == "none":  # as for jobs of before there was a guide
+        del kept["guide"], kept["guide_weight"]
     for group in ("data", "mask"):  # the location of files does not matter, their content does
         kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
         kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]

@@ -7,7 +7,6 @@ image as uint8 ``(C, size, size)`` or raises an InputError that names the file.
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from platformdirs import user_cache_path
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.runtime.io import atomic_write, remove_temporaries, write_json
+from gan_inpaint.runtime.io import atomic_write, cache_folder, remove_temporaries, write_json
 from gan_inpaint.runtime.seeding import numpy_rng
 
 
@@ -106,7 +104,7 @@ def decode_cached(source: Source) -> Decoded:
     if source.fingerprint is None:
         pixels = np.stack([source[index] for index in range(len(source))])
         return Decoded(pixels, source.names, notes=source.notes)
-    folder = Path(os.environ.get("GAN_INPAINT_CACHE") or user_cache_path("gan_inpaint"))
+    folder = cache_folder()
     cache = folder / f"{hashlib.sha256(source.fingerprint.encode()).hexdigest()[:32]}.uint8"
     try:
         about = json.loads(cache.with_suffix(".json").read_text(encoding="utf-8"))

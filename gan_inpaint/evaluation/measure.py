@@ -47,11 +47,13 @@ class Measure:
         truth: whether the images are undamaged, so that results can be compared with them.
         blend: ``none`` or ``poisson``: how the holes were filled.
         baselines: classical methods to measure as well, if any.
+        guided: whether the search had a guide.
     """
 
     truth: bool
     blend: str
     baselines: Baselines | None
+    guided: bool = False
 
     def __call__(
         self, batch: ImageBatch, result: Result, completions: Tensor, prior: Prior
@@ -100,6 +102,9 @@ class Measure:
             ]
         if prior.discriminator is not None:
             table["perceptual"] = result.perceptual.tolist()
+        if self.guided:
+            rows = torch.arange(len(batch.numbers)) * completions.shape[1] + result.restart
+            table["guide_term"] = result.rows.guide_term[rows].tolist()
         several = completions.shape[1] > 1
         if several:
             squares = (result.spread.square() * hole).sum(dim=(1, 2, 3)) / hole.sum(dim=(1, 2, 3))

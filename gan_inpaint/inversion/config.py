@@ -27,6 +27,8 @@ class SearchConfig:
     weighting: str = "known"
     window: int = 7
     z_penalty: float = 0.0
+    guide: str = "none"
+    guide_weight: float = 0.1
     lr: float = 0.1
     norm: str = "l2"
     optimizer: str = "lbfgs"
@@ -47,7 +49,7 @@ class SearchConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_at_least(self, 0, "lam", "z_penalty", "tolerance", "candidates")
+        check_at_least(self, 0, "lam", "z_penalty", "guide_weight", "tolerance", "candidates")
         check_above_zero(self, "lr", "radius")
         check_at_least(self, 1, "steps", "patience", "restarts", "batch_size")
         check_at_least(self, 1, "perceptual_every", "keep", "window")
@@ -63,6 +65,7 @@ class SearchConfig:
         check_one_of(self, "blend", "none", "poisson")
         check_one_of(self, "precision", "auto", "fp32", "bf16")
         check_one_of(self, "weighting", "known", "yeh")
+        check_one_of(self, "guide", "none", "samples")
         if self.optimizer == "lbfgs" and self.perceptual_every > 1:
             raise InputError(
                 f"perceptual_every={self.perceptual_every}: L-BFGS compares objectives and needs D"

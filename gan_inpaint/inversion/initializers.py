@@ -78,7 +78,7 @@ class NearestSampleInit:
     def _nearest(self, visible: Tensor, weight: Tensor) -> Tensor:
         """``(B, restarts)``: indices of codes, the nearest first."""
         count, restarts, device = len(visible), self._config.restarts, visible.device
-        groups = _by_weight(weight)
+        groups = group_by_weight(weight)
         best = torch.full((count, restarts), torch.inf, device=device)
         index = torch.zeros(count, restarts, dtype=torch.long, device=device)
         first = 0
@@ -109,7 +109,7 @@ class NearestSampleInit:
         self._samples = made
 
 
-def _by_weight(weight: Tensor) -> list[tuple[Tensor, list[int]]]:
+def group_by_weight(weight: Tensor) -> list[tuple[Tensor, list[int]]]:
     """The distinct weights of a batch, each with the images that share them."""
     groups: dict[bytes, list[int]] = {}
     for number, own in enumerate(weight.cpu()):

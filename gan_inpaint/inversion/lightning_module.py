@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.inversion.guide import Guide
 from gan_inpaint.inversion.initializers import make_initializer
 from gan_inpaint.inversion.optimize import LatentOptimization
 from gan_inpaint.inversion.result import Result, make_result
@@ -79,6 +80,7 @@ class LatentReconstruction(pl.LightningModule):
         self.prior, self.config, self.steps_per_look = prior, config, steps_per_look
         self._fast = prior.reduced() if resolve_precision(config.precision) == "bf16" else prior
         self._initializer = make_initializer(prior, config)
+        self._guide = Guide(prior, config) if config.guide != "none" else None
         self.images_at_once = config.images_at_once
         self.z = nn.Parameter(torch.zeros(self.images_at_once * config.restarts, prior.nz))
         # every process has the same frozen weights: DDP must not broadcast them at each step,
@@ -122,11 +124,16 @@ class LatentReconstruction(pl.LightningModule):
         weight = known.float()
         if config.weighting == "yeh":
             weight = importance_weights(known, config.window)
+        guide = self._guide(images, known) if self._guide else None
         # rows of the parameter, changed in place
         z = self.z.detach()[: len(images) * config.restarts].requires_grad_()
         with torch.no_grad():
-            z.copy_(self._initializer(images, weight))
-        self.search = LatentOptimization(self.prior, self._fast, images, weight, z, config)
+            if guide is None:
+                z.copy_(self._initializer(images, weight))
+            else:  # nearest under the guided distance
+                near = torch.where(known, images, guide[:, 0])
+                z.copy_(self._initializer(near, weight + config.guide_weight * ~known))
+        self.search = LatentOptimization(self.prior, self._fast, images, weight, z, config, guide)
         self._call("on_search_start")
         more = True
         while more:

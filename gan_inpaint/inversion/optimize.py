@@ -35,6 +35,8 @@ class LatentOptimization:
         z: ``(B * restarts, nz)``, the starts: a leaf that is changed in place, with the restarts of
             an image in consecutive rows.
         config: how to search.
+        guide: ``(B, restarts, C, H, W)`` in [-1, 1], estimates of the hole. Each restart is pulled
+            to its own; restarts are compared by the first one. None: no guide.
 
     Attributes:
         state: the best of every row so far.
@@ -49,6 +51,7 @@ class LatentOptimization:
         weight: Tensor,
         z: Tensor,
         config: SearchConfig,
+        guide: Tensor | None = None,
     ):
         self._exact, self._networks = prior, fast
         self._exact_from = -1 if fast is prior else config.steps - round(_EXACT * config.steps)
@@ -57,6 +60,8 @@ class LatentOptimization:
         self._weight, self.z, self._config = weight, z, config
         rows = len(z)
         self._image_of = torch.arange(rows, device=z.device) // (rows // len(images))
+        self._guide, self._hole = guide, (weight == 0).float()
+        self._own_guide = None if guide is None else guide.flatten(0, 1)  # one per row
         self._constraint = resolve_constraint(config.constraint, prior.latent)
         self._halve_after = {round(share * config.steps) for share in config.halving}
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
@@ -86,8 +91,8 @@ class LatentOptimization:
 
     def terms(
         self, networks: Prior, z: Tensor, rows: Tensor, ask: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """Contextual and perceptual term, each ``(R,)``, of codes ``(R, nz)``.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Contextual, perceptual and guide term, each ``(R,)``, of codes ``(R, nz)``.
 
         Args:
             rows: ``(R,)``, the rows of the codes: every image has its own pixels and mask.
@@ -97,16 +102,29 @@ class LatentOptimization:
         config, image = self._config, self._image_of[rows]
         generated = networks.generator(z)
         context = contextual(generated, self._images[image], self._weight[image], config.norm)
+        guided = torch.zeros_like(context)
+        if self._own_guide is not None:
+            guided = contextual(generated, self._own_guide[rows], self._hole[image], config.norm)
         if not ask or config.lam == 0 or networks.discriminator is None:
-            return context, torch.zeros_like(context)
+            return context, torch.zeros_like(context), guided
         logit = networks.discriminator(generated)
-        return context, perceptual(logit, networks.loss, config.perceptual)
+        return context, perceptual(logit, networks.loss, config.perceptual), guided
 
-    def objective(self, z: Tensor, context: Tensor, realism: Tensor) -> Tensor:
+    def objective(self, z: Tensor, context: Tensor, realism: Tensor, guided: Tensor) -> Tensor:
         """``(R,)``: the objective, from the terms at codes ``(R, nz)``."""
-        weight = self._config.z_penalty
-        penalty = weight * z.square().mean(dim=1) if weight else 0.0
-        return context + self._config.lam * realism + penalty
+        config = self._config
+        total = context + config.lam * realism
+        if self._guide is not None:
+            total = total + config.guide_weight * guided
+        return total + config.z_penalty * z.square().mean(dim=1) if config.z_penalty else total
+
+    def _guide_term(self, generated: Tensor) -> Tensor:
+        """``(R,)``: distance of every row's image from the first guide, which all share."""
+        if self._guide is None:
+            return generated.new_zeros(len(generated))
+        image = self._image_of
+        first = self._guide[:, 0][image]
+        return contextual(generated, first, self._hole[image], self._config.norm)
 
     def _step(self, rows: Tensor) -> None:
         config = self._config
@@ -114,12 +132,12 @@ class LatentOptimization:
             self._switch_to_exact(rows)
         z = self.z[rows]
         ask = self._steps % config.perceptual_every == 0
-        context, realism = self.terms(self._networks, z, rows, ask)
+        context, realism, guided = self.terms(self._networks, z, rows, ask)
         if ask:
             self._realism[rows] = realism.detach()
         else:
             realism = self._realism[rows]
-        objective = self.objective(z, context, realism)
+        objective = self.objective(z, context, realism, guided)
         # rows are independent, so the gradient of the sum holds the gradient of each row
         loss = objective.sum()
         if ask and config.perceptual_every > 1:
@@ -140,7 +158,17 @@ class LatentOptimization:
         self.state.steps[rows] += self.state.running[rows]
         self._steps += 1
         if self._steps in self._halve_after:
-            halve(self.state, len(self._images))
+            halve(self.state, len(self._images), self._comparable())
+
+    @torch.no_grad()
+    def _comparable(self) -> Tensor:
+        """``(R,)``: the best objectives so far, with the guide that all restarts share."""
+        if self._own_guide is None:
+            return self.state.objective
+        generated = self._networks.generator(self.state.z)
+        own = contextual(generated, self._own_guide, self._hole[self._image_of], self._config.norm)
+        change = self._config.guide_weight * (self._guide_term(generated) - own)
+        return self.state.objective + change
 
     @torch.no_grad()
     def _switch_to_exact(self, rows: Tensor) -> None:
@@ -194,8 +222,9 @@ class LatentOptimization:
         rows = self.state.running.nonzero()[:, 0]
         if len(rows):
             z = self.z.detach()[rows]
-            context, realism = self.terms(self._networks, z, rows)
-            self._keep_best(rows, self.objective(z, context, realism), context, realism)
+            context, realism, guided = self.terms(self._networks, z, rows)
+            objective = self.objective(z, context, realism, guided)
+            self._keep_best(rows, objective, context, realism)
             self.state.stopped_by[rows] = StopReason.BUDGET
         z, found = self.state.z, self.state.objective.isfinite()
         generated = self._exact.generator(z)
@@ -206,7 +235,10 @@ class LatentOptimization:
             logit = self._exact.discriminator(generated)
             realism = perceptual(logit, self._exact.loss, self._config.perceptual)
         counted = realism if self._config.lam else torch.zeros_like(context)
-        self.state.objective = self.objective(z, context, counted).where(found, torch.inf)
+        guided = self._guide_term(generated)
+        objective = self.objective(z, context, counted, guided)
+        self.state.objective = objective.where(found, torch.inf)
+        self.state.guide_term = guided
         self.state.contextual = context.where(found, torch.inf)
         self.state.perceptual = realism.where(found, torch.inf)
         mark_failed(self.state, self._initial)

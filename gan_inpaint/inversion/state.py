@@ -30,6 +30,7 @@ class RestartState:
     Attributes:
         z: ``(R, nz)``, the code with the lowest objective.
         objective, contextual, perceptual: ``(R,)`` at that code, fp32.
+        guide_term: ``(R,)`` at that code, distance from the conditional mean; 0 without a guide.
         steps: ``(R,)``, number of updates.
         stopped_by: ``(R,)`` values of ``StopReason``.
     """
@@ -38,6 +39,7 @@ class RestartState:
     objective: Tensor
     contextual: Tensor
     perceptual: Tensor
+    guide_term: Tensor
     steps: Tensor
     stopped_by: Tensor
 
@@ -47,7 +49,8 @@ class RestartState:
         nothing = torch.full((len(z),), torch.inf, device=z.device)
         steps = torch.zeros(len(z), dtype=torch.long, device=z.device)
         running = torch.full_like(steps, StopReason.RUNNING)
-        return cls(z.clone(), nothing, nothing.clone(), nothing.clone(), steps, running)
+        guide_term = torch.zeros_like(nothing)
+        return cls(z.clone(), nothing, nothing.clone(), nothing.clone(), guide_term, steps, running)
 
     @property
     def running(self) -> Tensor:

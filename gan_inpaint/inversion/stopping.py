@@ -45,13 +45,17 @@ class Stopping:
         state.stopped_by[rows] = reason
 
 
-def halve(state: RestartState, images: int) -> None:
+def halve(state: RestartState, images: int, objective: Tensor) -> None:
     """Drop the worse half of each image's restarts that are still searching.
 
     Source: successive halving, Karnin et al., ICML 2013.
+
+    Args:
+        images: number of images.
+        objective: ``(R,)``, by which restarts are compared.
     """
     searching = state.running.view(images, -1)
-    objective = state.objective.view(images, -1).where(searching, torch.inf)
+    objective = objective.view(images, -1).where(searching, torch.inf)
     rank = objective.argsort(dim=1).argsort(dim=1)
     kept = (searching.sum(dim=1, keepdim=True) + 1) // 2
     state.stopped_by[(searching & (rank >= kept)).flatten()] = StopReason.HALVED

@@ -24,6 +24,7 @@ RESULTS = (
 RESTARTS = ("image", "restart", "steps", "stopped_by", "objective", "psnr_hole")
 EXTRA = (
     "error",  # of an image or mask that could not be read, or a search that failed
+    "guide_term",  # with a guide
     "psnr_known",
     "z_norm",
     "binding",

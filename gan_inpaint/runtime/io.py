@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from platformdirs import user_cache_path
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.part(\..*)?")
 
@@ -38,6 +39,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """``GAN_INPAINT_CACHE``, or the user's cache directory."""
+    return Path(os.environ.get("GAN_INPAINT_CACHE") or user_cache_path("gan_inpaint"))
 
 
 def remove_temporaries(folder: Path, older_than: float = 0.0) -> None:

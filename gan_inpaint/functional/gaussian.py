@@ -1,0 +1,120 @@
+"""Images as a Gaussian: the linear estimate of the hole, and samples of its posterior."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_OVERSAMPLED = 32  # extra directions of the subspace iteration, for its accuracy
+_PASSES = 3  # of the subspace iteration over the images
+
+
+@dataclass
+class Gaussian:
+    """A low-rank Gaussian over images: ``x = mean + cᵀ·directions``, ``c ~ N(0, variances)``.
+
+    Attributes:
+        mean: ``(C, H, W)``, in the range of the images.
+        directions: ``(k, C, H, W)``, orthonormal.
+        variances: ``(k,)``, descending.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    variances: Tensor
+
+    def to(self, device: torch.device | str) -> "Gaussian":
+        """A copy on that device."""
+        return Gaussian(self.mean.to(device), self.directions.to(device), self.variances.to(device))
+
+
+def fit_gaussian(
+    batches: Callable[[], Iterable[Tensor]], rank: int, rng: torch.Generator
+) -> Gaussian:
+    """The mean and the principal directions of images, by subspace iteration.
+
+    Source: Halko, Martinsson and Tropp, SIAM Review 2011, algorithm 4.4.
+
+    Args:
+        batches: gives ``(B, C, H, W)`` floats in batches; called five times.
+        rank: number of directions, at most the number of values of an image.
+        rng: of the initial subspace.
+    """
+    count, total = 0, torch.zeros(())
+    for batch in batches():
+        count, total = count + len(batch), total + batch.sum(dim=0, dtype=torch.float32)
+    mean = total / count
+    size = mean.numel()
+    rank = min(rank, size, count - 1)
+    width = min(rank + _OVERSAMPLED, size)
+    basis = torch.linalg.qr(torch.randn(size, width, generator=rng))[0]
+    for _ in range(_PASSES):
+        product = torch.zeros(size, width)
+        for batch in batches():
+            centred = (batch - mean).flatten(1)
+            product += centred.T @ (centred @ basis)
+        basis = torch.linalg.qr(product)[0]
+    covariance = torch.zeros(width, width)
+    for batch in batches():
+        scores = (batch - mean).flatten(1) @ basis
+        covariance += scores.T @ scores
+    variances, rotation = torch.linalg.eigh(covariance / count)
+    order = variances.argsort(descending=True)[:rank]
+    directions = (basis @ rotation[:, order]).T.contiguous()
+    return Gaussian(mean, directions.unflatten(1, mean.shape), variances[order].clamp(min=1e-8))
+
+
+class Posterior:
+    """The distribution of whole images under a Gaussian, given their known pixels.
+
+    With V the directions at the known pixels, Λ the variances and σ² the noise, the coefficients
+    have the mean ``c = (V Vᵀ/σ² + Λ⁻¹)⁻¹ V (y − μ)/σ²`` and the covariance ``(V Vᵀ/σ² + Λ⁻¹)⁻¹``.
+    One Cholesky factorisation per mask serves all images and samples.
+
+    Source: Tipping and Bishop, J. Royal Statistical Society B, 1999 (probabilistic PCA), with the
+    missing pixels left out.
+
+    Args:
+        gaussian: of the images.
+        known: ``(1, H, W)`` bool, 1 = observed pixel.
+        noise: σ², the variance of a pixel beyond the Gaussian.
+    """
+
+    def __init__(self, gaussian: Gaussian, known: Tensor, noise: float):
+        self._gaussian, self._noise = gaussian, noise
+        self._known = known.expand_as(gaussian.mean)
+        self._scale = gaussian.variances.sqrt()
+        self._visible = self._scale[:, None] * gaussian.directions[:, self._known]  # √Λ V
+        identity = noise * torch.eye(len(self._scale), device=self._scale.device)
+        self._factor = torch.linalg.cholesky(self._visible @ self._visible.T + identity)
+
+    def mean(self, images: Tensor) -> Tensor:
+        """``(B, C, H, W)``: the conditional mean, also at known pixels.
+
+        Args:
+            images: ``(B, C, H, W)``; pixels in the hole are ignored.
+        """
+        return self._images(self._coefficients(images))
+
+    def sample(self, images: Tensor, noise: Tensor) -> Tensor:
+        """``(B, n, C, H, W)``: samples from the posterior.
+
+        Args:
+            noise: ``(B, n, k)``, standard normal.
+        """
+        upper = self._factor.T
+        flat = noise.flatten(0, 1).T
+        apart = torch.linalg.solve_triangular(upper, flat, upper=True).T * self._noise**0.5
+        apart = (apart * self._scale).unflatten(0, noise.shape[:2])
+        coefficients = self._coefficients(images)[:, None] + apart
+        return self._images(coefficients.flatten(0, 1)).unflatten(0, noise.shape[:2])
+
+    def _coefficients(self, images: Tensor) -> Tensor:
+        difference = images[:, self._known] - self._gaussian.mean[self._known]
+        projected = self._visible @ difference.T
+        return torch.cholesky_solve(projected, self._factor).T * self._scale
+
+    def _images(self, coefficients: Tensor) -> Tensor:
+        flat = coefficients @ self._gaussian.directions.flatten(1)
+        return self._gaussian.mean + flat.unflatten(1, self._gaussian.mean.shape)
