@@ -84,6 +84,18 @@ def test_restarts_are_compared_by_the_same_estimate(tiny_prior: Prior) -> None:
     assert result.images[visible].equal(images[visible])
 
 
+def test_known_pixels_are_no_part_of_the_guide(tiny_prior: Prior) -> None:
+    """With ``weighting=yeh`` the known pixels far from the hole have no weight either."""
+    images, known = task(tiny_prior, 2)
+    options = FAST | {"weighting": "yeh", "window": 3, "guide": "samples"}
+    result = inpaint(images, known, tiny_prior, **options)
+    known = known.expand(2, -1, -1, -1)
+    estimate = Guide(tiny_prior, SearchConfig())(images, known)[:, 0]
+    error = torch.where(known, 0.0, tiny_prior.generator(result.z) - estimate)
+    expected = error.square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(result.rows.guide_term, expected)
+
+
 def test_a_damaged_cache_is_made_again(tiny_prior: Prior) -> None:
     found = sample_gaussian(tiny_prior, samples=256, rank=8)
     (file,) = Path(os.environ["GAN_INPAINT_CACHE"]).glob("*_256_8.safetensors")

@@ -1,11 +1,18 @@
 """``python -m gan_inpaint.compare``: rewrite the comparison of a sweep's jobs."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from gan_inpaint.cli.app import command
 from gan_inpaint.cli.run_directory import RunDirectory
-from gan_inpaint.cli.schemas import CompareConfig
 from gan_inpaint.errors import InputError
+
+
+@dataclass
+class CompareConfig:
+    """The root keys of ``python -m gan_inpaint.compare``."""
+
+    sweep: str | None
 
 
 @command("compare", CompareConfig)

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gan_inpaint.cli.app import command, config_choice, instantiate_checked, load_resumed_settings
+from gan_inpaint.cli.identity import identity
 from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.trainer import trainer_maker
 from gan_inpaint.errors import InputError
@@ -65,7 +66,7 @@ def main(settings: ReconstructConfig, run: RunDirectory) -> None:
         summary = finish(job)
         if wandb:
             log(wandb, job, summary)
-    say(job, summary)
+    report(job, summary)
 
 
 @dataclass
@@ -280,7 +281,7 @@ def log(wandb: "WandbLogger", job: Job, summary: dict[str, Any]) -> None:
     log_results(wandb, summary, gallery.grid(), gallery.table(), history)
 
 
-def say(job: Job, summary: dict[str, Any]) -> None:
+def report(job: Job, summary: dict[str, Any]) -> None:
     """Print the results, and where they are."""
     from gan_inpaint.evaluation.diagnosis import explain_summary
     from gan_inpaint.reporting.comparison import print_summary
@@ -314,45 +315,6 @@ def images_to_fill(settings: ReconstructConfig, source: "Source", mask: Callable
     if not indices:
         raise InputError(f"split={settings.split}: the data hold no image there; try split=all")
     return indices
-
-
-_NOT_IN_IDENTITY = {  # keys that do not affect results, or whose content is hashed instead
-    *("prior", "discriminator", "resume", "logger", "batch_size", "device", "trainer"),
-    *("animate", "diagnose", "metrics"),
-}
-
-
-def identity(
-    settings: ReconstructConfig,
-    prior: "Prior",
-    source: "Source",
-    mask: Callable,
-    indices: list[int],
-) -> dict[str, Any]:
-    """Everything that affects a job's results, as plain values.
-
-    Args:
-        indices: the job's images in ``source``.
-    """
-    from gan_inpaint.data.datasets import ImageFiles
-    from gan_inpaint.data.loading import content_digest
-    from gan_inpaint.data.mask_files import MaskFile
-
-    kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_IDENTITY}
-    if settings.guide == "none":  # as for jobs of before there was a guide
-        del kept["guide"], kept["guide_weight"]
-    for group in ("data", "mask"):  # the location of files does not matter, their content does
-        kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
-        kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]
-    files = isinstance(source, ImageFiles)
-    own = [(source.names[i], source.file(i) if files else None) for i in indices]  # type: ignore[attr-defined]
-    return {
-        "settings": kept,
-        "prior": prior.digest,
-        "images": content_digest(source, indices, settings.seed),
-        "levels": source.shared_levels() if isinstance(source, ImageFiles) else None,
-        "masks": mask.digest(own) if isinstance(mask, MaskFile) else None,
-    }
 
 
 def finish(job: Job) -> dict[str, Any]:

@@ -30,12 +30,12 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
 
     checkpoints = saved_epochs(run)
     if settings.epoch is not None:
-        export(run, checkpoints, settings.epoch)
+        export_epoch(run, checkpoints, settings.epoch)
         return
     images = held_out_images(run, settings)
     epochs, samples = measure_epochs(run, settings, checkpoints, images)
     recommended, reason = recommend_epoch(epochs)
-    write(run, settings, epochs, recommended, samples)
+    write_selection(run, settings, epochs, recommended, samples)
     shown = Path(os.path.relpath(run))
     print(f"recommended: {reason}")
     print(f"{shown / 'select.png'}  one row per epoch, the same latent codes; * is recommended")
@@ -111,7 +111,7 @@ def measure_epochs(
     return epochs, torch.stack(samples)
 
 
-def write(
+def write_selection(
     run: Path,
     settings: SelectConfig,
     epochs: Sequence["Epoch"],
@@ -148,7 +148,7 @@ def write(
             wandb.experiment.summary.update(recommended.row())
 
 
-def export(run: Path, checkpoints: dict[int, Path], epoch: int) -> None:
+def export_epoch(run: Path, checkpoints: dict[int, Path], epoch: int) -> None:
     """Make a saved epoch the run's ``prior.safetensors``."""
     from gan_inpaint.priors.networks import read_networks, save_prior
 

@@ -45,7 +45,7 @@ def main(settings: TrainConfig, run: RunDirectory) -> None:
                 raise
             settings, go_on = with_half_the_batch(settings, problem), True
         free_memory()
-    report(run.path, speed)
+    print_outputs(run.path, speed)
 
 
 def say(text: str) -> None:
@@ -93,7 +93,7 @@ def read_images(settings: TrainConfig) -> tuple["Source", "Decoded"]:
     return source, images
 
 
-def report(directory: Path, speed: float | None) -> None:
+def print_outputs(directory: Path, speed: float | None) -> None:
     """Print the speed, in images/s, and what is where."""
     if speed:
         say(f"trained at {speed:.0f} images/s")
@@ -176,7 +176,7 @@ def train(
         ]
         fit(trainer, module, batches, checkpoint, directory)
         if trainer.is_global_zero:
-            export(module, directory / "prior.safetensors", wandb)
+            export_prior(module, directory / "prior.safetensors", wandb)
     speed = [row["images_per_second"] for row in metrics.rows if "images_per_second" in row]
     return sum(speed) / len(speed) if speed else None
 
@@ -264,7 +264,7 @@ def fit(
         )
 
 
-def export(module: "AdversarialTraining", path: Path, wandb: "WandbLogger | None") -> None:
+def export_prior(module: "AdversarialTraining", path: Path, wandb: "WandbLogger | None") -> None:
     """Write the averaged generator and the discriminator as a prior."""
     from gan_inpaint.priors.networks import save_prior
     from gan_inpaint.reporting.wandb_logging import log_prior

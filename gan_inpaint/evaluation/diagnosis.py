@@ -26,7 +26,7 @@ def rms_error(error: Tensor, weight: Tensor) -> Tensor:
 
 
 def self_test(known: Tensor, prior: Prior, settings: SearchConfig) -> dict[str, float]:
-    """Search for samples of the prior: any error that remains comes from the search.
+    """Search for samples of the prior, without a guide: any remaining error is the search's.
 
     Args:
         known: ``(B, 1, H, W)``, masks of the real images.
@@ -37,7 +37,7 @@ def self_test(known: Tensor, prior: Prior, settings: SearchConfig) -> dict[str, 
     """
     images = prior.sample(len(known), settings.seed, settings.radius)
     options = {key: getattr(settings, key) for key in SearchConfig.__dataclass_fields__}
-    result = inpaint(images, known, prior, **options)
+    result = inpaint(images, known, prior, **options | {"guide": "none"})
     error = prior.generator(result.z) - images
     return {
         "search_error": float(rms_error(error, known.float()).mean()),

@@ -133,7 +133,9 @@ class LatentReconstruction(pl.LightningModule):
             else:  # nearest under the guided distance
                 near = torch.where(known, images, guide[:, 0])
                 z.copy_(self._initializer(near, weight + config.guide_weight * ~known))
-        self.search = LatentOptimization(self.prior, self._fast, images, weight, z, config, guide)
+        self.search = LatentOptimization(
+            self.prior, self._fast, images, weight, z, config, known, guide
+        )
         self._call("on_search_start")
         more = True
         while more:

@@ -35,6 +35,7 @@ class LatentOptimization:
         z: ``(B * restarts, nz)``, the starts: a leaf that is changed in place, with the restarts of
             an image in consecutive rows.
         config: how to search.
+        known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
         guide: ``(B, restarts, C, H, W)`` in [-1, 1], estimates of the hole. Each restart is pulled
             to its own; restarts are compared by the first one. None: no guide.
 
@@ -51,6 +52,7 @@ class LatentOptimization:
         weight: Tensor,
         z: Tensor,
         config: SearchConfig,
+        known: Tensor,
         guide: Tensor | None = None,
     ):
         self._exact, self._networks = prior, fast
@@ -60,7 +62,7 @@ class LatentOptimization:
         self._weight, self.z, self._config = weight, z, config
         rows = len(z)
         self._image_of = torch.arange(rows, device=z.device) // (rows // len(images))
-        self._guide, self._hole = guide, (weight == 0).float()
+        self._guide, self._hole = guide, (~known).float()
         self._own_guide = None if guide is None else guide.flatten(0, 1)  # one per row
         self._constraint = resolve_constraint(config.constraint, prior.latent)
         self._halve_after = {round(share * config.steps) for share in config.halving}

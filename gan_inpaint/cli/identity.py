@@ -1,0 +1,49 @@
+"""The identity of a reconstruction: everything that affects its results."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from gan_inpaint.evaluation.config import ReconstructConfig
+
+if TYPE_CHECKING:
+    from gan_inpaint.data.loading import Source
+    from gan_inpaint.priors.gan import Prior
+
+_NOT_IN_IDENTITY = {  # keys that do not affect results, or whose content is hashed instead
+    *("prior", "discriminator", "resume", "logger", "batch_size", "device", "trainer"),
+    *("animate", "diagnose", "metrics"),
+}
+
+
+def identity(
+    settings: ReconstructConfig,
+    prior: "Prior",
+    source: "Source",
+    mask: Callable,
+    indices: list[int],
+) -> dict[str, Any]:
+    """Everything that affects a job's results, as plain values.
+
+    Args:
+        indices: the job's images in ``source``.
+    """
+    from gan_inpaint.data.datasets import ImageFiles
+    from gan_inpaint.data.loading import content_digest
+    from gan_inpaint.data.mask_files import MaskFile
+
+    kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_IDENTITY}
+    if settings.guide == "none":  # as for jobs of before there was a guide
+        del kept["guide"], kept["guide_weight"]
+    for group in ("data", "mask"):  # the location of files does not matter, their content does
+        kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
+        kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]
+    files = isinstance(source, ImageFiles)
+    own = [(source.names[i], source.file(i) if files else None) for i in indices]  # type: ignore[attr-defined]
+    return {
+        "settings": kept,
+        "prior": prior.digest,
+        "images": content_digest(source, indices, settings.seed),
+        "levels": source.shared_levels() if isinstance(source, ImageFiles) else None,
+        "masks": mask.digest(own) if isinstance(mask, MaskFile) else None,
+    }
