@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -273,3 +274,14 @@ def test_a_sweep_that_is_told_to_stop_starts_no_other_job(
     assert not (tmp_path / "sweep" / "1").exists()
     if name == "reconstruct":
         assert "stopped by SIGTERM" in (tmp_path / "sweep" / "comparison.csv").read_text()
+
+
+def test_a_closed_stdout_ends_a_command_quietly() -> None:
+    """As ``| head`` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "gan_inpaint.compare", "--help"]
+    ran = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert ran.returncode == 128 + signal.SIGPIPE
+    assert ran.stderr == ""
