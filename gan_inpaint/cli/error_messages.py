@@ -91,8 +91,8 @@ def user_message(problem: BaseException, name: str) -> str | None:
 
 def is_lost_peer(problem: BaseException) -> bool:
     """Whether a process of a run on several devices says that another one is gone."""
-    words = ("gloo", "nccl", "Connection closed by peer", "Connection reset by peer")
-    return isinstance(problem, RuntimeError) and any(word in str(problem) for word in words)
+    words = r"\b(gloo|nccl|NCCL)\b|Connection (closed|reset) by peer"
+    return isinstance(problem, RuntimeError) and bool(re.search(words, str(problem)))
 
 
 def _with_key(group: str, key: str) -> list[str]:

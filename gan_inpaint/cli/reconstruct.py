@@ -114,13 +114,14 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     prior = load_prior(settings.prior, settings.discriminator)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
     if settings.guide == "samples":
-        print("guide: a Gaussian of 16,384 samples of the prior, fitted once and then cached")
+        print("guide: a Gaussian of the prior's samples, fitted once and then cached")
     make_source = source_maker(settings, prior)
     source = make_source(split=settings.split)
     mask = instantiate_checked("mask", settings.mask)
-    if mask_name != "file":  # a trial, so that invalid settings are refused before the job begins
-        mask(prior.size, numpy_rng("mask", settings.seed, "trial"), "trial")
     indices = images_to_fill(settings, source, mask)
+    if mask_name != "file":  # a trial, so that invalid settings are refused before the job begins
+        name = source.names[indices[0]]
+        mask(prior.size, numpy_rng("mask", settings.seed, name), name)
     mine = shard(settings, source, len(indices))
     settings.precision = agree_on_precision(
         settings.precision,

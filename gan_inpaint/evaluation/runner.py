@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -245,18 +246,22 @@ class ResultWriter(pl.Callback):
         if trainer.is_global_zero:
             self._results.collect()
 
+    @cached_property
+    def _names(self) -> list[str]:
+        """The photographs' names to write under; made once, for all of the source."""
+        return unique_names(self._batches.source.names)
+
     def _restore(self, batch: JobBatch, generated: Tensor) -> None:
         """Write the user's own photographs, filled at their own size, to ``restored``."""
         source, indices = self._batches.source, self._batches.indices
         if not isinstance(source, Folder):
             return
-        names = unique_names(source.names)
         for number, kept, filling in zip(batch.numbers, batch.photographs, generated, strict=True):
             index = indices[number]
             try:
                 photograph = kept or self._batches.photograph(number)
                 filled = photograph.fill(filling, self._measure.blend)
-                write_photograph(self._directory / "restored", names[index], filled)
+                write_photograph(self._directory / "restored", self._names[index], filled)
             except (InputError, OSError, ValueError) as problem:  # one odd file loses no job
                 _logger.warning("not restored: %s: %s", source.names[index], problem)
 

@@ -63,7 +63,6 @@ class LatentOptimization:
         rows = len(z)
         self._image_of = torch.arange(rows, device=z.device) // (rows // len(images))
         self._guide, self._hole = guide, (~known).float()
-        self._own_guide = None if guide is None else guide.flatten(0, 1)  # one per row
         self._constraint = resolve_constraint(config.constraint, prior.latent)
         self._halve_after = {round(share * config.steps) for share in config.halving}
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
@@ -105,8 +104,9 @@ class LatentOptimization:
         generated = networks.generator(z)
         context = contextual(generated, self._images[image], self._weight[image], config.norm)
         guided = torch.zeros_like(context)
-        if self._own_guide is not None:
-            guided = contextual(generated, self._own_guide[rows], self._hole[image], config.norm)
+        if self._guide is not None:  # each row has its own
+            own = self._guide.flatten(0, 1)[rows]
+            guided = contextual(generated, own, self._hole[image], config.norm)
         if not ask or config.lam == 0 or networks.discriminator is None:
             return context, torch.zeros_like(context), guided
         logit = networks.discriminator(generated)
@@ -165,10 +165,11 @@ class LatentOptimization:
     @torch.no_grad()
     def _comparable(self) -> Tensor:
         """``(R,)``: the best objectives so far, with the guide that all restarts share."""
-        if self._own_guide is None:
+        if self._guide is None:
             return self.state.objective
         generated = self._networks.generator(self.state.z)
-        own = contextual(generated, self._own_guide, self._hole[self._image_of], self._config.norm)
+        hole = self._hole[self._image_of]
+        own = contextual(generated, self._guide.flatten(0, 1), hole, self._config.norm)
         change = self._config.guide_weight * (self._guide_term(generated) - own)
         return self.state.objective + change
 
