@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-COMMANDS = ("train", "reconstruct", "select", "compare")
+COMMANDS = ("train", "train_guide", "reconstruct", "select", "compare")
 
 
 def main() -> None:

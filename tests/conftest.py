@@ -19,6 +19,7 @@ from gan_inpaint.inversion.lightning_module import ImageBatch
 from gan_inpaint.inversion.pipeline import reconstruct
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.models.dcgan import Projection
+from gan_inpaint.priors import gaussian
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.networks import save_prior
 from gan_inpaint.priors.registry import load_prior
@@ -142,6 +143,13 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@pytest.fixture(autouse=True)
+def _gaussians(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit the Gaussian of a prior's samples once for all tests."""
+    folder = tmp_path_factory.getbasetemp() / "gaussians"
+    monkeypatch.setattr(gaussian, "cache_folder", lambda: folder)
 
 
 @pytest.fixture(autouse=True)

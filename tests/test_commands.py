@@ -233,7 +233,7 @@ def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> N
         f"data.path={pictures}",
         "restarts=2",
         "baselines=true",
-        "metrics=[frechet]",
+        "metrics=[feature_distance,frechet]",
         *FAST,
     )
     assert ran.code == 0, ran.err
@@ -244,8 +244,10 @@ def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> N
     expected = "image,name,restart,steps,stopped_by,objective,contextual,perceptual,psnr_hole,psnr"
     extra = ["ssim", "psnr_known", "z_norm", "binding", "spread"]
     extra += ["psnr_hole_average", "psnr_hole_raw"]
-    rivals = ["mean", "biharmonic", "telea", "ns"]
+    extra.insert(1, "guide_term")
+    rivals = ["mean", "linear", "biharmonic", "telea", "ns"]
     extra += [f"psnr_hole_{name}" for name in rivals]
+    extra += [f"feature_distance{name}" for name in ("", "_average", *(f"_{r}" for r in rivals))]
     assert list(rows[0]) == [*expected.split(","), *extra]
     assert [row["name"] for row in rows] == ["00.png", "01.png", "02.png"]
     restarts = table(job / "restarts.csv")
@@ -291,7 +293,7 @@ def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> N
         whole = np.asarray(Image.open(job / "restored" / f"{i:02}.png"))
         assert np.array_equal(whole[known], source[known])
     width, height = Image.open(job / "grid.png").size
-    assert 7 * 66 < width < 7 * 66 + 100, "damaged, ours, four baselines, true; names of rows"
+    assert 8 * 66 < width < 8 * 66 + 100, "damaged, ours, five baselines, true; names of rows"
     assert 3 * 66 < height < 3 * 66 + 40
     assert Image.open(job / "losses.png").size[0] > 100
     assert [int(row["step"]) for row in table(job / "metrics.csv")] == [4]
@@ -587,6 +589,27 @@ def test_the_table_of_the_paper_has_its_figures_beside_ours(run: Run, tmp_path: 
             assert float(line[f"{name}_ci95"]) == pytest.approx(error, rel=1e-3)
     assert "22.8" in ran.out
     assert "published figures" in ran.out
+
+
+def test_a_sweep_ends_with_the_best_method_whatever_it_is(run: Run, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    options = [f"prior={prior}", "data=generated", "data.count=6", "baselines=true", *FAST]
+    ran = run("reconstruct", "-m", "lam=0,1e-3", "restarts=2", *options)
+    assert ran.code == 0, ran.err
+    (sentence,) = [line for line in ran.out.splitlines() if line.startswith("highest hole PSNR")]
+    jobs = only(tmp_path / "multirun", "*").glob("*/results.csv")
+    means = {}
+    for number, rows in enumerate(map(table, sorted(jobs))):
+        for column in rows[0]:
+            if column.startswith("psnr_hole") and column != "psnr_hole_raw":
+                name = column.removeprefix("psnr_hole").strip("_") or "search"
+                means[name, number] = np.mean([float(row[column]) for row in rows])
+    means = {key: value for key, value in means.items() if np.isfinite(value)}  # a copy is found
+    best = max((0, 1), key=lambda number: means["search", number])
+    top = max((key for key in means if key[1] == best), key=lambda key: means[key])
+    assert f"{means[top]:.2f} dB" in sentence
+    words = {"search": "the search (lam=", "average": "the average over"}
+    assert words.get(top[0], f"(baseline {top[0]})") in sentence.partition(",")[0]
 
 
 @pytest.mark.parametrize(

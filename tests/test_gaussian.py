@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gan_inpaint.functional.gaussian import Gaussian, Posterior, fit_gaussian
+from gan_inpaint.functional.gaussian import Gaussian, Posterior, fit_gaussian, reduce_known
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -69,6 +69,17 @@ def test_images_of_the_model_are_recovered_without_noise() -> None:
     images = drawn(model, 5)
     found = Posterior(model, known, 1e-6).mean(images)
     torch.testing.assert_close(found, images, atol=1e-3, rtol=0)
+
+
+def test_a_block_is_the_mean_of_its_known_pixels() -> None:
+    images = torch.tensor([[1.0, 2, 5, 6], [3, 4, 7, 8], [0, 0, 1, 1], [0, 0, 1, 1]])[None, None]
+    known = torch.tensor([[1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 1], [1, 1, 0, 0]]).bool()[
+        None, None
+    ]
+    small, seen = reduce_known(images.masked_fill(~known, torch.nan), known, 2)
+    assert seen[0, 0].tolist() == [[True, False], [True, True]]
+    assert small[0, 0].tolist() == [[2.0, 0.0], [0.0, 1.0]]
+    assert reduce_known(images, known, 4)[0] is images
 
 
 def test_samples_have_the_posteriors_mean_and_covariance() -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,14 +14,17 @@ from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.losses import contextual, perceptual
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.functional.weighting import importance_weights
+from gan_inpaint.inversion import pipeline
 from gan_inpaint.inversion.config import search_config
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
-from gan_inpaint.inversion.pipeline import inpaint, reconstruct
+from gan_inpaint.inversion.pipeline import reconstruct
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.inversion.state import StopReason
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.seeding import torch_rng
+
+inpaint = partial(pipeline.inpaint, guide="none")  # which has tests of its own
 
 
 def case(prior: Prior, count: int) -> tuple[Tensor, Tensor]:
@@ -207,7 +211,9 @@ def test_a_row_that_is_not_finite_fails_alone(tiny_prior: Prior) -> None:
     expected = inpaint(images, known, tiny_prior, steps=5)
     broken = images.clone()
     broken[1] = torch.nan
-    result = search_unchecked(tiny_prior, broken, known, search_config({"steps": 5}))
+    result = search_unchecked(
+        tiny_prior, broken, known, search_config({"steps": 5, "guide": "none"})
+    )
     assert result.stopped_by[1] == "failed"
     for i in (0, 2):
         assert_close(result, i, expected, i)

@@ -1,8 +1,14 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
+from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.weighting import importance_weights
@@ -126,3 +132,43 @@ def test_a_brush_wider_than_the_budget_is_refused() -> None:
         masks.strokes(
             32, np.random.default_rng(0), "", count=2, width=0.9, turning=0.1, missing=0.01
         )
+
+
+def preset(name: str) -> Callable[..., Tensor]:
+    return instantiate(OmegaConf.load(CONF / "mask" / f"{name}.yaml"))
+
+
+@pytest.mark.parametrize(("name", "most"), [("thin", 0.45), ("medium", 0.45), ("thick", 0.5)])
+def test_lamas_masks_have_its_widths(name: str, most: float) -> None:
+    drawn = [preset(name)(64, np.random.default_rng(seed), "a") for seed in range(60)]
+    shares = [float((~known).float().mean()) for known in drawn]
+    assert all(0 < share <= 0.5 for share in shares)
+    assert 0.1 < np.mean(shares) < most
+    depth = np.mean([distance_transform_edt(~known[0].numpy()).max() for known in drawn])
+    reach = {"thin": (1.5, 5), "medium": (4, 10), "thick": (6, 18)}[name]
+    assert reach[0] < depth < reach[1], "how far the middle of the hole is from a known pixel"
+    assert torch.equal(drawn[0], preset(name)(64, np.random.default_rng(0), "b"))
+
+
+def test_what_lamas_masks_refuse() -> None:
+    good = {"strokes": [1, 2], "width": 0.1, "length": 0.1, "boxes": 1, "sides": [0.1, 0.2]}
+    for change, words in (
+        ({"strokes": [2, 1]}, r"mask\.strokes=\[2, 1\]"),
+        ({"sides": [0.5, 1.0]}, r"mask\.sides"),
+        ({"sides": [0.5]}, r"mask\.sides"),
+        ({"boxes": -1}, r"mask\.boxes"),
+        ({"width": 1.0}, r"mask\.width"),
+        ({"strokes": [500, 500], "width": 0.9, "boxes": 0}, "hide more than half"),
+    ):
+        with pytest.raises(InputError, match=words):
+            masks.lama(32, rng(), "a", **good | change)
+
+
+def test_mixed_masks_are_of_all_kinds() -> None:
+    drawn = [masks.mixed(32, np.random.default_rng(seed), "a") for seed in range(80)]
+    shares = np.array([float((~known).float().mean()) for known in drawn])
+    assert all(0 < share < 1 for share in shares)
+    assert np.ptp(shares) > 0.5
+    alike = [(known[:, 1:] == known[:, :-1]).float().mean() for known in drawn]
+    assert min(alike) < 0.8, "scattered pixels"
+    assert max(alike) > 0.95, "large holes"

@@ -173,7 +173,7 @@ def run_settings(run: Path, name: str, schema: type[S], changes: Sequence[str] =
         raise InputError(f"{started}: not the settings of a run of {name}; start a new one")
     for file in sorted(run.glob(".hydra/resumed_*/overrides.yaml")):
         overrides += _overrides(file) or []  # None: a resume that was killed before it began
-    overrides += changes
+    overrides = _former_defaults(run, name) + overrides + list(changes)
     latest: dict[str, str] = {}
     for override in overrides:
         key = override.partition("=")[0]
@@ -193,6 +193,18 @@ def compose_settings(name: str, overrides: Sequence[str], schema: type[S]) -> S:
         return validate_config(hydra.compose(name, list(overrides)), schema)
     except Exception as problem:  # any error comes from the overrides
         raise InputError(user_message(problem, name) or one_line(problem)) from problem
+
+
+def _former_defaults(run: Path, name: str) -> list[str]:
+    """Overrides for defaults that have changed since a run was started."""
+    if name != "reconstruct":
+        return []
+    file = run / ".hydra" / "config.yaml"
+    try:
+        guide = yaml.safe_load(file.read_text(encoding="utf-8")).get("guide", "none")
+    except (OSError, ValueError, RecursionError, AttributeError, yaml.YAMLError):
+        guide = "auto"
+    return ["guide=none"] if guide == "none" else []
 
 
 def _overrides(file: Path) -> list[str] | None:
@@ -307,7 +319,7 @@ def _run_dir(name: str, resume: str | None, new: str) -> str:
     return resume
 
 
-_LEFT_BY = {"train": ("train.log",), "reconstruct": ("reconstruct.log",)}
+_LEFT_BY = {name: (f"{name}.log",) for name in ("train", "train_guide", "reconstruct")}
 
 
 OmegaConf.register_new_resolver("help_text", _help_text, replace=True)

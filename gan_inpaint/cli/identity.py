@@ -1,7 +1,9 @@
 """The identity of a reconstruction: everything that affects its results."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_inpaint.evaluation.config import ReconstructConfig
@@ -14,6 +16,8 @@ _NOT_IN_IDENTITY = {  # keys that do not affect results, or whose content is has
     *("prior", "discriminator", "resume", "logger", "batch_size", "device", "trainer"),
     *("animate", "diagnose", "metrics"),
 }
+
+_CARRIED = {"data": ["gaussian"], "network": ["gaussian", "guide"]}  # files that a guide needs
 
 
 def identity(
@@ -35,6 +39,7 @@ def identity(
     kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_IDENTITY}
     if settings.guide == "none":  # as for jobs of before there was a guide
         del kept["guide"], kept["guide_weight"]
+    carried = [prior.companion(kind) for kind in _CARRIED.get(settings.guide, ())]
     for group in ("data", "mask"):  # the location of files does not matter, their content does
         kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
         kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]
@@ -43,7 +48,12 @@ def identity(
     return {
         "settings": kept,
         "prior": prior.digest,
+        "statistics": "".join(_digest(file) for file in carried if file) or None,
         "images": content_digest(source, indices, settings.seed),
         "levels": source.shared_levels() if isinstance(source, ImageFiles) else None,
         "masks": mask.digest(own) if isinstance(mask, MaskFile) else None,
     }
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

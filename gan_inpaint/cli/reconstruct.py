@@ -97,6 +97,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     from gan_inpaint.evaluation.measure import Measure
     from gan_inpaint.evaluation.results import JobResults
     from gan_inpaint.evaluation.runner import JobBatches
+    from gan_inpaint.inversion.guide import GUIDES, resolve_guide
     from gan_inpaint.priors.registry import load_prior
     from gan_inpaint.reporting.wandb_logging import check_wandb
     from gan_inpaint.runtime.environment import collect_environment
@@ -113,8 +114,8 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         settings.data["truth"] = mask_name != "file"
     prior = load_prior(settings.prior, settings.discriminator)
     print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
-    if settings.guide == "samples":
-        print("guide: a Gaussian of the prior's samples, fitted once and then cached")
+    settings.guide = resolve_guide(prior, settings.guide)
+    print(f"guide: {GUIDES[settings.guide]}")
     make_source = source_maker(settings, prior)
     source = make_source(split=settings.split)
     mask = instantiate_checked("mask", settings.mask)
@@ -156,7 +157,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         JobBatches(source, mask, indices, left, settings.seed, shape),
         mask_name,
         results,
-        Measure(source.truth, settings.blend, others, settings.guide != "none"),
+        Measure(source.truth, settings.blend, others, settings.guide != "none", features(settings)),
         trainer_maker(settings, run),
         len(mine),
     )
@@ -330,7 +331,9 @@ def finish(job: Job) -> dict[str, Any]:
     if settings.metrics and not (job.batches.source.truth and results.searched > 1):
         print("metrics are left out: they need at least two images, and their truth")
     elif settings.metrics:
-        found, notes = compute_set_metrics(settings.metrics, *results.gallery.pairs())
+        gallery = results.gallery
+        of_sets = [metric for metric in settings.metrics if metric != "feature_distance"]
+        found, notes = compute_set_metrics(of_sets, gallery.methods(), gallery.truth())
         more |= found
         for note in notes:
             print(note)
@@ -359,11 +362,24 @@ def baselines(
     from gan_inpaint.data.datasets import Folder
     from gan_inpaint.evaluation.baselines import Baselines
     from gan_inpaint.evaluation.training_images import mean_image, training_images
+    from gan_inpaint.inversion.guide import estimates
 
     # only split=val says that a folder is the one that the prior was trained on
     same = not isinstance(source, Folder) or settings.split == "val"
     training = training_images(prior, source, partial(data, split="train")) if same else None
-    made = Baselines(mean_image(prior, training), training)
+    made = Baselines(mean_image(prior, training), training, estimates(prior))
     for reason in made.left_out:
         print(f"baseline left out: {reason}")
     return made
+
+
+def features(settings: ReconstructConfig) -> Callable | None:
+    """The network for ``metrics=[feature_distance]``, if that is asked for and installed."""
+    from gan_inpaint.evaluation.frechet import Features, available
+
+    if "feature_distance" not in settings.metrics:
+        return None
+    if not available():
+        print("metrics=feature_distance is left out: it needs pip install 'gan_inpaint[features]'")
+        return None
+    return Features()

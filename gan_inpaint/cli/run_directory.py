@@ -26,8 +26,13 @@ _RESULTS = {
     "training": ("checkpoints/*.ckpt", "hpc_ckpt_*.ckpt", "prior.safetensors"),
     "reconstruction": ("results.csv", "latents.safetensors", "images/*.png"),
 }
-_KIND = {"train": "training", "reconstruct": "reconstruction"}
-_DIGESTS = {"prior": "another prior", "images": "other images", "masks": "other masks"}
+_KIND = {"train": "training", "train_guide": "training", "reconstruct": "reconstruction"}
+_DIGESTS = {
+    "prior": "another prior",
+    "statistics": "another guide beside the prior",
+    "images": "other images",
+    "masks": "other masks",
+}
 
 
 class RunDirectory:
@@ -42,7 +47,7 @@ class RunDirectory:
             once, so that a failing job is recorded in it.
 
     Args:
-        command: ``train`` or ``reconstruct``; other commands have no directory of their own.
+        command: ``train``, ``train_guide`` or ``reconstruct``; others have no directory.
         config: the job's composed config.
     """
 
@@ -222,7 +227,7 @@ def _overrides(settings: Path) -> list[str] | None:
 def _process(command: str) -> int:
     """This process's number among those that share a run, as Lightning or SLURM sets it."""
     names = ["LOCAL_RANK"]
-    if command == "train":  # the SLURM tasks of a reconstruction may be separate jobs: shards
+    if command != "reconstruct":  # whose SLURM tasks may be separate jobs: shards
         names.append("SLURM_PROCID")
     ranks = [os.environ.get(name, "0") for name in names]
     return max(int(rank) if rank.isdecimal() else 0 for rank in ranks)

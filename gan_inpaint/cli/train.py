@@ -16,7 +16,7 @@ from gan_inpaint.cli.trainer import NOT_FOR_TRAINING, check_trainer
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory, keep_freed_memory
 from gan_inpaint.runtime.signals import defer_signals
-from gan_inpaint.training.config import TrainConfig
+from gan_inpaint.training.config import TrainConfig, TrainGuideConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +55,7 @@ def say(text: str) -> None:
     rank_zero_only(print)(text)
 
 
-def prepare_process(settings: TrainConfig, run: RunDirectory) -> None:
+def prepare_process(settings: TrainConfig | TrainGuideConfig, run: RunDirectory) -> None:
     """Check W&B, silence Lightning, and remove what killed processes have left."""
     with defer_signals():  # an interrupted import would leave broken modules
         from pytorch_lightning.utilities import rank_zero_only
@@ -104,6 +104,7 @@ def print_outputs(directory: Path, speed: float | None) -> None:
         ("index.html", "both on one page"),
         ("checkpoints", "to resume from"),
         ("prior.safetensors", "the generator and discriminator for reconstruct"),
+        ("prior.gaussian.safetensors", "statistics of the training images, for its guide"),
     ):
         say(f"{shown / written}  {what}")
 
@@ -125,6 +126,7 @@ def train(
         from gan_inpaint.data.images import to_float
         from gan_inpaint.data.loading import training_batches
         from gan_inpaint.functional.metrics import diversity
+        from gan_inpaint.priors.gaussian import save_data_gaussian
         from gan_inpaint.reporting.metrics_file import MetricsFile
         from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
         from gan_inpaint.reporting.wandb_logging import wandb_logger
@@ -177,6 +179,7 @@ def train(
         fit(trainer, module, batches, checkpoint, directory)
         if trainer.is_global_zero:
             export_prior(module, directory / "prior.safetensors", wandb)
+            save_data_gaussian(directory / "prior.safetensors", pixels, settings.augment.flip)
     speed = [row["images_per_second"] for row in metrics.rows if "images_per_second" in row]
     return sum(speed) / len(speed) if speed else None
 

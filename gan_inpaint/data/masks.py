@@ -138,6 +138,96 @@ def _distance(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndar
     return np.linalg.norm(pixels - start - share[..., None] * along, axis=-1)
 
 
+def lama(
+    size: int,
+    rng: np.random.Generator,
+    name: str,
+    *,
+    strokes: list[int],
+    width: float,
+    length: float,
+    boxes: int,
+    sides: list[float],
+) -> Tensor:
+    """The masks that LaMa is evaluated on: thick or thin strokes, at times boxes instead.
+
+    Masks that hide more than half of the image are drawn again.
+
+    Source: Suvorov et al., WACV 2022, "Resolution-robust large mask inpainting", the settings
+    ``random_{thin,medium,thick}_256`` of its code, as fractions of 256 pixels.
+
+    Args:
+        strokes: the least and the largest number of strokes of one to five pieces.
+        width: the largest width of a piece, beyond 5/256; a fraction of the side, in (0, 1).
+        length: the largest length of a piece, beyond 10/256; likewise.
+        boxes: the largest number of boxes; 0: no mask has boxes, else 23 % have boxes only.
+        sides: the least and the largest side of a box, as fractions of the side.
+    """
+    _check_fraction("width", width)
+    _check_fraction("length", length)
+    for key, pair in (("strokes", strokes), ("sides", sides)):
+        if len(pair) != 2 or not 0 < pair[0] <= pair[1] or (key == "sides" and pair[1] >= 1):
+            raise InputError(f"mask.{key}={pair}: must be [least,largest], above 0")
+    if boxes < 0:
+        raise InputError(f"mask.boxes={boxes}: must be at least 0")
+    for _ in range(100):
+        with_boxes = boxes and rng.random() < 0.3 / 1.3
+        hole = _boxes(size, rng, boxes, sides) if with_boxes else None
+        if hole is None:
+            hole = _zigzags(size, rng, strokes, width, length)
+        if 0 < hole.mean() <= 0.5:
+            return torch.from_numpy(~hole)[None]
+    raise InputError("mask: these strokes hide more than half of the image; make them fewer")
+
+
+def _zigzags(
+    size: int, rng: np.random.Generator, strokes: list[int], width: float, length: float
+) -> np.ndarray:
+    pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1)
+    hole = np.zeros((size, size), dtype=bool)
+    for number in range(rng.integers(strokes[0], strokes[1] + 1)):
+        position = rng.uniform(0, size, 2)
+        for _ in range(rng.integers(1, 6)):
+            angle = 0.01 + rng.integers(4)  # radians
+            angle = -angle if number % 2 == 0 else angle
+            reach = size * (10 / 256 + rng.uniform(0, length))
+            onward = (position + reach * np.array([np.cos(angle), np.sin(angle)])).clip(0, size)
+            brush = size * (5 / 256 + rng.uniform(0, width))
+            hole |= _distance(pixels, position, onward) <= brush / 2
+            position = onward
+    return hole
+
+
+def _boxes(size: int, rng: np.random.Generator, most: int, sides: list[float]) -> np.ndarray:
+    hole = np.zeros((size, size), dtype=bool)
+    for _ in range(rng.integers(1, most + 1)):
+        height, width = (size * rng.uniform(sides[0], sides[1], 2)).round().astype(int)
+        top, left = rng.integers(0, size - height + 1), rng.integers(0, size - width + 1)
+        hole[top : top + height, left : left + width] = True
+    return hole
+
+
+def mixed(size: int, rng: np.random.Generator, name: str) -> Tensor:
+    """A mask of any kind, drawn for each image: to train or measure for all of them at once.
+
+    Centre squares, boxes anywhere, halves, scattered pixels, blobs, and strokes.
+    """
+    kind = rng.choice(6, p=[0.15, 0.1, 0.25, 0.15, 0.2, 0.15])
+    if kind == 0:
+        return center(size, rng, name, side=0.5)
+    if kind == 1:
+        return torch.from_numpy(~_boxes(size, rng, 1, [0.19, 0.75]))[None]
+    if kind == 2:
+        return half(size, rng, name, missing="any")
+    if kind == 3:
+        return random(size, rng, name, missing=rng.uniform(0.5, 0.95))
+    if kind == 4:
+        share, grain = rng.uniform(0.15, 0.6), rng.uniform(0.03, 0.12)
+        return pattern(size, rng, name, missing=share, grain=grain)
+    count, width = int(rng.integers(2, 10)), rng.uniform(0.05, 0.25)
+    return strokes(size, rng, name, count=count, width=width, turning=0.6, missing=0.6)
+
+
 def lattice(size: int, rng: np.random.Generator, name: str, *, every: int) -> Tensor:
     """One pixel known in every ``every`` x ``every`` square: super-resolution as inpainting."""
     if every < 1:

@@ -1,6 +1,6 @@
-"""Classical inpainting baselines, measured beside the search."""
+"""Inpainting baselines without a search, measured beside it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 
 import numpy as np
@@ -14,22 +14,29 @@ _RADIUS = 3  # pixels around a missing one that OpenCV's methods use; the usual 
 
 
 class Baselines:
-    """Classical methods to fill a hole; methods whose package is missing are left out.
+    """Methods to fill a hole without a search; those whose package is missing are left out.
 
     ``mean``: the mean training image. ``nearest``: the training image that is nearest to the
-    known pixels (l2). ``biharmonic``: scikit-image, Damelin and Hoang, 2018. ``telea`` and ``ns``:
+    known pixels (l2). ``linear`` and ``network``: the estimates that a guide uses, if given,
+    without a search. ``biharmonic``: scikit-image, Damelin and Hoang, 2018. ``telea`` and ``ns``:
     OpenCV, Telea, 2004, and Bertalmio et al., 2001 (Navier-Stokes).
 
     Args:
         mean: ``(C, H, W)`` in [-1, 1].
         training: uint8 ``(N, C, H, W)``, the prior's training images; without them ``nearest`` is
             left out.
+        guides: name -> estimates of the hole, see ``inversion.guide.Guide``.
 
     Attributes:
         left_out: which methods are missing, and why.
     """
 
-    def __init__(self, mean: Tensor, training: np.ndarray | None):
+    def __init__(
+        self,
+        mean: Tensor,
+        training: np.ndarray | None,
+        guides: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
+    ):
         self._mean, self._training = mean, training
         self._methods: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": self._mean_fill}
         self.left_out: list[str] = []
@@ -37,6 +44,7 @@ class Baselines:
             self.left_out.append("nearest (the prior's training images are not available)")
         else:
             self._methods["nearest"] = self._nearest_fill
+        self._methods |= guides or {}
         for package, methods in (
             ("skimage", {"biharmonic": biharmonic}),
             ("cv2", {"telea": telea, "ns": navier_stokes}),

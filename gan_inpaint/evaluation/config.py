@@ -7,6 +7,8 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.runtime.validation import check_at_least, check_one_of, check_seed
 
+METRICS = ("feature_distance", "frechet", "ids", "lpips", "fid")  # see conf/reconstruct.yaml
+
 
 @dataclass(kw_only=True)
 class ReconstructConfig(SearchConfig):
@@ -37,8 +39,8 @@ class ReconstructConfig(SearchConfig):
             raise InputError(f"shard={self.shard}: must be from 0 to under shards={self.shards}")
         check_one_of(self, "sample", "first", "random")
         for metric in self.metrics:
-            if metric not in ("frechet", "lpips", "fid"):
-                raise InputError(f"metrics={self.metrics}: may hold frechet, lpips and fid")
+            if metric not in METRICS:
+                raise InputError(f"metrics={self.metrics}: may hold {', '.join(METRICS)}")
         kind, _, number = self.device.partition(":")
         numbered = ":" in self.device
         known = kind in ("cuda", "gpu") or (kind in ("auto", "cpu", "mps") and not numbered)

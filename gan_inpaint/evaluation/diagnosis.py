@@ -69,10 +69,14 @@ def explain_summary(summary: Mapping[str, Any]) -> list[str]:
     rivals = {name: summary.get(f"psnr_hole_{name}", -math.inf) for name in BASELINES}
     best = max(rivals, key=lambda name: rivals[name])
     if rivals[best] > summary.get("psnr_hole", math.inf):
-        sentences.append(
+        sentence = (
             f"the baseline {best} has a higher hole PSNR: {rivals[best]:.1f} dB against"
             f" {summary['psnr_hole']:.1f} dB; if PSNR is your goal, use the baseline"
         )
+        mine, theirs = (summary.get(f"feature_distance{end}", 0.0) for end in ("", f"_{best}"))
+        if mine < theirs:
+            sentence += f"; its features are farther from the truth ({theirs:.1f}, {mine:.1f} here)"
+        sentences.append(sentence)
     if "search_error" in summary:
         search, total = summary["search_error"], summary["known_error"]
         # independent errors add as squares

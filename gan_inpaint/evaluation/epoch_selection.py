@@ -11,7 +11,7 @@ from torch import Tensor
 from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.frechet import FrechetDistance
 from gan_inpaint.functional.metrics import diversity, psnr
-from gan_inpaint.inversion.config import search_config
+from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.priors.gan import Prior
 
@@ -100,8 +100,10 @@ def measure(
     fake = prior.sample(samples, seed)
     truth = real[: len(known)]
     # the contextual term alone: can the generator produce the image?
-    settings = vars(search_config({"steps": steps, "candidates": candidates, "seed": seed}))
-    result = inpaint(truth, known, prior, **settings | {"lam": 0.0, "restarts": 1})
+    search = SearchConfig(
+        lam=0.0, guide="none", steps=steps, candidates=candidates, restarts=1, seed=seed
+    )
+    result = inpaint(truth, known, prior, search)
     return Epoch(
         number=int(prior.metadata["epoch"]),
         images_seen=int(prior.metadata["images_seen"]),

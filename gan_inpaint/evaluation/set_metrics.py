@@ -1,44 +1,56 @@
-"""Metrics of a whole set of results: Fréchet distance, LPIPS, FID, where installed."""
+"""Metrics of a whole set of results: Fréchet distance, U-IDS, P-IDS, LPIPS, FID."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from gan_inpaint.evaluation.frechet import FrechetDistance
+from gan_inpaint.evaluation.discriminative_scores import discriminative_scores
+from gan_inpaint.evaluation.frechet import Features, FrechetDistance, describe
 
 _CHUNK = 32  # images that a network sees at once
 
 
 def compute_set_metrics(
-    wanted: Sequence[str], filled: Tensor, true: Tensor
+    wanted: Sequence[str], methods: Mapping[str, Tensor], true: Tensor
 ) -> tuple[dict[str, float], list[str]]:
-    """Compute metrics of a set, and write a note for each unavailable one.
+    """Compute metrics of sets, and write a note for each unavailable one.
 
     Args:
-        wanted: any of ``frechet`` (see ``FrechetDistance``), ``lpips`` and ``fid``; the last two
-            need torchvision and download their weights.
-        filled, true: ``(N, C, H, W)`` in [-1, 1], N at least 2.
+        wanted: any of ``frechet`` (see ``FrechetDistance``), ``ids`` (``discriminative_scores``),
+            ``lpips`` and ``fid``; the last two need torchvision and download their weights.
+        methods: name -> ``(N, C, H, W)`` in [-1, 1], N at least 2; "" is the search.
+        true: ``(N, C, H, W)``.
 
     Returns:
-        Those of ``frechet_distance``, ``lpips`` and ``fid`` that could be computed; the notes.
+        Those of ``frechet_distance``, ``u_ids``, ``p_ids``, ``lpips`` and ``fid`` that could be
+        computed, with ``_<name>`` after each but the search's; the notes.
     """
-    found, notes = {}, []
-    for name in wanted:
-        key, measure, needs = _MEASURES[name]
+    found: dict[str, float] = {}
+    notes = []
+    for metric in wanted:
+        measure, needs = _MEASURES[metric]
         try:
-            found[key] = measure(filled, true)
+            for name, images in methods.items():
+                end = f"_{name}" if name else ""
+                found |= {key + end: value for key, value in measure(images, true).items()}
         except Exception as problem:  # packages and downloads fail in many ways
             reason = " ".join(str(problem).split())[:200]
-            notes.append(f"metrics={name} is left out: it needs {needs} ({reason})")
+            notes.append(f"metrics={metric} is left out: it needs {needs} ({reason})")
     return found, notes
 
 
-def _frechet(filled: Tensor, true: Tensor) -> float:
-    return FrechetDistance(true)(filled)
+def _frechet(filled: Tensor, true: Tensor) -> dict[str, float]:
+    return {"frechet_distance": FrechetDistance(true)(filled)}
 
 
-def _lpips(filled: Tensor, true: Tensor) -> float:
+def _ids(filled: Tensor, true: Tensor) -> dict[str, float]:
+    features = Features()
+    scores = discriminative_scores(describe(features, filled), describe(features, true))
+    return dict(zip(("u_ids", "p_ids"), scores, strict=True))
+
+
+def _lpips(filled: Tensor, true: Tensor) -> dict[str, float]:
     """Zhang et al., CVPR 2018, on AlexNet; the mean over the images."""
     import torchvision  # noqa: F401  # torchmetrics would only say that it is missing somewhere
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
@@ -47,10 +59,10 @@ def _lpips(filled: Tensor, true: Tensor) -> float:
     with torch.no_grad():
         for one, other in zip(filled.split(_CHUNK), true.split(_CHUNK), strict=True):
             metric.update(one.expand(-1, 3, -1, -1), other.expand(-1, 3, -1, -1))
-    return float(metric.compute())
+    return {"lpips": float(metric.compute())}
 
 
-def _fid(filled: Tensor, true: Tensor) -> float:
+def _fid(filled: Tensor, true: Tensor) -> dict[str, float]:
     """Heusel et al., NeurIPS 2017, on InceptionV3."""
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -58,11 +70,12 @@ def _fid(filled: Tensor, true: Tensor) -> float:
     for images, real in ((filled, False), (true, True)):
         for part in images.split(_CHUNK):
             metric.update((part.expand(-1, 3, -1, -1) + 1) / 2, real=real)
-    return float(metric.compute())
+    return {"fid": float(metric.compute())}
 
 
-_MEASURES: dict[str, tuple[str, Callable[[Tensor, Tensor], float], str]] = {
-    "frechet": ("frechet_distance", _frechet, "pip install 'gan_inpaint[features]'"),
-    "lpips": ("lpips", _lpips, "torchvision, and its weights of AlexNet from the network"),
-    "fid": ("fid", _fid, "torch-fidelity, and its weights of InceptionV3 from the network"),
+_MEASURES: dict[str, tuple[Callable[[Tensor, Tensor], dict[str, float]], str]] = {
+    "frechet": (_frechet, "pip install 'gan_inpaint[features]'"),
+    "ids": (_ids, "ten images and pip install 'gan_inpaint[features]'"),
+    "lpips": (_lpips, "torchvision, and its weights of AlexNet from the network"),
+    "fid": (_fid, "torch-fidelity, and its weights of InceptionV3 from the network"),
 }

@@ -3,11 +3,17 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 _OVERSAMPLED = 32  # extra directions of the subspace iteration, for its accuracy
 _PASSES = 3  # of the subspace iteration over the images
+# the noise of the Gaussian model per pixel of mean distance between hole and known pixels, and its
+# limits: chosen by the error in the hole, since likelihood gives a noise that is far too small
+_NOISE, _NOISE_LIMITS = 0.015, (0.01, 0.2)
 
 
 @dataclass
@@ -37,7 +43,7 @@ def fit_gaussian(
     Source: Halko, Martinsson and Tropp, SIAM Review 2011, algorithm 4.4.
 
     Args:
-        batches: gives ``(B, C, H, W)`` floats in batches; called five times.
+        batches: gives ``(B, C, H, W)`` floats in batches; called up to five times.
         rank: number of directions, at most the number of values of an image.
         rng: of the initial subspace.
     """
@@ -49,12 +55,13 @@ def fit_gaussian(
     rank = min(rank, size, count - 1)
     width = min(rank + _OVERSAMPLED, size)
     basis = torch.linalg.qr(torch.randn(size, width, generator=rng))[0]
-    for _ in range(_PASSES):
+    for _ in range(_PASSES if width < size else 0):  # otherwise it spans the whole space
         product = torch.zeros(size, width)
         for batch in batches():
             centred = (batch - mean).flatten(1)
-            product += centred.T @ (centred @ basis)
-        basis = torch.linalg.qr(product)[0]
+            product.addmm_(centred.T, centred @ basis)
+        del basis  # it is large
+        basis = torch.linalg.householder_product(*torch.geqrf(product))
     covariance = torch.zeros(width, width)
     for batch in batches():
         scores = (batch - mean).flatten(1) @ basis
@@ -63,6 +70,43 @@ def fit_gaussian(
     order = variances.argsort(descending=True)[:rank]
     directions = (basis @ rotation[:, order]).T.contiguous()
     return Gaussian(mean, directions.unflatten(1, mean.shape), variances[order].clamp(min=1e-8))
+
+
+def reduce_known(images: Tensor, known: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Images and masks at a lower resolution: a block is the mean of its known pixels.
+
+    Args:
+        images: ``(B, C, H, W)``; pixels in the hole are ignored.
+        known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
+        side: of the result in pixels; divides H = W.
+
+    Returns:
+        ``(B, C, side, side)`` and ``(B, 1, side, side)``; a block with a known pixel is known.
+    """
+    factor = images.shape[-1] // side
+    if factor == 1:
+        return images, known
+    total = F.avg_pool2d(torch.where(known, images, 0.0), factor)
+    share = F.avg_pool2d(known.float(), factor)
+    return torch.where(share > 0, total / share, 0.0), share > 0
+
+
+def model_noise(known: Tensor) -> float:
+    """The noise σ² that suits a mask: the farther the hole's pixels are from known ones, the more.
+
+    Args:
+        known: ``(1, H, W)`` bool, with known pixels.
+
+    Example:
+        >>> known = torch.ones(1, 64, 64, dtype=torch.bool)
+        >>> known[:, :, 32:] = False  # half: 16.5 pixels on average
+        >>> model_noise(known)
+        0.2
+    """
+    distance = distance_transform_edt(~known[0].numpy())
+    least, most = _NOISE_LIMITS
+    missing = distance[distance > 0]
+    return float(np.clip(_NOISE * missing.mean(), least, most)) if len(missing) else least
 
 
 class Posterior:

@@ -27,7 +27,7 @@ class SearchConfig:
     weighting: str = "known"
     window: int = 7
     z_penalty: float = 0.0
-    guide: str = "none"
+    guide: str = "auto"
     guide_weight: float = 0.1
     lr: float = 0.1
     norm: str = "l2"
@@ -65,7 +65,7 @@ class SearchConfig:
         check_one_of(self, "blend", "none", "poisson")
         check_one_of(self, "precision", "auto", "fp32", "bf16")
         check_one_of(self, "weighting", "known", "yeh")
-        check_one_of(self, "guide", "none", "samples")
+        check_one_of(self, "guide", "auto", "none", "samples", "data", "network")
         if self.optimizer == "lbfgs" and self.perceptual_every > 1:
             raise InputError(
                 f"perceptual_every={self.perceptual_every}: L-BFGS compares objectives and needs D"

@@ -1,35 +1,75 @@
-"""The guide: a linear estimate of the hole, as a soft target of the search."""
+"""The guide: an estimate of the hole from the known pixels, as a soft target of the search."""
 
-import numpy as np
+from collections.abc import Callable
+from functools import partial
+
 import torch
-from scipy.ndimage import distance_transform_edt
+import torch.nn.functional as F
 from torch import Tensor
 
-from gan_inpaint.functional.gaussian import Posterior
+from gan_inpaint.functional.gaussian import Posterior, model_noise, reduce_known
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.initializers import group_by_weight
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.priors.gaussian import sample_gaussian
+from gan_inpaint.priors.gaussian import load_gaussian
+from gan_inpaint.priors.learned_guide import load_guide_network
 from gan_inpaint.runtime.seeding import torch_rng
 
-# the noise of the Gaussian model per pixel of mean distance between hole and known pixels, and its
-# limits: chosen by the error in the hole, since likelihood gives a noise that is far too small
-_NOISE, _NOISE_LIMITS = 0.01, (0.01, 0.1)
+GUIDES = {  # in words
+    "none": "none",
+    "samples": "a Gaussian of the prior's samples, fitted once and then cached",
+    "data": "a Gaussian of the prior's training images",
+    "network": "a network trained for the prior, on top of a Gaussian of its training images",
+}
+
+
+def resolve_guide(prior: Prior, guide: str) -> str:
+    """The guide that ``auto`` stands for: the best one that the prior has.
+
+    ``network`` if the prior carries a learned guide, ``data`` if it carries statistics of its
+    training images, else ``samples``.
+    """
+    if guide != "auto":
+        return guide
+    if prior.companion("guide"):
+        return "network"
+    return "data" if prior.companion("gaussian") else "samples"
+
+
+def estimates(prior: Prior) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """The estimates that a prior has without a search: ``linear``, and perhaps ``network``.
+
+    Each fills ``(B, C, H, W)`` images, given ``known``.
+    """
+    best = resolve_guide(prior, "auto")
+    kinds = {"linear": "data", "network": best} if best == "network" else {"linear": best}
+    return {
+        name: partial(_estimate, Guide(prior, SearchConfig(guide=kind)))
+        for name, kind in kinds.items()
+    }
+
+
+def _estimate(guide: "Guide", images: Tensor, known: Tensor) -> Tensor:
+    return guide(images, known)[:, 0]
 
 
 class Guide:
     """Estimates of the hole from the known pixels, one per restart.
 
     Restart 0 gets the conditional mean, the others samples from the posterior, so that they lead to
-    different completions that all fit the known pixels.
+    different completions that all fit the known pixels. A learned guide moves the mean, and the
+    samples with it.
 
     Args:
-        prior: the Gaussian is fitted to its samples.
-        config: uses ``restarts seed``.
+        prior: has the Gaussian, or the network.
+        config: uses ``guide restarts seed``.
     """
 
     def __init__(self, prior: Prior, config: SearchConfig):
-        self._gaussian, self._config = sample_gaussian(prior), config
+        guide = resolve_guide(prior, config.guide)
+        self._network = load_guide_network(prior) if guide == "network" else None
+        self._gaussian = load_gaussian(prior, "samples" if guide == "samples" else "data")
+        self._config = config
 
     @torch.no_grad()
     def __call__(self, images: Tensor, known: Tensor) -> Tensor:
@@ -39,8 +79,9 @@ class Guide:
             images: ``(B, C, H, W)`` in [-1, 1]; pixels in the hole are ignored.
             known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
         """
-        device, restarts = images.device, self._config.restarts
+        device, restarts, size = images.device, self._config.restarts, images.shape[-1]
         images, known = torch.where(known, images, 0.0).cpu(), known.cpu()
+        images, known = reduce_known(images, known, self._gaussian.mean.shape[-1])
         targets = images.new_empty(len(images), restarts, *images.shape[1:])
         rank = len(self._gaussian.variances)
         for shared, members in group_by_weight(known):
@@ -50,26 +91,16 @@ class Guide:
             if restarts > 1:
                 noise = torch.stack([self._noise(image, restarts - 1, rank) for image in given])
                 targets[members, 1:] = posterior.sample(given, noise)
-        return targets.clamp(-1, 1).to(device)
+        if self._network:
+            linear = targets[:, 0].clamp(-1, 1)
+            targets += (self._network(images, known, linear) - targets[:, 0])[:, None]
+        targets = targets.clamp(-1, 1).to(device)
+        if size == targets.shape[-1]:
+            return targets
+        larger = F.interpolate(targets.flatten(0, 1), (size, size), mode="bilinear")
+        return larger.unflatten(0, targets.shape[:2])
 
     def _noise(self, image: Tensor, count: int, rank: int) -> Tensor:
         """Keyed by the image, so that it does not depend on the batch."""
         rng = torch_rng("guide", self._config.seed, image.numpy().tobytes())
         return torch.randn(count, rank, generator=rng)
-
-
-def model_noise(known: Tensor) -> float:
-    """The noise σ² that suits a mask: the farther the hole's pixels are from known ones, the more.
-
-    Args:
-        known: ``(1, H, W)`` bool, with missing and known pixels.
-
-    Example:
-        >>> known = torch.ones(1, 64, 64, dtype=torch.bool)
-        >>> known[:, :, 32:] = False  # half: 16.5 pixels on average
-        >>> model_noise(known)
-        0.1
-    """
-    distance = distance_transform_edt(~known[0].numpy())
-    least, most = _NOISE_LIMITS
-    return float(np.clip(_NOISE * distance[distance > 0].mean(), least, most))

@@ -75,6 +75,20 @@ class Prior(nn.Module):
                     digest.update(key.encode() + value.float().numpy().tobytes())
         return digest.hexdigest()
 
+    def companion(self, kind: str) -> Path | None:
+        """A file of the guide beside the prior's, if it is there.
+
+        Args:
+            kind: ``gaussian``, statistics of the training images, or ``guide``, a learned one.
+        """
+        for path in self.files[:1]:
+            file = path.with_suffix(f".{kind}.safetensors")
+            if path.suffix == ".ckpt":  # its run's
+                file = path.parent.parent / f"prior.{kind}.safetensors"
+            if file.is_file():
+                return file
+        return None
+
     def reduced(self) -> "Prior":
         """The same networks computing in bf16, with inputs and outputs in fp32."""
         discriminator = self.discriminator and ReducedPrecision(self.discriminator)
@@ -96,5 +110,5 @@ class Prior(nn.Module):
         z = draw_latent(count, self.nz, self.latent, torch_rng("sample", seed))
         if self.latent == "normal" and math.isfinite(radius):
             z = project(z, "ball", radius)
-        for part in z.split(256):
+        for part in z.split(max(1, 256 * 64**2 // max(64, self.size) ** 2)):
             yield self.generator(part.to(self.device)).cpu()

@@ -1,52 +1,153 @@
-"""The Gaussian of a prior's samples, fitted once and cached on disk."""
+"""The Gaussian of a prior's images: of its training images, or of its samples."""
 
 from collections.abc import Iterator
+from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from gan_inpaint.data.images import to_float, to_uint8
+from gan_inpaint.errors import InputError
 from gan_inpaint.functional.gaussian import Gaussian, fit_gaussian
 from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.quantize import from_int4, from_int8, to_int4, to_int8
 from gan_inpaint.runtime.io import atomic_write, cache_folder
 from gan_inpaint.runtime.seeding import torch_rng
 
-_SAMPLES = 16_384
-_RANK = 1024  # directions; more change the estimate by less than 0.1 dB
-_BATCH = 1024
+_SAMPLES = 16_384  # of 64 pixels; of larger images in inverse proportion to their side
+_RANK = 1024  # directions at most; more change the estimate by less than 0.1 dB
+_SAMPLES_PER_DIRECTION = 8
+_EXACT = 64  # the first directions, which have 8 bits in a file, if there is no room for all
+_FILE_BYTES = 6_300_000  # of the directions beside a prior: the others have 4 bits
+_SIDE = 64  # pixels: larger images are reduced, since an estimate is smooth anyway
+_BATCH = 128
+
+# to samples, in this process: of priors without a file, and so without a name for a cache
+_fitted: WeakKeyDictionary[Prior, dict[int, Gaussian]] = WeakKeyDictionary()
 
 
-def sample_gaussian(prior: Prior, samples: int = _SAMPLES, rank: int = _RANK) -> Gaussian:
-    """The Gaussian of ``samples`` samples of the prior, on the CPU.
+def load_gaussian(prior: Prior, guide: str) -> Gaussian:
+    """The Gaussian that a linear guide uses, on the CPU, at most 64 pixels wide.
+
+    Args:
+        guide: ``data`` or ``samples``.
+
+    Raises:
+        InputError: the prior carries no statistics of its training images.
+    """
+    return _data_gaussian(prior) if guide == "data" else sample_gaussian(prior)
+
+
+def save_data_gaussian(prior_file: Path, pixels: np.ndarray, flip: bool) -> Path:
+    """Write the statistics of the training images beside a prior; returns the file.
+
+    Args:
+        prior_file: of the prior.
+        pixels: uint8 ``(N, C, H, W)``.
+        flip: whether the prior was also trained on the mirrored images.
+    """
+    values = pixels.shape[1] * min(pixels.shape[-1], _SIDE) ** 2
+    exact = min(_RANK, values)
+    rank = exact
+    if exact * values > _FILE_BYTES:
+        exact = _EXACT
+        rank = min(_RANK, exact + 2 * (_FILE_BYTES - exact * values) // values)
+    file = prior_file.with_suffix(".gaussian.safetensors")
+    _write(file, _fit(pixels, rank, flip), exact)
+    return file
+
+
+def sample_gaussian(prior: Prior, samples: int | None = None) -> Gaussian:
+    """The Gaussian of samples of the prior.
 
     It is kept in the user's cache directory or ``GAN_INPAINT_CACHE``, named after the prior's
-    weights; the directions in half precision.
+    weights.
+
+    Args:
+        prior: the prior.
+        samples: how many; 16,384 by default, fewer above 64 pixels.
     """
-    name = f"gaussian_{prior.digest[:32]}_{samples}_{rank}.safetensors" if prior.files else None
+    samples = samples or _SAMPLES * _SIDE // max(_SIDE, prior.size)
+    rank = min(_RANK, samples // _SAMPLES_PER_DIRECTION)
+    in_memory = _fitted.setdefault(prior, {})
+    if samples in in_memory:
+        return in_memory[samples]
+    name = f"gaussian_{prior.digest[:32]}_{samples}.safetensors" if prior.files else None
     file = cache_folder() / name if name else None
     if file and file.is_file():
         try:
-            stored = load_file(file)
-            directions = stored["directions"].float()
-            return Gaussian(stored["mean"], directions, stored["variances"])
+            return _read(file)
         except (SafetensorError, OSError, KeyError):  # damaged: fit it again
             pass
     # as bytes: a quarter of the memory, and the fit reads them several times
-    pixels = np.concatenate([to_uint8(part) for part in prior.samples(samples, seed=0)])
+    side = min(prior.size, _SIDE)
+    pixels, first = np.empty((samples, prior.channels, side, side), np.uint8), 0
+    for part in prior.samples(samples, seed=0):
+        pixels[first : first + len(part)] = to_uint8(_reduce(part))
+        first += len(part)
+    fitted = _fit(pixels, rank)
+    if file:
+        _write(file, fitted, exact=rank)
+        return _read(file)
+    return in_memory.setdefault(samples, fitted)
 
+
+def _data_gaussian(prior: Prior) -> Gaussian:
+    file = prior.companion("gaussian")
+    if file is None:
+        raise InputError(
+            f"guide=data: the prior {prior.name} carries no statistics of its training images; set"
+            " guide=samples"
+        )
+    try:
+        found = _read(file)
+    except (SafetensorError, OSError, KeyError) as problem:
+        raise InputError(f"{file}: damaged ({problem}); set guide=samples") from None
+    side = min(prior.size, _SIDE)
+    if found.mean.shape != (prior.channels, side, side):
+        shape = "x".join(map(str, found.mean.shape))
+        raise InputError(
+            f"{file}: holds statistics of {shape} images, which do not fit the prior {prior.name};"
+            " set guide=samples"
+        )
+    return found
+
+
+@torch.no_grad()
+def _fit(pixels: np.ndarray, rank: int, flip: bool = False) -> Gaussian:
     def batches() -> Iterator[Tensor]:
         for first in range(0, len(pixels), _BATCH):
-            yield to_float(pixels[first : first + _BATCH])
+            batch = _reduce(to_float(pixels[first : first + _BATCH]))
+            yield batch
+            if flip:
+                yield batch.flip(-1)
 
-    with torch.no_grad():
-        found = fit_gaussian(batches, rank, torch_rng("gaussian"))
-    found.directions = found.directions.half()
-    if file:
-        content = {"mean": found.mean, "variances": found.variances}
-        with atomic_write(file) as temporary:
-            temporary.write_bytes(save(content | {"directions": found.directions}))
-    found.directions = found.directions.float()
-    return found
+    return fit_gaussian(batches, rank, torch_rng("gaussian"))
+
+
+def _reduce(images: Tensor) -> Tensor:
+    return F.avg_pool2d(images, max(1, images.shape[-1] // _SIDE))
+
+
+def _write(file: Path, gaussian: Gaussian, exact: int) -> None:
+    """Store it: the first ``exact`` directions in 8 bits, the others in 4."""
+    content = {"mean": gaussian.mean, "variances": gaussian.variances}
+    content["directions"], content["scale"] = to_int8(gaussian.directions[:exact])
+    if exact < len(gaussian.directions):
+        content["coarse"], content["coarse_scale"] = to_int4(gaussian.directions[exact:])
+    with atomic_write(file) as temporary:
+        temporary.write_bytes(save(content))
+
+
+def _read(file: Path) -> Gaussian:
+    stored = load_file(file)
+    directions = from_int8(stored["directions"], stored["scale"])
+    if "coarse" in stored:
+        coarse = from_int4(stored["coarse"], stored["coarse_scale"])
+        directions = torch.cat([directions, coarse.unflatten(1, directions.shape[1:])])
+    return Gaussian(stored["mean"], directions, stored["variances"])

@@ -76,7 +76,7 @@ def find_prior(source: str) -> tuple[Path, str]:
     for inside in ("prior.safetensors", "checkpoints/last.ckpt"):
         if (path / inside).is_file():
             return path / inside, source
-    names = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.safetensors")))
+    names = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.safetensors") if "." not in p.stem))
     if path.is_dir():
         raise InputError(
             f"prior={source}: the folder holds neither prior.safetensors nor checkpoints/last.ckpt;"

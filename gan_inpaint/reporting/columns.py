@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-# classical methods to fill a hole, see evaluation.baselines
-BASELINES = ("mean", "nearest", "biharmonic", "telea", "ns")
+# other methods to fill a hole, see evaluation.baselines
+BASELINES = ("mean", "nearest", "linear", "network", "biharmonic", "telea", "ns")
 RESULTS = (
     "image",
     "name",
@@ -32,12 +32,15 @@ EXTRA = (
     "psnr_hole_average",
     "psnr_hole_raw",  # with blending
     *(f"psnr_hole_{name}" for name in BASELINES),
+    "feature_distance",  # with metrics=[feature_distance], as the next
+    *(f"feature_distance_{name}" for name in ("average", *BASELINES)),
 )
+SETS = ("frechet_distance", "u_ids", "p_ids", "lpips", "fid")  # of all images, with metrics=
 WORDS = ("name", "stopped_by", "error")  # columns that hold text
 MEANS = ("steps", *RESULTS[5:], *EXTRA[1:])
 _KEYS = ("lam", "lr", "norm", "prior", "data", "mask")
 COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
-COMPARISON = ("job", "status", "error", *_KEYS, *MEANS, *COST)
+COMPARISON = ("job", "status", "error", *_KEYS, *MEANS, *SETS, *COST)
 
 
 def means(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:

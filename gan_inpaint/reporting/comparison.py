@@ -16,11 +16,13 @@ from gan_inpaint.reporting import columns, sweep_page, yeh2017
 from gan_inpaint.reporting.columns import BASELINES
 from gan_inpaint.reporting.figures import figure
 from gan_inpaint.reporting.pages import short
+from gan_inpaint.reporting.statistics import verdict
 from gan_inpaint.reporting.sweep import SweepJob, ranked, read_jobs
 from gan_inpaint.runtime.io import read_csv, write_csv
 
 _RIVALS = tuple(f"psnr_hole_{name}" for name in ("average", *BASELINES))
-_SHOWN = ("status", "seconds", "objective", "contextual", "psnr_hole", *_RIVALS)  # on a terminal
+# on a terminal
+_SHOWN = ("status", "seconds", "objective", "contextual", "psnr_hole", *_RIVALS, "feature_distance")
 _FIGURE_IMAGES, _FIGURE_JOBS = 8, 16  # rows and columns of comparison.png
 
 
@@ -62,6 +64,8 @@ def show(sweep: Path) -> int:
     for job in failed:
         print(f"job {job.number} failed: {job.summary['error']}")
     print(f"compare them at {sweep / 'index.html'}")
+    if sentence := verdict(jobs):
+        print(sentence)
     return len(failed)
 
 

@@ -30,10 +30,16 @@ class Gallery:
         self._rows = {row["image"]: row for row in rows}
         self._truth = (directory / "truth").is_dir()
 
-    def pairs(self) -> tuple[Tensor, Tensor]:
-        """``(N, C, H, W)`` in [-1, 1]: the results, and the true images."""
+    def methods(self) -> dict[str, Tensor]:
+        """The results ("") and the baselines by name, ``(N, C, H, W)`` in [-1, 1]."""
         numbers = list(self._rows)
-        return self._column("images/{}", numbers), self._column("truth/{}", numbers)
+        paths = {"": "images/{}"} | {name: f"baselines/{{}}_{name}" for name in BASELINES}
+        there = {k: path for k, path in paths.items() if self._file(path, numbers[0]).is_file()}
+        return {name: self._column(path, numbers) for name, path in there.items()}
+
+    def truth(self) -> Tensor:
+        """``(N, C, H, W)`` in [-1, 1]: the true images."""
+        return self._column("truth/{}", list(self._rows))
 
     def known(self, count: int) -> Tensor:
         """``(N, 1, H, W)`` bool: the masks of the first ``count`` images."""

@@ -72,12 +72,10 @@ def _by_task(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
 
 def leads(jobs: Sequence[SweepJob]) -> list[tuple[SweepJob, Lead]]:
     """The leads of the best job of each task over the others, its average and the baselines."""
-    within = {"psnr_hole_average": "the average over its own restarts (estimate=mean)"}
-    within |= {f"psnr_hole_{name}": words for name, words in _IN_WORDS.items()}
     found = []
     for best, *others in _by_task(jobs):
         beside = [lead(job.label, best.psnrs, job.psnrs) for job in others]
-        for column, words in within.items():
+        for column, words in _WITHIN.items():
             rows = best.results.items()
             theirs = {image: float(row[column]) for image, row in rows if row.get(column)}
             beside.append(lead(words, best.psnrs, theirs))
@@ -88,9 +86,15 @@ def leads(jobs: Sequence[SweepJob]) -> list[tuple[SweepJob, Lead]]:
 _IN_WORDS = {
     "mean": "the mean training image (baseline mean)",
     "nearest": "the nearest training image (baseline nearest)",
+    "linear": "the linear estimate (baseline linear)",
+    "network": "the learned guide alone (baseline network)",
     "biharmonic": "biharmonic filling (baseline biharmonic)",
     "telea": "Telea's method (baseline telea)",
     "ns": "the Navier-Stokes method (baseline ns)",
+}
+_WITHIN = {  # columns of a job's results
+    "psnr_hole_average": "the average over its own restarts (estimate=mean)",
+    **{f"psnr_hole_{name}": words for name, words in _IN_WORDS.items()},
 }
 
 
@@ -122,6 +126,35 @@ def lead(other: str, ours: Mapping[int, float], theirs: Mapping[int, float]) -> 
         float(values.std(ddof=1) / math.sqrt(len(values))),
         len(values),
         {image: -apart[image] for image in behind},
+    )
+
+
+def verdict(jobs: Sequence[SweepJob]) -> str | None:
+    """A sentence that names the best method measured, whatever it is; None if there is one only.
+
+    The methods are the best job's completions, the average over its restarts, and the baselines,
+    on the images and masks of that job.
+    """
+    groups = _by_task(jobs)
+    if len(groups) != 1:
+        return None
+    best = groups[0][0]
+    found = {f"the search ({best.label})": best.psnrs}
+    for column, words in _WITHIN.items():
+        rows = best.results.items()
+        if theirs := {image: float(row[column]) for image, row in rows if row.get(column)}:
+            found[words] = theirs
+    finite = {k: [v for v in psnrs.values() if math.isfinite(v)] for k, psnrs in found.items()}
+    means = {words: float(np.mean(values)) for words, values in finite.items() if values}
+    first, *others = sorted(means, key=lambda words: -means[words])
+    if not others:
+        return None
+    ahead = lead(others[0], found[first], found[others[0]])
+    if ahead is None:
+        return None
+    return (
+        f"highest hole PSNR of all methods measured here: {first}, {means[first]:.2f} dB;"
+        f" {ahead.mean:+.2f} ± {ahead.error:.2f} dB against {others[0]}, {ahead.verdict}"
     )
 
 

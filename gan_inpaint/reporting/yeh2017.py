@@ -28,14 +28,19 @@ COLUMNS = (
     "restarts",
     "context_encoder",
     "yeh2017",
-    *(column for name in _MEASURED for column in (name, f"{name}_ci95")),
+    *(
+        column
+        for name in _MEASURED
+        for column in (name, f"{name}_ci95", f"{name}_feature_distance")
+    ),
 )
-NUMBERS = set(COLUMNS[4:])  # in dB
+NUMBERS = set(COLUMNS[4:])  # in dB, but for the distances
 PROTOCOL = (
     "context_encoder and yeh2017 are published figures: their images, crops and masks, and about"
     " 200,000 training faces. The others are measured here: `ours` is the best of the restarts,"
     " `average` their mean, both blended; ± is a 95 % confidence interval of the mean over the"
-    " images. Half hides the right half here, a random one there."
+    " images. In brackets: mean distance to the true image in features of EfficientNet-Lite0; lower"
+    " is better. Half hides the right half here, a random one there."
 )
 
 
@@ -54,6 +59,8 @@ def row(job: Mapping[str, Any], results: Sequence[Mapping[str, str]]) -> dict[st
             found[name] = float(values.mean())
             quantile = stdtrit(len(values) - 1, 0.975)  # Student's t
             found[f"{name}_ci95"] = float(quantile * values.std(ddof=1) / len(values) ** 0.5)
+            distance = column.replace("psnr_hole", "feature_distance")
+            found[f"{name}_feature_distance"] = job.get(distance)
     return found
 
 
@@ -71,4 +78,6 @@ def cells(found: Mapping[str, Any]) -> dict[str, str]:
     for name in _MEASURED:
         if name in found:
             shown[name] = f"{found[name]:.1f} ± {found[f'{name}_ci95']:.1f}"
+            if (distance := found.get(f"{name}_feature_distance")) is not None:
+                shown[name] += f" ({distance:.1f})"
     return shown

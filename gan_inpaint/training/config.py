@@ -6,7 +6,12 @@ from typing import Any
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.models.config import ModelConfig
-from gan_inpaint.runtime.validation import check_at_least, check_one_of, check_seed
+from gan_inpaint.runtime.validation import (
+    check_above_zero,
+    check_at_least,
+    check_one_of,
+    check_seed,
+)
 
 
 @dataclass
@@ -122,3 +127,32 @@ class TrainConfig:
         epochs = self.trainer.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
             raise InputError(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
+
+
+@dataclass
+class TrainGuideConfig:
+    """The root keys of ``python -m gan_inpaint.train_guide``."""
+
+    prior: str
+    data: dict[str, Any]
+    mask: dict[str, Any]
+    trainer: dict[str, Any]
+    steps: int
+    batch_size: int
+    lr: float
+    flip: bool
+    precision: str
+    every_n_steps: int
+    held_out: int
+    resume: str | None
+    seed: int
+    logger: str
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 2, "batch_size")  # BatchNorm needs two images
+        check_at_least(self, 1, "steps", "every_n_steps")
+        check_at_least(self, 0, "held_out")
+        check_above_zero(self, "lr")
+        check_seed(self.seed)
+        check_one_of(self, "precision", "auto", "fp32", "bf16")
+        check_one_of(self, "logger", "wandb", "none")
