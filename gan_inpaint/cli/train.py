@@ -139,6 +139,8 @@ def train(
     checkpoint = newest_checkpoint(directory) if go_on else None
     if checkpoint:
         check_resumable(checkpoint, module, epochs)
+    elif settings.init:
+        start_from(module, settings.init)
     trainer, precision = make_trainer(settings, run)
     ranks = trainer.world_size
     batches = training_batches(
@@ -201,7 +203,31 @@ def make_module(settings: TrainConfig, source: "Source") -> "AdversarialTraining
         dataset=source.dataset,
         license=source.license,
         compile=settings.compile,
+        init=settings.init,
+        freeze_discriminator=settings.freeze_discriminator,
     )
+
+
+def start_from(module: "AdversarialTraining", init: str) -> None:
+    """Start from a trained pair; prints what does not fit."""
+    from gan_inpaint.priors.networks import read_networks
+    from gan_inpaint.priors.registry import find_prior
+
+    try:
+        path, name = find_prior(init)
+    except InputError as problem:
+        raise InputError(str(problem).replace("prior=", "init=", 1)) from None
+    networks = read_networks(path)
+    left = module.start_from(networks.generator, networks.discriminator)
+    kernels = [k for k, v in module.state_dict().items() if v.ndim > 1 and "average" not in k]
+    if len(left) == len(kernels):
+        raise InputError(f"init={init}: none of its layers fits this model; {left[0]}")
+    say(f"init: {name}, {len(kernels) - len(left)} of {len(kernels)} layers")
+    for key in ("size", "channels", "nz", "ngf", "ndf"):
+        if str(module.hparams[key]) != networks.metadata[key]:
+            say(f"init: {key} is {networks.metadata[key]} there, {module.hparams[key]} here")
+    for layer in left:
+        say(f"init: starts at random: {layer}")
 
 
 def make_trainer(settings: TrainConfig, run: RunDirectory) -> tuple["Trainer", str]:

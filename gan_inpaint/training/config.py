@@ -108,6 +108,8 @@ class TrainConfig:
     precision: str
     compile: bool
     log_every: int
+    init: str | None
+    freeze_discriminator: int
     resume: str | None
     seed: int
     logger: str
@@ -115,6 +117,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_at_least(self, 2, "batch_size")  # BatchNorm needs two images
         check_at_least(self, 1, "log_every")
+        check_at_least(self, 0, "freeze_discriminator")
+        if self.freeze_discriminator and self.init is None:
+            raise InputError(
+                f"freeze_discriminator={self.freeze_discriminator}: layers with random weights"
+                " would never learn; set init= as well"
+            )
         check_seed(self.seed)
         check_one_of(self, "loss", "bce", "hinge", "wgan_gp")
         if self.loss == "wgan_gp" and self.model.discriminator_norm == "batch":

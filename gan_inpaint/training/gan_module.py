@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.core.optimizer import LightningOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss, gradient_penalty
@@ -52,6 +52,8 @@ class AdversarialTraining(pl.LightningModule):
         log_every: number of minibatches per logged row; each row is a mean over them.
         dataset, license: of the data, for the metadata of the trained prior.
         compile: whether to compile both networks with ``torch.compile``.
+        init: the prior that the weights start from, if any; see ``start_from``.
+        freeze_discriminator: number of D's first convolutions that keep their weights.
 
     All arguments are plain values and are saved in the checkpoints, which load with
     ``weights_only=True`` and with ``AdversarialTraining.load_from_checkpoint``.
@@ -80,6 +82,8 @@ class AdversarialTraining(pl.LightningModule):
         dataset: str,
         license: str,
         compile: bool = False,
+        init: str | None = None,
+        freeze_discriminator: int = 0,
     ):
         super().__init__()
         self.save_hyperparameters()
@@ -95,6 +99,7 @@ class AdversarialTraining(pl.LightningModule):
         self.register_buffer("generator_steps", torch.zeros((), dtype=torch.long))
         self._schedule, self._optimizer, self._log_every = schedule, optimizer, log_every
         self._loss, self._augment, self._ema_decay = loss, augment, ema_decay
+        self._from_scratch, self._freeze = init is None, freeze_discriminator
         self._latent = (batch_size, nz, latent)
         self._seed, self._compile = seed, compile
         self.history: list[dict[str, float]] = []
@@ -102,8 +107,34 @@ class AdversarialTraining(pl.LightningModule):
         self._row: dict[str, Any] | None = None  # the unfinished row in a checkpoint
 
     def _average(self, averaged: Any, current: Any, count: Any) -> None:
-        decay = min(self._ema_decay, (1 + self._g_steps) / (10 + self._g_steps))
+        decay = self._ema_decay
+        if self._from_scratch:  # the initial weights should soon be forgotten
+            decay = min(decay, (1 + self._g_steps) / (10 + self._g_steps))
         get_ema_multi_avg_fn(decay)(averaged, current, count)
+
+    def start_from(self, generator: nn.Module, discriminator: nn.Module | None) -> list[str]:
+        """Take the weights that fit from trained networks, also for the averaged generator.
+
+        Returns:
+            What did not fit, ``generator.main.0.weight (100, 256, 4, 4), here (64, 256, 4, 4)``.
+        """
+        left = []
+        for name, own, other in (
+            ("generator", self.generator, generator),
+            ("discriminator", self.discriminator, discriminator),
+        ):
+            given = other.state_dict() if other else {}
+            for key, value in own.state_dict().items():
+                there = given.get(key)
+                if there is not None and there.shape == value.shape:
+                    value.copy_(there)
+                elif value.ndim > 1:
+                    shape = "missing" if there is None else tuple(there.shape)
+                    left.append(f"{name}.{key} is {shape} there, {tuple(value.shape)} here")
+        self.average.module.load_state_dict(self.generator.state_dict())
+        # the average goes on from these weights, instead of copying those of the first step
+        self.average.n_averaged.fill_(1)
+        return left
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Two Adams, the discriminator's first."""
@@ -118,6 +149,9 @@ class AdversarialTraining(pl.LightningModule):
         ]
 
     def setup(self, stage: str) -> None:
+        layers = [m for m in self.discriminator.modules() if isinstance(m, nn.Conv2d)]
+        for layer in layers[: self._freeze]:
+            layer.requires_grad_(False)
         for network in (self.generator, self.discriminator):
             # the faster layout for the convolutions of CPU and GPU
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

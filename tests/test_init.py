@@ -1,0 +1,75 @@
+"""Training that starts from a trained pair."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY, Ran, save_tiny_prior, write_pictures
+from torch import Tensor
+
+from gan_inpaint.priors.networks import read_networks
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    pictures = write_pictures(tmp_path / "pictures", 30)
+    options = ["data=folder", f"data.path={pictures}", "batch_size=8", "logger=none"]
+    return [
+        *options,
+        *TINY,
+        "data.channels=1",
+        "trainer.max_epochs=1",
+        "precision=fp32",
+        "hydra.run.dir=run",
+    ]
+
+
+def kernels(path: Path, network: str) -> dict[str, Tensor]:
+    weights = getattr(read_networks(path), network).state_dict()
+    return {key: value.float() for key, value in weights.items() if value.ndim > 1}
+
+
+def test_it_starts_from_both_networks(run: Run, arguments: list[str], tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    still = [f"optimizer.{network}.lr=1e-12" for network in ("generator", "discriminator")]
+    ran = run("train", *arguments, *still, f"init={prior}")
+    assert ran.code == 0, ran.err
+    for network in ("generator", "discriminator"):
+        before = kernels(prior, network)
+        after = kernels(tmp_path / "run" / "prior.safetensors", network)
+        for key, value in before.items():
+            torch.testing.assert_close(after[key], value, atol=2e-3, rtol=2e-3)
+
+
+def test_frozen_layers_keep_their_weights(run: Run, arguments: list[str], tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    ran = run("train", *arguments, f"init={prior}", "freeze_discriminator=1")
+    assert ran.code == 0, ran.err
+    before = kernels(prior, "discriminator")
+    after = kernels(tmp_path / "run" / "prior.safetensors", "discriminator")
+    changed = [not torch.equal(after[key], value) for key, value in before.items()]
+    assert changed == [False] + [True] * (len(before) - 1)
+    assert run("train", "resume=run", "trainer.max_epochs=2").code == 0
+    again = kernels(tmp_path / "run" / "prior.safetensors", "discriminator")
+    first = next(iter(before))
+    assert torch.equal(again[first], before[first])
+
+
+def test_what_differs_is_said(run: Run, arguments: list[str], tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors", nz=6)
+    ran = run("train", *arguments, f"init={prior}")
+    assert ran.code == 0, ran.err
+    assert "init: nz is 6 there, 8 here" in ran.out
+    assert "generator.main.0.weight is (6," in ran.out
+    assert ran.out.count("starts at random") == 1
+
+
+def test_what_is_refused(run: Run, arguments: list[str], tmp_path: Path) -> None:
+    other = save_tiny_prior(tmp_path / "wide.safetensors", ngf=8, ndf=8, nz=6, channels=3)
+    assert "none of its layers fits" in run("train", *arguments, f"init={other}").sentence
+    assert "init=nowhere: no such file" in run("train", *arguments, "init=nowhere").sentence
+    ran = run("train", *arguments, "freeze_discriminator=2")
+    assert "set init= as well" in ran.sentence
