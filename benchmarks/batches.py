@@ -44,6 +44,7 @@ def main() -> None:
             seed=seed,
             steps=options.steps,
             precision=options.precision,
+            guide="none",
         )
         seconds = time.perf_counter() - started
         return result.objective, psnr(result.images - truth, 1 - known), seconds

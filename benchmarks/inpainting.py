@@ -74,7 +74,7 @@ def main() -> None:
 
     prior = load_prior(options.prior)
     truth = pictures(options, prior)
-    settings: dict = {"lam": 0.0, "candidates": 8192, "restarts": 16, "steps": 50}
+    settings: dict = {"lam": 0.0, "guide": "none", "candidates": 8192, "restarts": 16, "steps": 50}
     for pair in options.search:
         key, _, value = pair.partition("=")
         settings[key] = type(settings[key])(value) if key in settings else _number(value)

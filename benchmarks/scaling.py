@@ -24,7 +24,7 @@ def job(images: int, restarts: int, steps: int, batch_size: int) -> tuple[float,
     """Seconds of search and peak memory in MB of one job."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "gan_inpaint.reconstruct", "prior=digits", "logger=none"]
-        command += ["data=generated", f"data.count={images}", f"restarts={restarts}"]
+        command += ["data=generated", f"data.count={images}", f"restarts={restarts}", "guide=none"]
         command += [
             f"steps={steps}",
             "patience=null",
