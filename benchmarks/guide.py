@@ -155,8 +155,9 @@ def draw(path: Path, points: dict[str, dict[str, dict[str, Any]]]) -> None:
     """Every method in the plane of likeness and realism, the guide's weights joined by a line."""
     from gan_inpaint.reporting.figures import figure
 
-    with figure(path, figsize=(9, 3 * ((len(points) + 1) // 2))) as drawing:
-        axes = drawing.subplots((len(points) + 1) // 2, min(2, len(points)), squeeze=False)
+    rows = (len(points) + 1) // 2
+    with figure(path, figsize=(9, 3 * rows + 0.8)) as drawing:
+        axes = drawing.subplots(rows, min(2, len(points)), squeeze=False)
         for axis, (mask, found) in zip(axes.flat, points.items(), strict=False):
             average = {name: means(point) for name, point in found.items()}
             dial = [k for k in average if k == "guide=none" or k.startswith("guide_weight=")]
@@ -164,14 +165,16 @@ def draw(path: Path, points: dict[str, dict[str, dict[str, Any]]]) -> None:
             line = [(average[k]["psnr"], average[k]["frechet"]) for k in dial]
             axis.plot(*zip(*line, strict=True), marker="o", markersize=3, label="search, by weight")
             for key, (x, y) in zip(dial, line, strict=True):
-                axis.annotate(key.split("=")[1], (x, y), fontsize=6)
+                axis.annotate(key.split("=")[1], (x, y), fontsize=6, rotation=45)
             for name, point in average.items():
                 if name not in dial:
                     axis.plot(point["psnr"], point["frechet"], "x", label=name)
             axis.set(title=mask, xlabel="hole PSNR in dB (likeness)", ylabel="Fréchet (realism)")
+            axis.set_yscale("log")
             axis.invert_yaxis()  # better is up and right
-            axis.grid(alpha=0.3)
-        axes.flat[0].legend(fontsize=6)
+            axis.grid(alpha=0.3, which="both")
+        handles = axes.flat[0].get_legend_handles_labels()
+        drawing.legend(*handles, loc="outside lower center", ncols=5, fontsize=7)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,12 @@ class Features(nn.Module):
         return self.network.extract_features(square).mean(dim=(2, 3))
 
 
+class Described(nn.Identity):
+    """Stands for ``Features`` where the images are described already."""
+
+    num_features = Features.num_features
+
+
 @torch.no_grad()
 def describe(features: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """``(N, F)``: the features of ``(N, C, H, W)`` images, computed in parts."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gan_inpaint.evaluation.discriminative_scores import discriminative_scores
-from gan_inpaint.evaluation.frechet import Features, FrechetDistance, describe
+from gan_inpaint.evaluation.frechet import Described, Features, FrechetDistance, describe
 
 _CHUNK = 32  # images that a network sees at once
 
@@ -28,26 +28,37 @@ def compute_set_metrics(
     """
     found: dict[str, float] = {}
     notes = []
+    features: dict[int, Tensor] = {}  # of each set, for the metrics that use them
+
+    def described(images: Tensor) -> Tensor:
+        if id(images) not in features:
+            features[id(images)] = describe(Features(), images)
+        return features[id(images)]
+
     for metric in wanted:
         measure, needs = _MEASURES[metric]
+        prepare = described if metric in ("frechet", "ids") else _unchanged
         try:
             for name, images in methods.items():
                 end = f"_{name}" if name else ""
-                found |= {key + end: value for key, value in measure(images, true).items()}
+                values = measure(prepare(images), prepare(true))
+                found |= {key + end: value for key, value in values.items()}
         except Exception as problem:  # packages and downloads fail in many ways
             reason = " ".join(str(problem).split())[:200]
             notes.append(f"metrics={metric} is left out: it needs {needs} ({reason})")
     return found, notes
 
 
+def _unchanged(images: Tensor) -> Tensor:
+    return images
+
+
 def _frechet(filled: Tensor, true: Tensor) -> dict[str, float]:
-    return {"frechet_distance": FrechetDistance(true)(filled)}
+    return {"frechet_distance": FrechetDistance(true, Described())(filled)}
 
 
 def _ids(filled: Tensor, true: Tensor) -> dict[str, float]:
-    features = Features()
-    scores = discriminative_scores(describe(features, filled), describe(features, true))
-    return dict(zip(("u_ids", "p_ids"), scores, strict=True))
+    return dict(zip(("u_ids", "p_ids"), discriminative_scores(filled, true), strict=True))
 
 
 def _lpips(filled: Tensor, true: Tensor) -> dict[str, float]:
