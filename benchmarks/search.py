@@ -194,6 +194,7 @@ def main() -> None:
         "default, guide=none": ours(case, DEFAULT | {"guide": "none"}),
         "default, lam=0": ours(case, DEFAULT | {"lam": 0.0}),
         "default, lam=0 guide=none": ours(case, DEFAULT | {"lam": 0.0, "guide": "none"}),
+        "guide_weight=1, lam=0": ours(case, DEFAULT | {"lam": 0.0, "guide_weight": 1.0}),
         "fast": ours(case, FAST),
     }
 

@@ -187,3 +187,15 @@ def test_an_unknown_guide_is_refused(tiny_prior: Prior) -> None:
         InputError, match="guide=nobody: must be one of auto, none, samples, data, network"
     ):
         inpaint(*task(tiny_prior), tiny_prior, guide="nobody")
+
+
+def test_a_higher_temperature_spreads_the_estimates(tiny_prior: Prior) -> None:
+    images, known = task(tiny_prior, 2)
+    known = known.expand(2, -1, -1, -1)
+    spreads = []
+    for temperature in (0.0, 1.0, 2.0):
+        config = SearchConfig(restarts=5, guide="samples", guide_temperature=temperature)
+        found = Guide(tiny_prior, config)(images, known)
+        spreads.append((found[:, 1:] - found[:, :1]).abs().mean().item())
+    assert spreads[0] < 1e-5
+    assert spreads[1] < spreads[2] < 2.1 * spreads[1]

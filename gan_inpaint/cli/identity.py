@@ -38,7 +38,7 @@ def identity(
 
     kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_IDENTITY}
     if settings.guide == "none":  # as for jobs of before there was a guide
-        del kept["guide"], kept["guide_weight"]
+        del kept["guide"], kept["guide_weight"], kept["guide_temperature"]
     carried = [prior.companion(kind) for kind in _CARRIED.get(settings.guide, ())]
     for group in ("data", "mask"):  # the location of files does not matter, their content does
         kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}

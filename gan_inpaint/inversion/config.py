@@ -29,6 +29,7 @@ class SearchConfig:
     z_penalty: float = 0.0
     guide: str = "auto"
     guide_weight: float = 0.1
+    guide_temperature: float = 1.0
     lr: float = 0.1
     norm: str = "l2"
     optimizer: str = "lbfgs"
@@ -50,6 +51,7 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 0, "lam", "z_penalty", "guide_weight", "tolerance", "candidates")
+        check_at_least(self, 0, "guide_temperature")
         check_above_zero(self, "lr", "radius")
         check_at_least(self, 1, "steps", "patience", "restarts", "batch_size")
         check_at_least(self, 1, "perceptual_every", "keep", "window")

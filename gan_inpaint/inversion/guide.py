@@ -62,7 +62,7 @@ class Guide:
 
     Args:
         prior: has the Gaussian, or the network.
-        config: uses ``guide restarts seed``.
+        config: uses ``guide guide_temperature restarts seed``.
     """
 
     def __init__(self, prior: Prior, config: SearchConfig):
@@ -103,4 +103,4 @@ class Guide:
     def _noise(self, image: Tensor, count: int, rank: int) -> Tensor:
         """Keyed by the image, so that it does not depend on the batch."""
         rng = torch_rng("guide", self._config.seed, image.numpy().tobytes())
-        return torch.randn(count, rank, generator=rng)
+        return torch.randn(count, rank, generator=rng) * self._config.guide_temperature
