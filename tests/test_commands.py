@@ -596,7 +596,7 @@ def test_a_sweep_ends_with_the_best_method_whatever_it_is(run: Run, tmp_path: Pa
     options = [f"prior={prior}", "data=generated", "data.count=6", "baselines=true", *FAST]
     ran = run("reconstruct", "-m", "lam=0,1e-3", "restarts=2", *options)
     assert ran.code == 0, ran.err
-    (sentence,) = [line for line in ran.out.splitlines() if line.startswith("highest hole PSNR")]
+    (sentence,) = [line for line in ran.out.splitlines() if line.startswith("Highest hole PSNR")]
     jobs = only(tmp_path / "multirun", "*").glob("*/results.csv")
     means = {}
     for number, rows in enumerate(map(table, sorted(jobs))):

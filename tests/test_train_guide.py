@@ -73,6 +73,30 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+def test_half_precision_leaves_the_linear_estimate_exact(
+    run: Run, arguments: list[str], tmp_path: Path
+) -> None:
+    found = []
+    for precision in ("fp32", "bf16"):
+        ran = run(
+            "train_guide",
+            *arguments,
+            "steps=1",
+            f"precision={precision}",
+            f"hydra.run.dir={precision}",
+        )
+        assert ran.code == 0, ran.err
+        (row,) = read_csv(tmp_path / precision / "metrics.csv")
+        found.append(row["psnr_hole_linear"])
+    assert found[0] == found[1]
+
+
+def test_a_refused_training_leaves_nothing(run: Run, arguments: list[str], tmp_path: Path) -> None:
+    for change in ("batch_size=1000", "mask=file", "trainer.devices=2"):
+        assert run("train_guide", *arguments, change, "hydra.run.dir=refused").code == 2
+        assert not (tmp_path / "refused" / "prior.safetensors").exists()
+
+
 def test_what_the_network_cannot_be_used_with(
     run: Run, arguments: list[str], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -17,6 +18,7 @@ from gan_inpaint.training.config import TrainGuideConfig
 if TYPE_CHECKING:
     import numpy as np
     from pytorch_lightning import Trainer
+    from torch.utils.data import DataLoader
 
     from gan_inpaint.models.guide_network import GuideNetwork
     from gan_inpaint.priors.gan import Prior
@@ -30,13 +32,17 @@ def main(settings: TrainGuideConfig, run: RunDirectory) -> None:
     if settings.resume:
         settings = load_resumed_settings(settings.resume, "train_guide", TrainGuideConfig)
     prepare_process(settings, run)
+    from gan_inpaint.data.loading import training_batches
+
     prior, source = choose_prior(settings, run, go_on)
     pixels, held_out = read_images(settings, prior)
+    mask = instantiate_checked("mask", settings.mask)
+    batches = training_batches(pixels, settings.batch_size, settings.seed)
     trainer = make_trainer(settings, run)
     run.accept()
     prior = copy_prior(source, run.path, pixels, settings.flip)
-    module = make_module(settings, prior, held_out)
-    train(settings, run, trainer, module, pixels)
+    module = make_module(settings, prior, mask, held_out)
+    train(settings, run, trainer, module, batches)
     written = export(settings, prior, module)
     report(run.path, module, written)
 
@@ -125,7 +131,7 @@ def copy_prior(source: Path, directory: Path, pixels: "np.ndarray", flip: bool) 
 
 
 def make_module(
-    settings: TrainGuideConfig, prior: "Prior", held_out: "np.ndarray | None"
+    settings: TrainGuideConfig, prior: "Prior", mask: Callable, held_out: "np.ndarray | None"
 ) -> "GuideTraining":
     """The LightningModule."""
     import torch
@@ -136,7 +142,7 @@ def make_module(
 
     return GuideTraining(
         load_gaussian(prior, "data"),
-        instantiate_checked("mask", settings.mask),
+        mask,
         settings.steps,
         settings.lr,
         settings.flip,
@@ -150,11 +156,10 @@ def train(
     run: RunDirectory,
     trainer: "Trainer",
     module: "GuideTraining",
-    pixels: "np.ndarray",
+    batches: "DataLoader",
 ) -> None:
     """Train, from the newest checkpoint in the run's directory if there is one."""
     with defer_signals():  # an interrupted import would leave broken modules
-        from gan_inpaint.data.loading import training_batches
         from gan_inpaint.reporting.metrics_file import MetricsFile
         from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
         from gan_inpaint.reporting.wandb_logging import wandb_logger
@@ -178,7 +183,6 @@ def train(
             TrainingProgress(bar),
             GuideSnapshots(run.path, settings.every_n_steps, metrics),
         ]
-        batches = training_batches(pixels, settings.batch_size, settings.seed)
         with defer_signals():
             trainer.fit(module, batches, ckpt_path=newest_checkpoint(run.path), weights_only=True)
 

@@ -59,7 +59,8 @@ def findings(jobs: Sequence[SweepJob]) -> list[str]:
             sentences.append(f"Highest mean hole PSNR: {highest:.2f} dB, of {best.label}.")
         if others and (next_best := lead(others[0].label, best.psnrs, others[0].psnrs)):
             sentences.append(str(next_best))
-    return sentences + _without_effect(jobs)
+    among_all = verdict(jobs)
+    return sentences + ([among_all] if among_all else []) + _without_effect(jobs)
 
 
 def _by_task(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
@@ -143,7 +144,7 @@ def verdict(jobs: Sequence[SweepJob]) -> str | None:
     for column, words in _WITHIN.items():
         rows = best.results.items()
         if theirs := {image: float(row[column]) for image, row in rows if row.get(column)}:
-            found[words] = theirs
+            found[words.replace("its own restarts", f"the restarts of {best.label}")] = theirs
     finite = {k: [v for v in psnrs.values() if math.isfinite(v)] for k, psnrs in found.items()}
     means = {words: float(np.mean(values)) for words, values in finite.items() if values}
     first, *others = sorted(means, key=lambda words: -means[words])
@@ -153,8 +154,8 @@ def verdict(jobs: Sequence[SweepJob]) -> str | None:
     if ahead is None:
         return None
     return (
-        f"highest hole PSNR of all methods measured here: {first}, {means[first]:.2f} dB;"
-        f" {ahead.mean:+.2f} ± {ahead.error:.2f} dB against {others[0]}, {ahead.verdict}"
+        f"Highest hole PSNR of all methods measured here: {first}, {means[first]:.2f} dB;"
+        f" {ahead.mean:+.2f} ± {ahead.error:.2f} dB against {others[0]}, {ahead.verdict}."
     )
 
 

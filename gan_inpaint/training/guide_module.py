@@ -112,6 +112,7 @@ class GuideTraining(pl.LightningModule):
         return F.avg_pool2d(images, images.shape[-1] // self._size)
 
     @torch.no_grad()
+    @torch.autocast("cpu", enabled=False)  # a factorisation needs full precision
     def linear(self, images: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Random masks for images, and the linear estimates.
 
