@@ -87,7 +87,7 @@ def draw(path: Path, histograms: dict[str, dict[str, np.ndarray]]) -> None:
             axis.axhline(1 / len(histogram), color="grey", linestyle=":", linewidth=1)
             axis.set(title=mask, xlabel="rank of the true pixel", ylim=(0, None))
         axes[0].set_ylabel("share of pixels")
-        axes[0].legend(fontsize=6)
+        axes[-1].legend(fontsize=6, loc="center")
 
 
 if __name__ == "__main__":
