@@ -147,9 +147,9 @@ def verdict(jobs: Sequence[SweepJob]) -> str | None:
             found[words.replace("its own restarts", f"the restarts of {best.label}")] = theirs
     finite = {k: [v for v in psnrs.values() if math.isfinite(v)] for k, psnrs in found.items()}
     means = {words: float(np.mean(values)) for words, values in finite.items() if values}
-    first, *others = sorted(means, key=lambda words: -means[words])
-    if not others:
+    if len(means) < 2:
         return None
+    first, *others = sorted(means, key=lambda words: -means[words])
     ahead = lead(others[0], found[first], found[others[0]])
     if ahead is None:
         return None
