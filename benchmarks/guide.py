@@ -25,7 +25,7 @@ from torch import Tensor
 
 from gan_inpaint.evaluation.baselines import Baselines
 from gan_inpaint.evaluation.discriminative_scores import discriminative_scores
-from gan_inpaint.evaluation.frechet import Features, FrechetDistance
+from gan_inpaint.evaluation.frechet import Features, FrechetDistance, describe
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.guide import Guide, resolve_guide
@@ -44,21 +44,17 @@ class Judge:
 
     def __init__(self, truth: Tensor):
         self._truth, self._features = truth, Features()
-        self._true = self._describe(truth)
+        self._true = describe(self._features, truth)
         self._distance = FrechetDistance(truth, self._features)
 
     def __call__(self, filled: Tensor, known: Tensor) -> dict[str, Any]:
-        found = self._describe(filled)
+        found = describe(self._features, filled)
         return {
             "psnr": psnr(filled - self._truth, (~known).float()),
             "distance": (found - self._true).norm(dim=1),
             "frechet": self._distance(filled),
             "p_ids": discriminative_scores(found, self._true)[1],
         }
-
-    @torch.no_grad()
-    def _describe(self, images: Tensor) -> Tensor:
-        return torch.cat([self._features(part) for part in images.split(16)])
 
 
 def methods(

@@ -1,9 +1,7 @@
 """The identity of a reconstruction: everything that affects its results."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_inpaint.evaluation.config import ReconstructConfig
@@ -35,6 +33,7 @@ def identity(
     from gan_inpaint.data.datasets import ImageFiles
     from gan_inpaint.data.loading import content_digest
     from gan_inpaint.data.mask_files import MaskFile
+    from gan_inpaint.runtime.io import file_digest
 
     kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_IDENTITY}
     if settings.guide == "none":  # as for jobs of before there was a guide
@@ -48,12 +47,8 @@ def identity(
     return {
         "settings": kept,
         "prior": prior.digest,
-        "statistics": "".join(_digest(file) for file in carried if file) or None,
+        "statistics": "".join(file_digest(file) for file in carried if file) or None,
         "images": content_digest(source, indices, settings.seed),
         "levels": source.shared_levels() if isinstance(source, ImageFiles) else None,
         "masks": mask.digest(own) if isinstance(mask, MaskFile) else None,
     }
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

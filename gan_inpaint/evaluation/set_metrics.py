@@ -1,6 +1,7 @@
 """Metrics of a whole set of results: Fréchet distance, U-IDS, P-IDS, LPIPS, FID."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -28,13 +29,8 @@ def compute_set_metrics(
     """
     found: dict[str, float] = {}
     notes = []
-    features: dict[int, Tensor] = {}  # of each set, for the metrics that use them
-
-    def described(images: Tensor) -> Tensor:
-        if id(images) not in features:
-            features[id(images)] = describe(Features(), images)
-        return features[id(images)]
-
+    network = cache(Features)  # loaded once, and only for the metrics that use it
+    described = cache(lambda images: describe(network(), images))  # tensors hash by identity
     for metric in wanted:
         measure, needs = _MEASURES[metric]
         prepare = described if metric in ("frechet", "ids") else _unchanged

@@ -1,6 +1,5 @@
 """The learned guide of a prior: a network in a file beside it."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.models.guide_network import GuideNetwork
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.quantize import from_int8, to_int8
-from gan_inpaint.runtime.io import atomic_write
+from gan_inpaint.runtime.io import atomic_write, file_digest
 
 
 def save_guide_network(
@@ -32,7 +31,9 @@ def save_guide_network(
         tensors[key] = value.detach().cpu().contiguous()
         if value.ndim > 1:
             tensors[key], tensors[f"{key}.scale"] = to_int8(tensors[key])
-    metadata = {key: str(value) for key, value in about.items()} | {"gaussian": _digest(gaussian)}
+    metadata = {key: str(value) for key, value in about.items()} | {
+        "gaussian": file_digest(gaussian)
+    }
     file = prior_file.with_suffix(".guide.safetensors")
     with atomic_write(file) as temporary:
         temporary.write_bytes(save(tensors, metadata))
@@ -57,7 +58,7 @@ def load_guide_network(prior: Prior) -> GuideNetwork:
             tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as problem:
         raise InputError(f"{file}: damaged ({problem}); set guide=data") from None
-    if gaussian is None or metadata.get("gaussian") != _digest(gaussian):
+    if gaussian is None or metadata.get("gaussian") != file_digest(gaussian):
         raise InputError(
             f"{file}: was trained with other statistics than those beside the prior; train it"
             " again with python -m gan_inpaint.train_guide, or set guide=data"
@@ -73,7 +74,3 @@ def load_guide_network(prior: Prior) -> GuideNetwork:
     except RuntimeError:
         raise InputError(f"{file}: does not fit the prior {prior.name}; set guide=data") from None
     return network.eval().requires_grad_(False)
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,6 +1,5 @@
 """Weights & Biases: one run per job, offline where there is no account or no server."""
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import numpy as np
 from pytorch_lightning.loggers import WandbLogger
 
 from gan_inpaint.errors import InputError
+from gan_inpaint.runtime.io import file_digest
 from gan_inpaint.runtime.signals import Interrupted
 
 
@@ -129,7 +129,7 @@ def _prior_artifact(path: Path, metadata: Mapping[str, str]) -> Any:
     """An artifact named after its content, so that training and search name the same one."""
     import wandb
 
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    digest = file_digest(path)[:12]
     artifact = wandb.Artifact(f"prior-{digest}", type="prior", metadata=dict(metadata))
     artifact.add_file(str(path))
     return artifact

@@ -1,6 +1,7 @@
 """Read and write files; writes are atomic."""
 
 import csv
+import hashlib
 import json
 import math
 import os
@@ -39,6 +40,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_digest(file: Path) -> str:
+    """The SHA-256 of a file's content."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def cache_folder() -> Path:
