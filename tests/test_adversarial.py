@@ -1,15 +1,18 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import tiny_training
+from torch import nn
 
 from gan_inpaint.data.loading import ShuffledBatches, training_batches
+from gan_inpaint.functional.adversarial import overfitting
 from gan_inpaint.reporting.metrics_file import MetricsFile
-from gan_inpaint.training.callbacks import Snapshots
-from gan_inpaint.training.gan_module import AdversarialTraining
+from gan_inpaint.training.callbacks import DiscriminatorScores, Snapshots
+from gan_inpaint.training.gan_module import METRICS, AdversarialTraining
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 1, 16, 16), dtype=np.uint8)
 
@@ -241,3 +244,43 @@ def test_compiling_is_done_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compiled == [module.generator, module.discriminator]
     names = set(tiny_training().state_dict())
     assert set(module.state_dict()) == names
+
+
+class _Module(SimpleNamespace):
+    """Stands for a LightningModule whose D scores an image by its brightness."""
+
+    def __init__(self, fake: float):
+        judge = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False), nn.Flatten(0))
+        nn.init.constant_(judge[1].weight, 0.25)
+        super().__init__(
+            hparams={"seed": 0, "nz": 2, "latent": "normal"},
+            sample=lambda z: images(fake, len(z)),
+            discriminator=judge,
+            device=torch.device("cpu"),
+            discriminator_steps=torch.tensor(7),
+        )
+
+
+def images(level: float, count: int = 32) -> torch.Tensor:
+    return level + 0.01 * torch.randn(count, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("held_out", "warns"), [(0.8, False), (0.0, False), (-0.75, True)])
+def test_a_discriminator_that_knows_its_images_by_heart_is_named(
+    held_out: float, warns: bool, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    metrics = MetricsFile(tmp_path / "metrics.csv", METRICS)
+    trainer = SimpleNamespace(is_global_zero=True, current_epoch=4, loggers=[metrics])
+    scores = DiscriminatorScores(images(0.8), images(held_out, 16))
+    for _ in range(2):
+        scores.on_train_epoch_end(trainer, _Module(fake=-0.8))  # type: ignore[arg-type]
+    expected = {"step": 7, "logit/train": 0.8, "logit/held_out": held_out, "logit/fake": -0.8}
+    assert metrics.rows[0] == pytest.approx(expected, abs=0.01)
+    said = [record.message for record in caplog.records]
+    assert len(said) == warns, "once, and only if held-out images score as generated ones"
+    assert all("after epoch 5, D scores held-out images (-0.7)" in words for words in said)
+
+
+def test_overfitting_of_a_discriminator_that_tells_nothing_apart_is_unknown() -> None:
+    same = torch.randn(64, generator=torch.Generator().manual_seed(0))
+    assert overfitting(same, same - 1, same) is None

@@ -42,6 +42,9 @@ def test_every_saved_epoch_is_a_row_and_one_is_recommended(
     for row in rows:
         for column in ("loss_d", "loss_g", "contextual", "psnr_hole", "diversity"):
             assert float(row[column]) > 0, column
+        # some of 54 training and 6 held-out images, as many generated ones as samples=
+        logits = [float(row[f"logit_{of}"]) for of in ("train", "held_out", "fake")]
+        assert len(set(logits)) == 3
         assert row["frechet_distance"] == ""
     assert [row["recommended"] for row in rows].count("yes") == 1
     assert "pip install 'gan_inpaint[features]'" in ran.out

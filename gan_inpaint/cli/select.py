@@ -32,8 +32,8 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
     if settings.epoch is not None:
         export_epoch(run, checkpoints, settings.epoch)
         return
-    images = held_out_images(run, settings)
-    epochs, samples = measure_epochs(run, settings, checkpoints, images)
+    images, held_out = read_splits(run, settings)
+    epochs, samples = measure_epochs(run, settings, checkpoints, images, held_out)
     recommended, reason = recommend_epoch(epochs)
     write_selection(run, settings, epochs, recommended, samples)
     shown = Path(os.path.relpath(run))
@@ -43,32 +43,37 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
     print(f"use it: python -m gan_inpaint.select run={shown} epoch={recommended.number}")
 
 
-def held_out_images(run: Path, settings: SelectConfig) -> "Decoded":
-    """The held-out images of a run's data."""
+def read_splits(run: Path, settings: SelectConfig) -> tuple["Decoded", "Decoded"]:
+    """The training images and the held-out images of a run's data."""
     from gan_inpaint.data.loading import decode_cached
 
     trained = run_settings(run, "train", TrainConfig)
     data = trained.data | ({"path": settings.path} if settings.path else {})
     model = trained.model
-    source = instantiate_checked("data", data)(
-        size=model.size, channels=model.channels, split="val"
+    source = instantiate_checked("data", data)
+    images, held_out = (
+        decode_cached(source(size=model.size, channels=model.channels, split=split))
+        for split in ("train", "val")
     )
-    images = decode_cached(source)
-    if len(images.names) < 2:
+    if len(held_out.names) < 2:
         raise InputError(
-            f"run={run}: its data have only {len(images.names)} held-out image; at least 2 are"
+            f"run={run}: its data have only {len(held_out.names)} held-out image; at least 2 are"
             " needed"
         )
-    return images
+    return images, held_out
 
 
 def measure_epochs(
-    run: Path, settings: SelectConfig, checkpoints: dict[int, Path], images: "Decoded"
+    run: Path,
+    settings: SelectConfig,
+    checkpoints: dict[int, Path],
+    images: "Decoded",
+    held_out: "Decoded",
 ) -> tuple[list["Epoch"], "Tensor"]:
     """Measure every saved epoch; the samples are ``(epochs, columns, C, H, W)`` in [-1, 1]."""
     import torch
 
-    from gan_inpaint.data.images import to_float
+    from gan_inpaint.data.images import spaced, to_float
     from gan_inpaint.evaluation import frechet
     from gan_inpaint.evaluation.epoch_selection import epoch_losses, format_line, measure
     from gan_inpaint.functional.latent import draw_latent
@@ -76,12 +81,13 @@ def measure_epochs(
     from gan_inpaint.runtime.io import read_csv
     from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
 
-    real = to_float(images.pixels[: max(settings.samples, settings.images)])
+    real = to_float(held_out.pixels[: max(settings.samples, settings.images)])
+    train = to_float(spaced(images.pixels, len(real)))
     mask = instantiate_checked("mask", settings.mask)
     known = torch.stack(
         [
             mask(real.shape[-1], numpy_rng("mask", settings.seed, name), name)
-            for name in images.names[: min(settings.images, len(real))]
+            for name in held_out.names[: min(settings.images, len(real))]
         ]
     )
     distance = frechet.FrechetDistance(real) if frechet.available() else None
@@ -96,6 +102,7 @@ def measure_epochs(
             prior,
             real,
             known,
+            train,
             epoch_losses(rows, before, number),
             distance,
             samples=settings.samples,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gan_inpaint.data.loading import Decoded, Source
     from gan_inpaint.training.gan_module import AdversarialTraining
 
+_SCORED = 256  # images of each kind by which overfitting is seen
+
 
 @command("train", TrainConfig)
 def main(settings: TrainConfig, run: RunDirectory) -> None:
@@ -36,9 +38,10 @@ def main(settings: TrainConfig, run: RunDirectory) -> None:
         settings = load_resumed_settings(settings.resume, "train", TrainConfig)
     prepare_process(settings, run)
     source, images = read_images(settings)
+    held_out = read_held_out(settings)
     while True:
         try:
-            speed = train(settings, run, source, images.pixels, go_on)
+            speed = train(settings, run, source, images.pixels, held_out, go_on)
             break
         except Exception as problem:
             if not is_out_of_memory(problem):
@@ -93,6 +96,20 @@ def read_images(settings: TrainConfig) -> tuple["Source", "Decoded"]:
     return source, images
 
 
+def read_held_out(settings: TrainConfig) -> "np.ndarray | None":
+    """Some held-out images, uint8 ``(N, C, H, W)``, by which overfitting is seen; None if none."""
+    from gan_inpaint.data.images import spaced
+    from gan_inpaint.data.loading import decode_cached
+
+    model = settings.model
+    try:
+        source = instantiate_checked("data", settings.data)
+        images = decode_cached(source(size=model.size, channels=model.channels, split="val"))
+    except InputError:  # the training can do without
+        return None
+    return spaced(images.pixels, _SCORED) if len(images.names) > 1 else None
+
+
 def print_outputs(directory: Path, speed: float | None) -> None:
     """Print the speed, in images/s, and what is where."""
     if speed:
@@ -114,16 +131,18 @@ def train(
     run: RunDirectory,
     source: "Source",
     pixels: "np.ndarray",
+    held_out: "np.ndarray | None",
     go_on: bool,
 ) -> float | None:
     """Train and export a prior; returns images per second.
 
     Args:
         pixels: of ``source``, uint8 ``(N, C, H, W)``.
+        held_out: some held-out images likewise, if there are any.
         go_on: whether to continue from the newest checkpoint in the run's directory, if any.
     """
     with defer_signals():  # an interrupted import would leave broken modules
-        from gan_inpaint.data.images import to_float
+        from gan_inpaint.data.images import spaced, to_float
         from gan_inpaint.data.loading import training_batches
         from gan_inpaint.functional.metrics import diversity
         from gan_inpaint.priors.gaussian import save_data_gaussian
@@ -131,7 +150,7 @@ def train(
         from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
         from gan_inpaint.reporting.wandb_logging import wandb_logger
         from gan_inpaint.runtime.environment import collect_environment
-        from gan_inpaint.training.callbacks import Snapshots
+        from gan_inpaint.training.callbacks import DiscriminatorScores, Snapshots
         from gan_inpaint.training.gan_module import METRICS
 
     directory, epochs = run.path, settings.trainer["max_epochs"]
@@ -174,6 +193,9 @@ def train(
         trainer.loggers = [metrics, wandb] if wandb else [metrics]
         data_diversity = diversity(to_float(pixels[:1024]))
         every = settings.checkpoint.every_n_epochs
+        if held_out is not None:
+            scored = to_float(spaced(pixels, _SCORED)), to_float(held_out)
+            trainer.callbacks.append(DiscriminatorScores(*scored))  # type: ignore[attr-defined]
         trainer.callbacks += [  # type: ignore[attr-defined]
             TrainingProgress(bar),
             Snapshots(directory, every, metrics, wandb, data_diversity),

@@ -27,6 +27,16 @@ def to_float(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32, order="C")) / 127.5 - 1
 
 
+def spaced(pixels: np.ndarray, count: int) -> np.ndarray:
+    """``count`` images at equal distances, or all if there are not more.
+
+    Example:
+        >>> spaced(np.arange(10), 4).tolist()
+        [0, 3, 6, 9]
+    """
+    return pixels[np.linspace(0, len(pixels) - 1, min(count, len(pixels))).round().astype(int)]
+
+
 def to_uint8(images: Tensor) -> np.ndarray:
     """Float in [-1, 1] -> uint8, same shape; rounded, so it inverts ``to_float`` exactly."""
     return ((images.detach().cpu() + 1) * 127.5).round().clamp(0, 255).byte().numpy()

@@ -1,20 +1,23 @@
 """Choose the epoch of a training run: measure each saved epoch, and recommend one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.frechet import FrechetDistance
+from gan_inpaint.functional.adversarial import overfitting
 from gan_inpaint.functional.metrics import diversity, psnr
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.priors.gan import Prior
 
+_CHUNK = 64  # images at once
 COLUMNS = (
     "epoch",
     "images_seen",
@@ -24,6 +27,10 @@ COLUMNS = (
     "contextual",
     "psnr_hole",
     "diversity",
+    "logit_train",
+    "logit_held_out",
+    "logit_fake",
+    "overfitting",
     "recommended",
 )
 
@@ -38,6 +45,7 @@ class Epoch:
         frechet_distance: between held-out and generated images; None without the extra.
         diversity: spread of generated images divided by that of held-out ones; 1 is equal.
         contextual, psnr_hole: ``(N,)``, of each held-out image after a short search.
+        logits: D's mean scores of ``train``, ``held_out`` and ``fake`` images, and ``overfitting``.
     """
 
     number: int
@@ -47,6 +55,7 @@ class Epoch:
     diversity: float
     contextual: Tensor
     psnr_hole: Tensor
+    logits: Mapping[str, float | None] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """For select.csv."""
@@ -58,6 +67,7 @@ class Epoch:
             "contextual": float(self.contextual.mean()),
             "psnr_hole": float(self.psnr_hole.mean()),
             "diversity": self.diversity,
+            **self.logits,
         }
 
 
@@ -77,6 +87,7 @@ def measure(
     prior: Prior,
     real: Tensor,
     known: Tensor,
+    train: Tensor,
     losses: Mapping[str, float],
     distance: FrechetDistance | None,
     *,
@@ -92,6 +103,7 @@ def measure(
         real: ``(M, C, H, W)`` held-out images in [-1, 1]. The first N are reconstructed; all M are
             used for the Fréchet distance.
         known: ``(N, 1, H, W)`` bool, N at most M.
+        train: ``(K, C, H, W)`` training images in [-1, 1], for the scores of D.
         losses: for ``Epoch.losses``.
         distance: from ``real``, if the extra is installed.
         samples: number of images to generate.
@@ -112,7 +124,25 @@ def measure(
         diversity=diversity(fake) / diversity(real),
         contextual=result.contextual,
         psnr_hole=psnr(result.images - truth, (~known).float()),
+        logits=mean_logits(prior, train, real, fake),
     )
+
+
+@torch.no_grad()
+def mean_logits(
+    prior: Prior, train: Tensor, held_out: Tensor, fake: Tensor
+) -> dict[str, float | None]:
+    """For ``Epoch.logits``; ``(N, C, H, W)`` images in [-1, 1]."""
+    assert prior.discriminator is not None  # a training run has both
+    scores = [
+        torch.cat([prior.discriminator(part) for part in images.split(_CHUNK)])
+        for images in (train, held_out, fake)
+    ]
+    means: dict[str, float | None] = {
+        f"logit_{name}": float(logits.mean())
+        for name, logits in zip(("train", "held_out", "fake"), scores, strict=True)
+    }
+    return means | {"overfitting": overfitting(*scores)}
 
 
 def format_line(epoch: Epoch) -> str:
@@ -122,6 +152,8 @@ def format_line(epoch: Epoch) -> str:
     words += [f"contextual {row['contextual']:.4f}", f"diversity {row['diversity']:.2f}"]
     if row["frechet_distance"] is not None:
         words.append(f"Fréchet distance {row['frechet_distance']:.1f}")
+    if epoch.logits.get("overfitting") is not None:
+        words.append(f"overfitting {epoch.logits['overfitting']:.2f}")
     return "  ".join(words)
 
 

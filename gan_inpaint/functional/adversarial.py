@@ -40,6 +40,32 @@ def generator_loss(fake_logit: Tensor, loss: str) -> Tensor:
     return F.softplus(-fake_logit).mean() if loss == "bce" else -fake_logit.mean()
 
 
+def overfitting(train: Tensor, held_out: Tensor, fake: Tensor) -> float | None:
+    """How far a discriminator knows its training images by heart: about 0 not at all, 1 wholly.
+
+    ``(E[D(train)] − E[D(held out)]) / (E[D(train)] − E[D(fake)])``: at 1, D scores real images that
+    it has not seen as low as generated ones.
+
+    Source: Karras et al., NeurIPS 2020, "Training generative adversarial networks with limited
+    data", eq. 1.
+
+    Args:
+        train, held_out, fake: ``(N,)`` logits of training, held-out and generated images.
+
+    Returns:
+        None if D does not tell training images from generated ones.
+
+    Example:
+        >>> overfitting(torch.full((4,), 3.0), torch.full((4,), 0.0), torch.full((4,), -1.0))
+        0.75
+    """
+    apart = float(train.mean() - fake.mean())
+    noise = float((train.var() / len(train) + fake.var() / len(fake)).sqrt())
+    if apart <= 3 * noise:
+        return None
+    return float(train.mean() - held_out.mean()) / apart
+
+
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, rng: torch.Generator
 ) -> Tensor:

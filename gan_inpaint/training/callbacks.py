@@ -1,15 +1,18 @@
 """Checkpoints, sample grids and loss curves for choosing an epoch."""
 
+import logging
 import shutil
 import signal
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from gan_inpaint.data.images import grid
+from gan_inpaint.functional.adversarial import overfitting
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.metrics import diversity
 from gan_inpaint.reporting.figures import draw_losses
@@ -21,7 +24,59 @@ from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training import divergence
 from gan_inpaint.training.gan_module import AdversarialTraining
 
+log = logging.getLogger(__name__)
 _SAMPLES = 64  # on the fixed-noise grid, 8 x 8
+_BY_HEART = 0.9  # of the distance from training to generated images
+
+
+class DiscriminatorScores(pl.Callback):
+    """Logs what D makes of images that it has not seen; says when it knows the others by heart.
+
+    After every epoch, D's mean logits of training, held-out and generated images
+    (``logit/train logit/held_out logit/fake``), in eval mode.
+
+    Source: Karras et al., NeurIPS 2020, "Training generative adversarial networks with limited
+    data", section 3.
+
+    Args:
+        train, held_out: ``(N, C, H, W)`` images in [-1, 1], at least two each.
+    """
+
+    def __init__(self, train: Tensor, held_out: Tensor):
+        self._train, self._held_out = train, held_out
+        self._said = False
+
+    @torch.no_grad()
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
+        if not trainer.is_global_zero:
+            return
+        rng = torch_rng("scores", pl_module.hparams["seed"])
+        count, nz, latent = len(self._train), pl_module.hparams["nz"], pl_module.hparams["latent"]
+        fake = pl_module.sample(draw_latent(count, nz, latent, rng))
+        judge = pl_module.discriminator.eval()
+        logits = {
+            name: torch.cat([judge(part.to(pl_module.device)) for part in images.split(_SAMPLES)])
+            for name, images in (
+                ("train", self._train),
+                ("held_out", self._held_out),
+                ("fake", fake),
+            )
+        }
+        judge.train()
+        means = {f"logit/{name}": float(values.mean()) for name, values in logits.items()}
+        epoch, step = trainer.current_epoch, int(pl_module.discriminator_steps)
+        for logger in trainer.loggers:
+            logger.log_metrics({**means, "epoch": epoch}, step=step)
+        share = overfitting(*logits.values())
+        if not self._said and share is not None and share >= _BY_HEART:
+            self._said = True
+            train, held_out, generated = means.values()
+            log.warning(
+                f"overfitting: after epoch {epoch + 1}, D scores held-out images ({held_out:.1f})"
+                f" as low as generated ones ({generated:.1f}; training images: {train:.1f}), so it"
+                " knows the training images by heart. More images, or augment.differentiable="
+                "[color,translation,cutout], help; select shows which epoch to use"
+            )
 
 
 class Snapshots(Checkpoint):

@@ -19,7 +19,17 @@ from gan_inpaint.priors.weights import images_seen, prior_metadata
 from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training import divergence
 
-METRICS = ("loss/d", "loss/g", "prob/real", "prob/fake", "images_per_second", "diversity")
+METRICS = (
+    "loss/d",
+    "loss/g",
+    "prob/real",
+    "prob/fake",
+    "images_per_second",
+    "diversity",
+    "logit/train",
+    "logit/held_out",
+    "logit/fake",
+)
 
 
 class AdversarialTraining(pl.LightningModule):
