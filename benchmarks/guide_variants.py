@@ -19,7 +19,7 @@ from held_out import MASKS, add_arguments, known_pixels, pictures
 from scipy import stats
 from torch import Tensor
 
-from gan_inpaint.functional.latent import draw_latent, project
+from gan_inpaint.functional.latent import project
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.guide import Guide
@@ -45,7 +45,7 @@ VARIANTS: dict[str, tuple[dict, str, Mapping[int, float]]] = {
 @torch.no_grad()
 def ridge(prior: Prior) -> Callable[[Tensor], Tensor]:
     """A regression from images to codes."""
-    codes = draw_latent(16_384, prior.nz, prior.latent, torch_rng("ridge"))
+    codes = prior.latent.sample(16_384, torch_rng("ridge"))
     codes = project(codes, "ball", 0.9)
     images = [F.avg_pool2d(prior.generator(part), 2).flatten(1) for part in codes.split(256)]
     seen = torch.cat(images)

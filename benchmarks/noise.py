@@ -50,7 +50,9 @@ def main() -> None:
             for number, known in enumerate(drawn):
                 part = truth[number::DRAWS]
                 small, seen = reduce_known(
-                    part, known.expand(len(part), -1, -1, -1), gaussian.mean.shape[-1]
+                    part,
+                    known.expand(len(part), -1, -1, -1),
+                    gaussian.mean.shape[-2:],  # type: ignore[arg-type]
                 )
                 rules.append(model_noise(seen[0]))
                 for noise, values in found.items():

@@ -34,6 +34,7 @@ from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.priors.freeze import freeze
 from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.latent_space import LatentSpace
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.seeding import numpy_rng
 
@@ -122,14 +123,8 @@ def judge(
     generator: Generator, nz: int, real: Tensor, images: int, distance: frechet.FrechetDistance
 ) -> dict:
     """Held-out figures of one generator."""
-    metadata = {
-        "size": str(SIZE),
-        "channels": "3",
-        "nz": str(nz),
-        "latent": "normal",
-        "loss": "bce",
-    }
-    prior = Prior(freeze(generator), None, metadata, "variant")
+    latent = LatentSpace("normal", (nz,))
+    prior = Prior(freeze(generator), None, image_shape=(3, SIZE, SIZE), latent=latent)
     truth = real[:images]
     figures = {"distance": distance(prior.sample(len(real), 0))}
     for name, mask in (

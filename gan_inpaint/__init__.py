@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from gan_inpaint.inversion.lightning_module import LatentReconstruction as LatentReconstruction
     from gan_inpaint.inversion.pipeline import inpaint as inpaint
     from gan_inpaint.inversion.result import Result as Result
+    from gan_inpaint.priors.adapters import as_prior as as_prior
     from gan_inpaint.priors.gan import Prior as Prior
     from gan_inpaint.priors.registry import load_prior as load_prior
     from gan_inpaint.training.gan_module import AdversarialTraining as AdversarialTraining
@@ -23,6 +24,7 @@ _HOMES = {
     "Prior": "priors.gan",
     "SearchConfig": "inversion.config",
     "Result": "inversion.result",
+    "as_prior": "priors.adapters",
     "inpaint": "inversion.pipeline",
     "load_prior": "priors.registry",
 }

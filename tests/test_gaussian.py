@@ -76,10 +76,10 @@ def test_a_block_is_the_mean_of_its_known_pixels() -> None:
     known = torch.tensor([[1, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 1], [1, 1, 0, 0]]).bool()[
         None, None
     ]
-    small, seen = reduce_known(images.masked_fill(~known, torch.nan), known, 2)
+    small, seen = reduce_known(images.masked_fill(~known, torch.nan), known, (2, 2))
     assert seen[0, 0].tolist() == [[True, False], [True, True]]
     assert small[0, 0].tolist() == [[2.0, 0.0], [0.0, 1.0]]
-    assert reduce_known(images, known, 4)[0] is images
+    assert reduce_known(images, known, (4, 4))[0] is images
 
 
 def test_samples_have_the_posteriors_mean_and_covariance() -> None:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
-from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.losses import contextual, perceptual
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.functional.weighting import importance_weights
@@ -30,7 +29,7 @@ inpaint = partial(pipeline.inpaint, guide="none")  # which has tests of its own
 def case(prior: Prior, count: int) -> tuple[Tensor, Tensor]:
     """Targets that the prior can make exactly, each with another mask."""
     rng = torch_rng("case")
-    images = prior.generator(draw_latent(count, prior.nz, prior.latent, rng))
+    images = prior.decode(prior.latent.sample(count, rng))
     known = torch.rand(count, 1, prior.size, prior.size, generator=rng) > 0.4
     return images, known
 
@@ -318,8 +317,8 @@ def test_same_seed_same_result(tiny_prior: Prior) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"images": torch.zeros(1, 3, 16, 16)}, r"\(1, 3, 16, 16\).*1 channel.*size 16"),
-        ({"images": torch.zeros(1, 1, 32, 32)}, r"\(1, 1, 32, 32\).*1 channel.*size 16"),
+        ({"images": torch.zeros(1, 3, 16, 16)}, r"\(1, 3, 16, 16\).*1 channel.*16x16 pixels"),
+        ({"images": torch.zeros(1, 1, 32, 32)}, r"\(1, 1, 32, 32\).*1 channel.*16x16 pixels"),
         ({"images": torch.zeros(1, 16, 16)}, r"give \(B, 1, 16, 16\)"),
         ({"images": torch.full((1, 1, 16, 16), 255.0)}, r"floats in \[-1, 1\]"),
         ({"images": torch.zeros(1, 1, 16, 16, dtype=torch.uint8)}, r"floats in \[-1, 1\]"),

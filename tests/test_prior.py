@@ -18,7 +18,8 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     model = tiny_training()
     save_prior(tmp_path / "p.safetensors", model.generator, model.discriminator, model.metadata())
     prior = load_prior(tmp_path / "p.safetensors")
-    assert (prior.nz, prior.size, prior.channels, prior.latent) == (8, 16, 1, "normal")
+    assert (prior.nz, prior.image_shape) == (8, (1, 16, 16))
+    assert prior.latent.distribution == "normal"
     z = torch.randn(4, 8)
     images = model.generator.eval()(z)
     torch.testing.assert_close(prior.generator(z), images, rtol=1e-2, atol=1e-2)

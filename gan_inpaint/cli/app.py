@@ -33,6 +33,7 @@ from gan_inpaint.cli.error_messages import GROUPS, is_lost_peer, one_line, user_
 from gan_inpaint.cli.overrides import quote_arguments
 from gan_inpaint.cli.run_directory import RunDirectory, check_sweep
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.shapes import Size
 from gan_inpaint.runtime.schema import validate_config
 from gan_inpaint.runtime.signals import Interrupted, broken_pipe_interrupts, handle_signals
 
@@ -149,7 +150,9 @@ def instantiate_checked(group: str, choice: Mapping[str, Any], **rest: Any) -> A
         given = {key: value for key, value in choice.items() if not key.startswith("_")}
         for key in given.keys() - hints.keys():
             raise InputError(f"{group}.{key}: no such key (--help lists them)")
-        schema = make_dataclass(group, [(key, hints[key]) for key in given])
+        # OmegaConf knows no such union; the model or the prior says the size
+        fields = [(key, Any if hints[key] == Size else hints[key]) for key in given]
+        schema = make_dataclass(group, fields)
         choice = {**choice, **vars(validate_config(OmegaConf.create(given), schema, group))}
     try:
         return instantiate(choice, _convert_="all", **rest)

@@ -113,7 +113,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     if settings.data.get("truth", True) is None:
         settings.data["truth"] = mask_name != "file"
     prior = load_prior(settings.prior, settings.discriminator)
-    print(f"prior: {prior.name}, {prior.channels}x{prior.size}x{prior.size}")
+    print(f"prior: {prior.name}, {'x'.join(map(str, prior.image_shape))}")
     settings.guide = resolve_guide(prior, settings.guide)
     print(f"guide: {GUIDES[settings.guide]}")
     make_source = source_maker(settings, prior)
@@ -122,7 +122,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     indices = images_to_fill(settings, source, mask)
     if mask_name != "file":  # a trial, so that invalid settings are refused before the job begins
         name = source.names[indices[0]]
-        mask(prior.size, numpy_rng("mask", settings.seed, name), name)
+        mask(prior.resolution, numpy_rng("mask", settings.seed, name), name)
     mine = shard(settings, source, len(indices))
     settings.precision = agree_on_precision(
         settings.precision,
@@ -143,7 +143,6 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         remove_temporaries(run.path)
         results.collect()
     others = baselines(settings, source, make_source, prior) if settings.baselines else None
-    shape = prior.channels, prior.size, prior.size
     left = batches_left(mine, settings.images_at_once, results.done)
     if results.done:
         print(f"precision: {settings.precision}, as recorded")
@@ -154,7 +153,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         settings,
         run,
         prior,
-        JobBatches(source, mask, indices, left, settings.seed, shape),
+        JobBatches(source, mask, indices, left, settings.seed, prior.image_shape),
         mask_name,
         results,
         Measure(source.truth, settings.blend, others, settings.guide != "none", features(settings)),
@@ -194,9 +193,9 @@ def batches_left(mine: range, size: int, done: set[int]) -> list[list[int]]:
 
 
 def source_maker(settings: ReconstructConfig, prior: "Prior") -> Callable[..., "Source"]:
-    """Makes the source of a ``split``, at the prior's size."""
+    """Makes the source of a ``split``, at the prior's resolution."""
     make = instantiate_checked("data", settings.data)
-    given: dict[str, Any] = {"size": prior.size, "channels": prior.channels}
+    given: dict[str, Any] = {"size": prior.resolution, "channels": prior.channels}
     if "prior" in signature(make).parameters:  # samples of the prior
         given["prior"] = prior
     return partial(make, **given)

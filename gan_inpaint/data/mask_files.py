@@ -16,6 +16,7 @@ from torch import Tensor
 from gan_inpaint.data.archives import open_files
 from gan_inpaint.data.images import open_image
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.shapes import Size, sides
 
 _logger = logging.getLogger(__name__)
 _WHITE = 128  # of 255: this and lighter is missing
@@ -28,7 +29,7 @@ _MASK = re.compile(r"[ ._-]mask[ ._-]?\d*$", re.I)  # what tools append to an im
 class MaskFile:
     """Masks from files, of any mode and size: white = missing, see ``read_hole``.
 
-    A mask with the image's proportions covers the whole image, at any size. Any other square mask
+    A mask with the image's proportions covers the whole image, at any size; one with the crop's
     covers the crop. A pixel is missing if any part of it is missing.
 
     Args:
@@ -51,10 +52,10 @@ class MaskFile:
         )
         self._read = lru_cache(maxsize=1)(self._read_file)  # a single mask is read once
 
-    def __call__(self, size: int, rng: np.random.Generator, name: str) -> Tensor:
-        """``(1, size, size)`` bool, 1 = known, for a square image of that size."""
-        square = (0, 0, size, size)
-        return torch.from_numpy(~self.hole(name, (size, size), square))[None]
+    def __call__(self, size: Size, rng: np.random.Generator, name: str) -> Tensor:
+        """``(1, H, W)`` bool, 1 = known, for an image of that size."""
+        height, width = sides(size)
+        return torch.from_numpy(~self.hole(name, (width, height), (0, 0, width, height)))[None]
 
     def hole(
         self,
@@ -80,8 +81,9 @@ class MaskFile:
         if self._covers(hole, frame):
             left, top, right, bottom = box
             return resize_mask(hole, frame)[top:bottom, left:right]
-        if height == width:
-            return resize_mask(hole, (box[2] - box[0], box[3] - box[1]))
+        part = box[2] - box[0], box[3] - box[1]
+        if self._covers(hole, part):
+            return resize_mask(hole, part)
         raise InputError(
             f"{self._where(file)}: the mask has {width}x{height} pixels, the image {name}"
             f" {frame[0]}x{frame[1]}: draw it over the whole image, at any size of the same"

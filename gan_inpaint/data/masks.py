@@ -1,9 +1,9 @@
 """Mask shapes, as pure functions with an explicit random generator.
 
-Every function returns ``known``, a bool tensor ``(1, size, size)``, True on observed pixels. All
-take the same leading arguments, so that a config may choose any of them:
+Every function returns ``known``, a bool tensor ``(1, H, W)``, True on observed pixels. All take the
+same leading arguments, so that a config may choose any of them:
 
-    size: side of the image in pixels.
+    size: side of a square image in pixels, or ``(height, width)``.
     rng: random generator, for random masks.
     name: of the image; used only by masks from files (``MaskFile``).
 """
@@ -14,76 +14,81 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
+from gan_inpaint.functional.shapes import Size, sides
 
 
-def center(size: int, rng: np.random.Generator, name: str, *, side: float) -> Tensor:
-    """A missing square in the centre.
+def center(size: Size, rng: np.random.Generator, name: str, *, side: float) -> Tensor:
+    """A missing square in the centre; of the image's proportions if that is not square.
 
     Args:
         side: its side as a fraction of the image's, in (0, 1).
     """
     _check_fraction("side", side)
-    hole = round(size * side)
-    start = (size - hole) // 2
-    known = torch.ones(1, size, size, dtype=torch.bool)
-    known[:, start : start + hole, start : start + hole] = False
+    known = torch.ones(1, *sides(size), dtype=torch.bool)
+    height, width = (_middle(length, round(length * side)) for length in sides(size))
+    known[:, height, width] = False
     return known
 
 
-def half(size: int, rng: np.random.Generator, name: str, *, missing: str) -> Tensor:
+def _middle(length: int, part: int) -> slice:
+    start = (length - part) // 2
+    return slice(start, start + part)
+
+
+def half(size: Size, rng: np.random.Generator, name: str, *, missing: str) -> Tensor:
     """One half missing.
 
     Args:
         missing: ``left``, ``right``, ``top``, ``bottom`` or ``any`` (drawn for each image).
     """
-    sides = ("left", "right", "top", "bottom")
-    if missing not in (*sides, "any"):
-        raise InputError(f"mask.missing must be one of {', '.join(sides)}, any; not {missing!r}")
-    side = sides[rng.integers(4)] if missing == "any" else missing
-    known = torch.ones(1, size, size, dtype=torch.bool)
-    middle = size // 2
+    halves = ("left", "right", "top", "bottom")
+    if missing not in (*halves, "any"):
+        raise InputError(f"mask.missing must be one of {', '.join(halves)}, any; not {missing!r}")
+    side = halves[rng.integers(4)] if missing == "any" else missing
+    height, width = sides(size)
+    known = torch.ones(1, height, width, dtype=torch.bool)
     rows, columns = {
-        "left": (slice(None), slice(None, middle)),
-        "right": (slice(None), slice(middle, None)),
-        "top": (slice(None, middle), slice(None)),
-        "bottom": (slice(middle, None), slice(None)),
+        "left": (slice(None), slice(None, width // 2)),
+        "right": (slice(None), slice(width // 2, None)),
+        "top": (slice(None, height // 2), slice(None)),
+        "bottom": (slice(height // 2, None), slice(None)),
     }[side]
     known[:, rows, columns] = False
     return known
 
 
-def random(size: int, rng: np.random.Generator, name: str, *, missing: float) -> Tensor:
+def random(size: Size, rng: np.random.Generator, name: str, *, missing: float) -> Tensor:
     """Pixels missing independently of each other.
 
     Args:
         missing: the probability that a pixel is missing, in (0, 1).
     """
     _check_fraction("missing", missing)
-    return torch.from_numpy(rng.random((1, size, size)) >= missing)
+    return torch.from_numpy(rng.random((1, *sides(size))) >= missing)
 
 
 def pattern(
-    size: int, rng: np.random.Generator, name: str, *, missing: float, grain: float
+    size: Size, rng: np.random.Generator, name: str, *, missing: float, grain: float
 ) -> Tensor:
     """Irregular blobs missing: the low part of smooth noise, as in Pathak et al., CVPR 2016.
 
     Args:
         missing: the fraction of pixels that is missing, in (0, 1); exact to a pixel.
         grain: coarseness of the blobs: standard deviation of the smoothing as a fraction of the
-            side, in (0, 1).
+            (shorter) side, in (0, 1).
     """
     _check_fraction("missing", missing)
     _check_fraction("grain", grain)
     # wrapped round, so that blobs are as frequent at the border as inside
-    noise = gaussian_filter(rng.standard_normal((size, size)), grain * size, mode="wrap")
-    order = noise.ravel().argsort()
-    known = np.ones(size * size, dtype=bool)
-    known[order[: round(missing * size * size)]] = False
-    return torch.from_numpy(known.reshape(1, size, size))
+    shape = sides(size)
+    noise = gaussian_filter(rng.standard_normal(shape), grain * min(shape), mode="wrap")
+    known = np.ones(noise.size, dtype=bool)
+    known[noise.ravel().argsort()[: round(missing * noise.size)]] = False
+    return torch.from_numpy(known.reshape(1, *shape))
 
 
 def strokes(
-    size: int,
+    size: Size,
     rng: np.random.Generator,
     name: str,
     *,
@@ -94,7 +99,8 @@ def strokes(
 ) -> Tensor:
     """Free-form brush strokes missing, as if painted by a person.
 
-    A stroke is a chain of straight pieces with round ends, each an eighth of the side long.
+    A stroke is a chain of straight pieces with round ends, each an eighth of the (shorter) side
+    long.
 
     Source: Yu et al., ICCV 2019, "Free-form image inpainting with gated convolution", algorithm 1.
 
@@ -110,18 +116,18 @@ def strokes(
         raise InputError(f"mask.count must be at least 1, not {count}")
     if not (np.isfinite(turning) and turning >= 0):
         raise InputError(f"mask.turning must be a number of at least 0, not {turning}")
-    pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1)
-    hole = np.zeros((size, size), dtype=bool)
+    shape, side = np.array(sides(size)), min(sides(size))
+    pixels, hole = _grid(size), np.zeros(shape, dtype=bool)
     for _ in range(count):
-        position, heading = rng.uniform(0, size - 1, 2), rng.uniform(0, 2 * np.pi)
+        position, heading = rng.uniform(0, shape - 1), rng.uniform(0, 2 * np.pi)
         for _ in range(rng.integers(4, 12)):
             heading += rng.normal(0, turning)
-            onward = position + size / 8 * np.array([np.sin(heading), np.cos(heading)])
-            painted = hole | (_distance(pixels, position, onward) <= width * size / 2)
+            onward = position + side / 8 * np.array([np.sin(heading), np.cos(heading)])
+            painted = hole | (_distance(pixels, position, onward) <= width * side / 2)
             if painted.mean() > missing:
                 break
             hole, position = painted, onward
-            if not ((onward >= 0) & (onward < size)).all():  # it has left the image
+            if not ((onward >= 0) & (onward < shape)).all():  # it has left the image
                 break
     if not hole.any():
         raise InputError(
@@ -129,6 +135,12 @@ def strokes(
             " a narrower brush"
         )
     return torch.from_numpy(~hole)[None]
+
+
+def _grid(size: Size) -> np.ndarray:
+    """``(H, W, 2)``: row and column of every pixel."""
+    height, width = sides(size)
+    return np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), axis=-1)
 
 
 def _distance(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -139,7 +151,7 @@ def _distance(pixels: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndar
 
 
 def lama(
-    size: int,
+    size: Size,
     rng: np.random.Generator,
     name: str,
     *,
@@ -147,7 +159,7 @@ def lama(
     width: float,
     length: float,
     boxes: int,
-    sides: list[float],
+    sides: list[float],  # the name of a key, which hides the function
 ) -> Tensor:
     """The masks that LaMa is evaluated on: thick or thin strokes, at times boxes instead.
 
@@ -181,33 +193,35 @@ def lama(
 
 
 def _zigzags(
-    size: int, rng: np.random.Generator, strokes: list[int], width: float, length: float
+    size: Size, rng: np.random.Generator, strokes: list[int], width: float, length: float
 ) -> np.ndarray:
-    pixels = np.stack(np.meshgrid(np.arange(size), np.arange(size), indexing="ij"), axis=-1)
-    hole = np.zeros((size, size), dtype=bool)
+    shape, side = np.array(sides(size)), min(sides(size))
+    pixels, hole = _grid(size), np.zeros(shape, dtype=bool)
     for number in range(rng.integers(strokes[0], strokes[1] + 1)):
-        position = rng.uniform(0, size, 2)
+        position = rng.uniform(0, shape)
         for _ in range(rng.integers(1, 6)):
             angle = 0.01 + rng.integers(4)  # radians
             angle = -angle if number % 2 == 0 else angle
-            reach = size * (10 / 256 + rng.uniform(0, length))
-            onward = (position + reach * np.array([np.cos(angle), np.sin(angle)])).clip(0, size)
-            brush = size * (5 / 256 + rng.uniform(0, width))
+            reach = side * (10 / 256 + rng.uniform(0, length))
+            onward = (position + reach * np.array([np.cos(angle), np.sin(angle)])).clip(0, shape)
+            brush = side * (5 / 256 + rng.uniform(0, width))
             hole |= _distance(pixels, position, onward) <= brush / 2
             position = onward
     return hole
 
 
-def _boxes(size: int, rng: np.random.Generator, most: int, sides: list[float]) -> np.ndarray:
-    hole = np.zeros((size, size), dtype=bool)
+def _boxes(size: Size, rng: np.random.Generator, most: int, shares: list[float]) -> np.ndarray:
+    shape = np.array(sides(size))
+    hole = np.zeros(shape, dtype=bool)
     for _ in range(rng.integers(1, most + 1)):
-        height, width = (size * rng.uniform(sides[0], sides[1], 2)).round().astype(int)
-        top, left = rng.integers(0, size - height + 1), rng.integers(0, size - width + 1)
+        height, width = (shape * rng.uniform(shares[0], shares[1], 2)).round().astype(int)
+        top = rng.integers(0, shape[0] - height + 1)
+        left = rng.integers(0, shape[1] - width + 1)
         hole[top : top + height, left : left + width] = True
     return hole
 
 
-def mixed(size: int, rng: np.random.Generator, name: str) -> Tensor:
+def mixed(size: Size, rng: np.random.Generator, name: str) -> Tensor:
     """A mask of any kind, drawn for each image: to train or measure for all of them at once.
 
     Centre squares, boxes anywhere, halves, scattered pixels, blobs, and strokes.
@@ -228,11 +242,11 @@ def mixed(size: int, rng: np.random.Generator, name: str) -> Tensor:
     return strokes(size, rng, name, count=count, width=width, turning=0.6, missing=0.6)
 
 
-def lattice(size: int, rng: np.random.Generator, name: str, *, every: int) -> Tensor:
+def lattice(size: Size, rng: np.random.Generator, name: str, *, every: int) -> Tensor:
     """One pixel known in every ``every`` x ``every`` square: super-resolution as inpainting."""
     if every < 1:
         raise InputError(f"mask.every must be at least 1, not {every}")
-    known = torch.zeros(1, size, size, dtype=torch.bool)
+    known = torch.zeros(1, *sides(size), dtype=torch.bool)
     known[:, ::every, ::every] = True
     return known
 

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from gan_inpaint.data.datasets import ImageFiles
 from gan_inpaint.data.image_metadata import save_arguments
-from gan_inpaint.data.images import Box, Levels, is_deep, to_float, to_rgb, to_uint8
+from gan_inpaint.data.images import Levels, is_deep, to_float, to_rgb, to_uint8
 from gan_inpaint.data.mask_files import MaskFile, resize_mask
 from gan_inpaint.functional.blending import poisson_multiscale
+from gan_inpaint.functional.shapes import Box, as_size
 from gan_inpaint.runtime.io import atomic_write
 
 _PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # modes that Pillow writes as PNG
@@ -29,7 +30,7 @@ class Photograph:
 
     Attributes:
         image: upright, with the metadata of its file.
-        box: the square that is searched for.
+        box: the part that is searched for.
         levels: black and white if it has more than 8 bits.
         hole: ``(height, width)`` bool of the box, 1 = missing.
         outside: share of the missing pixels that lie outside the box; they are left unfilled.
@@ -49,12 +50,12 @@ class Photograph:
     def fill(self, generated: Tensor, blend: str) -> Image.Image:
         """The image with its hole filled, in its own size and mode; known pixels are untouched.
 
-        The generated square is enlarged to the photograph's resolution and fills the hole there,
+        The generated image is enlarged to the photograph's resolution and fills the hole there,
         with ``blend=poisson`` by its gradients if the box has a known pixel. Filled pixels become
         opaque. Metadata (EXIF, XMP, resolution, text, ICC profile) is kept.
 
         Args:
-            generated: ``(C, size, size)`` in [-1, 1], G(z) without blending.
+            generated: ``(C, H, W)`` in [-1, 1], G(z) without blending.
             blend: ``none`` or ``poisson``.
         """
         size = self.hole.shape
@@ -85,13 +86,13 @@ def read_photograph(
         rng: for random masks.
 
     Returns:
-        uint8 ``(C, size, size)``; bool ``(1, size, size)``, 1 = known; the photograph.
+        uint8 ``(C, H, W)``; bool ``(1, H, W)``, 1 = known; the photograph.
     """
     image, box = source.photograph(index)
     name, levels = source.names[index], source.levels(index, image)
     if not isinstance(mask, MaskFile):
         pixels = source.crop_resized(index, image, box)
-        known = mask(pixels.shape[-1], rng, name)
+        known = mask(as_size(*pixels.shape[1:]), rng, name)
         hole = resize_mask(~known[0].numpy(), (box[2] - box[0], box[3] - box[1]))
         return pixels, known, Photograph(image, box, levels, hole)
     place = image.size, box, source.file(index)

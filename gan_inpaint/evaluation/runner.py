@@ -28,6 +28,7 @@ from gan_inpaint.data.photographs import (
 from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.measure import Measure
 from gan_inpaint.evaluation.results import JobResults
+from gan_inpaint.functional.shapes import as_size
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
 from gan_inpaint.reporting.progress import Bar
 from gan_inpaint.runtime.seeding import numpy_rng
@@ -60,7 +61,7 @@ class JobBatches(Dataset[JobBatch]):
         indices: of the job's images in ``source``.
         batches: numbers of the images in the job, batch by batch.
         seed: of random masks.
-        shape: ``(C, size, size)`` of an image.
+        shape: ``(C, H, W)`` of an image.
     """
 
     def __init__(
@@ -153,11 +154,11 @@ class JobBatches(Dataset[JobBatch]):
         )
 
     def _read_image(self, index: int, name: str) -> tuple[np.ndarray, Tensor, Photograph | None]:
-        """An image's bytes ``(C, size, size)``, its mask, and its photograph if it has one."""
+        """An image's bytes ``(C, H, W)``, its mask, and its photograph if it has one."""
         if isinstance(self.source, ImageFiles):
             return read_photograph(self.source, index, self.mask, self._rng(name))
         pixels = self.source[index]
-        return pixels, self.mask(pixels.shape[-1], self._rng(name), name), None
+        return pixels, self.mask(as_size(*pixels.shape[1:]), self._rng(name), name), None
 
     def _rng(self, name: str) -> np.random.Generator:
         return numpy_rng("mask", self._seed, name)

@@ -20,7 +20,7 @@ def training_images(prior: Prior, source: Source, train: Callable[[], Source]) -
     """
     dataset = prior.metadata.get("dataset")
     if dataset == Digits.dataset:
-        return decode_cached(Digits(prior.size, prior.channels, "train")).pixels
+        return decode_cached(Digits(prior.resolution, prior.channels, "train")).pixels
     return decode_cached(train()).pixels if source.dataset == dataset else None
 
 

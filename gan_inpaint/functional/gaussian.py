@@ -82,22 +82,21 @@ def fit_gaussian(
     return Gaussian(mean, directions.unflatten(1, mean.shape), variances[order].clamp(min=1e-8))
 
 
-def reduce_known(images: Tensor, known: Tensor, side: int) -> tuple[Tensor, Tensor]:
+def reduce_known(images: Tensor, known: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Images and masks at a lower resolution: a block is the mean of its known pixels.
 
     Args:
         images: ``(B, C, H, W)``; pixels in the hole are ignored.
         known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
-        side: of the result in pixels; divides H = W.
+        size: height h and width w of the result.
 
     Returns:
-        ``(B, C, side, side)`` and ``(B, 1, side, side)``; a block with a known pixel is known.
+        ``(B, C, h, w)`` and ``(B, 1, h, w)``; a block with a known pixel is known.
     """
-    factor = images.shape[-1] // side
-    if factor == 1:
+    if images.shape[-2:] == size:
         return images, known
-    total = F.avg_pool2d(torch.where(known, images, 0.0), factor)
-    share = F.avg_pool2d(known.float(), factor)
+    total = F.adaptive_avg_pool2d(torch.where(known, images, 0.0), size)
+    share = F.adaptive_avg_pool2d(known.float(), size)
     return torch.where(share > 0, total / share, 0.0), share > 0
 
 

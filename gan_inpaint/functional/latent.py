@@ -51,9 +51,9 @@ def constraint_activity(z: Tensor, constraint: str, radius: float) -> Tensor:
     return z.new_zeros(len(z))
 
 
-def resolve_constraint(choice: str, latent: str) -> str:
-    """Resolve ``auto``: clip for a uniform prior, ball for a normal one."""
-    return {"normal": "ball", "uniform": "clip"}[latent] if choice == "auto" else choice
+def resolve_constraint(choice: str, own: str) -> str:
+    """Resolve ``auto``: the latent space's own constraint."""
+    return own if choice == "auto" else choice
 
 
 def draw_latent(count: int, nz: int, latent: str, rng: torch.Generator) -> Tensor:

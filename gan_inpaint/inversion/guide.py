@@ -79,9 +79,10 @@ class Guide:
             images: ``(B, C, H, W)`` in [-1, 1]; pixels in the hole are ignored.
             known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
         """
-        device, restarts, size = images.device, self._config.restarts, images.shape[-1]
+        device, restarts, size = images.device, self._config.restarts, images.shape[-2:]
         images, known = torch.where(known, images, 0.0).cpu(), known.cpu()
-        images, known = reduce_known(images, known, self._gaussian.mean.shape[-1])
+        height, width = self._gaussian.mean.shape[-2:]
+        images, known = reduce_known(images, known, (height, width))
         targets = images.new_empty(len(images), restarts, *images.shape[1:])
         rank = len(self._gaussian.variances)
         for shared, members in group_by_weight(known):
@@ -95,9 +96,9 @@ class Guide:
             linear = targets[:, 0].clamp(-1, 1)
             targets += (self._network(images, known, linear) - targets[:, 0])[:, None]
         targets = targets.clamp(-1, 1).to(device)
-        if size == targets.shape[-1]:
+        if size == targets.shape[-2:]:
             return targets
-        larger = F.interpolate(targets.flatten(0, 1), (size, size), mode="bilinear")
+        larger = F.interpolate(targets.flatten(0, 1), tuple(size), mode="bilinear")
         return larger.unflatten(0, targets.shape[:2])
 
     def _noise(self, image: Tensor, count: int, rank: int) -> Tensor:

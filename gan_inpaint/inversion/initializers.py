@@ -1,12 +1,13 @@
 """Where a search starts: at random codes, or at the nearest of many random samples."""
 
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from gan_inpaint.functional.latent import draw_latent, project, resolve_constraint
+from gan_inpaint.functional.latent import project, resolve_constraint
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
@@ -40,13 +41,13 @@ class RandomInit:
 
     def __init__(self, prior: Prior, config: SearchConfig):
         self._prior, self._config = prior, config
-        self._constraint = resolve_constraint(config.constraint, prior.latent)
+        self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
 
     def __call__(self, images: Tensor, weight: Tensor) -> Tensor:
         config, codes = self._config, []
         for image in torch.where(weight > 0, images, 0.0).cpu():
             rng = torch_rng("start", config.seed, image.numpy().tobytes())
-            codes.append(draw_latent(config.restarts, self._prior.nz, self._prior.latent, rng))
+            codes.append(self._prior.latent.sample(config.restarts, rng))
         return project(torch.cat(codes), self._constraint, config.radius).to(images.device)
 
 
@@ -65,11 +66,11 @@ class NearestSampleInit:
     def __init__(self, prior: Prior, config: SearchConfig):
         self._prior, self._config = prior, config
         rng = torch_rng("candidates", config.seed)
-        codes = draw_latent(config.candidates, prior.nz, prior.latent, rng)
-        constraint = resolve_constraint(config.constraint, prior.latent)
+        codes = prior.latent.sample(config.candidates, rng)
+        constraint = resolve_constraint(config.constraint, prior.latent.constraint)
         self._codes = project(codes, constraint, config.radius)
         self._samples: list[Tensor] = []
-        self._keep = config.candidates * prior.channels * prior.size**2 * 2 <= _KEPT
+        self._keep = config.candidates * math.prod(prior.image_shape) * 2 <= _KEPT
 
     def __call__(self, images: Tensor, weight: Tensor) -> Tensor:
         visible = torch.where(weight > 0, images, 0.0)
@@ -102,7 +103,7 @@ class NearestSampleInit:
         made = []
         for codes in self._codes.to(self._prior.device).split(_CHUNK):
             # also rounded the first time: every batch must see the same images
-            part = self._prior.generator(codes).half()
+            part = self._prior.decode(codes).half()
             yield part.float()
             if self._keep:
                 made.append(part)

@@ -63,7 +63,7 @@ class LatentOptimization:
         rows = len(z)
         self._image_of = torch.arange(rows, device=z.device) // (rows // len(images))
         self._guide, self._hole = guide, (~known).float()
-        self._constraint = resolve_constraint(config.constraint, prior.latent)
+        self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
         self._halve_after = {round(share * config.steps) for share in config.halving}
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
         self._optimizer = _make_optimizer(z, config)
@@ -101,7 +101,7 @@ class LatentOptimization:
                 term is 0, as it is when λ = 0.
         """
         config, image = self._config, self._image_of[rows]
-        generated = networks.generator(z)
+        generated = networks.decode(z)
         context = contextual(generated, self._images[image], self._weight[image], config.norm)
         guided = torch.zeros_like(context)
         if self._guide is not None:  # each row has its own
@@ -167,7 +167,7 @@ class LatentOptimization:
         """``(R,)``: the best objectives so far, with the guide that all restarts share."""
         if self._guide is None:
             return self.state.objective
-        generated = self._networks.generator(self.state.z)
+        generated = self._networks.decode(self.state.z)
         hole = self._hole[self._image_of]
         own = contextual(generated, self._guide.flatten(0, 1), hole, self._config.norm)
         change = self._config.guide_weight * (self._guide_term(generated) - own)
@@ -230,7 +230,7 @@ class LatentOptimization:
             self._keep_best(rows, objective, context, realism)
             self.state.stopped_by[rows] = StopReason.BUDGET
         z, found = self.state.z, self.state.objective.isfinite()
-        generated = self._exact.generator(z)
+        generated = self._exact.decode(z)
         given, weight = self._images[self._image_of], self._weight[self._image_of]
         context = contextual(generated, given, weight, self._config.norm)
         realism = torch.full_like(context, torch.nan)

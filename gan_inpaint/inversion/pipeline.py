@@ -38,10 +38,10 @@ def inpaint(
     of a training. It does not touch torch's global random generator.
 
     Args:
-        images: ``(B, C, H, W)`` in [-1, 1], at the prior's size and channels: a tensor, an array or
-            a list of them. Pixels in the hole are ignored and may be NaN.
+        images: ``(B, C, H, W)`` in [-1, 1], of the prior's ``image_shape``: a tensor, an array or a
+            list of them. Pixels in the hole are ignored and may be NaN.
         known: ``(B or 1, 1, H, W)``, bool or 0/1: 1 = observed pixel, 0 = missing.
-        prior: from ``load_prior``, or an argument for it.
+        prior: from ``load_prior`` or ``as_prior``, or an argument for ``load_prior``.
         search: how to search; ``SearchConfig()`` by default.
         options: keys of ``search`` to change, such as ``lam=0`` or ``steps=100``.
 
@@ -206,21 +206,21 @@ def _tensor(values: Any, name: str) -> Tensor:
 
 
 def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
-    expected = (prior.channels, prior.size, prior.size)
+    channels, height, width = expected = prior.image_shape
     if images.ndim != 4 or not len(images) or tuple(images.shape[1:]) != expected:
         raise InputError(
             f"images have shape {tuple(images.shape)}, but the prior {prior.name} has"
-            f" {prior.channels} channel(s) and size {prior.size}: give (B, {prior.channels},"
-            f" {prior.size}, {prior.size})"
+            f" {channels} channel(s) and {height}x{width} pixels: give (B, {channels}, {height},"
+            f" {width})"
         )
     if (
         known.ndim != 4
-        or known.shape[1:] != (1, *expected[1:])
+        or known.shape[1:] != (1, height, width)
         or len(known) not in (1, len(images))
     ):
         raise InputError(
-            f"known has shape {tuple(known.shape)}, but ({len(images)} or 1, 1, {prior.size},"
-            f" {prior.size}) fits the images"
+            f"known has shape {tuple(known.shape)}, but ({len(images)} or 1, 1, {height},"
+            f" {width}) fits the images"
         )
     if not bool(((known == 0) | (known == 1)).all()):
         raise InputError("known must hold only 0 (missing) and 1 (observed)")

@@ -90,7 +90,7 @@ def make_result(
     """
     count = len(images)
     with torch.no_grad():
-        generated = torch.cat([prior.generator(part).cpu() for part in state.z.split(256)])
+        generated = torch.cat([prior.decode(part).cpu() for part in state.z.split(256)])
     completions = generated.unflatten(0, (count, -1))
     images, known, rows = images.cpu(), known.cpu(), state.to("cpu")
     # a row without any finite objective holds infinity, so it never wins
@@ -108,7 +108,7 @@ def make_result(
     if config.estimate == "mean":
         chosen = mean_completion(completions, counted)
         filled = fill(images, known, chosen, config.blend)
-    constraint = resolve_constraint(config.constraint, prior.latent)
+    constraint = resolve_constraint(config.constraint, prior.latent.constraint)
     result = Result(
         images=filled,
         generated=chosen,

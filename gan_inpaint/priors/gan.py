@@ -8,46 +8,57 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gan_inpaint.functional.latent import draw_latent, project
-from gan_inpaint.priors.freeze import ReducedPrecision
-from gan_inpaint.priors.networks import read_networks
+from gan_inpaint.errors import InputError
+from gan_inpaint.functional.latent import project
+from gan_inpaint.functional.shapes import Size, as_size
+from gan_inpaint.priors.freeze import reduce_precision
+from gan_inpaint.priors.latent_space import LatentSpace
+from gan_inpaint.priors.networks import Networks, read_networks
 from gan_inpaint.runtime.seeding import torch_rng
+
+_CHUNK = 256  # samples of 64x64 pixels generated at once
 
 
 class Prior(nn.Module):
-    """A pair of frozen networks, ready for a search.
+    """A generator, usually with a discriminator, ready for a search.
 
-    A module without parameters: its weights are buffers, which follow ``.to(device)``.
+    ``load_prior`` reads one from a file; ``as_prior`` makes one of any module. A module without
+    parameters: its weights are buffers, which follow ``.to(device)``. It is always in eval mode.
 
     Args:
-        generator: ``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1]; eval mode, fp32, no parameters,
-            differentiable in z.
+        generator: ``(B, dim)`` flat codes -> ``(B, C, H, W)`` in [-1, 1]; fp32, no parameters,
+            differentiable.
         discriminator: ``(B, C, H, W)`` -> ``(B,)`` logits, likewise; None if there is none.
+        image_shape: ``(C, H, W)``; C is 1 (grey) or 3 (RGB).
+        latent: the latent space.
+        loss: the discriminator's training loss: ``bce`` if its logit is meant for a sigmoid.
         metadata: of the file; all values are strings.
         name: a short description of its source.
         files: the prior's file, and the discriminator's if that is another one.
-
-    Attributes:
-        size: side of the images in pixels.
-        channels: 1 (grey) or 3 (RGB).
-        nz: length of the latent code.
-        latent: distribution of the latent code: ``normal``, N(0, 1), or ``uniform``, U(-1, 1).
-        loss: the discriminator's training loss: ``bce`` if its logit is meant for a sigmoid.
     """
 
     def __init__(
         self,
         generator: nn.Module,
         discriminator: nn.Module | None,
-        metadata: Mapping[str, str],
-        name: str,
+        *,
+        image_shape: tuple[int, int, int],
+        latent: LatentSpace,
+        loss: str = "bce",
+        metadata: Mapping[str, str] | None = None,
+        name: str = "prior",
         files: tuple[Path, ...] = (),
     ):
         super().__init__()
         self.generator, self.discriminator = generator, discriminator
-        self.metadata, self.name, self.files = metadata, name, files
-        self.size, self.channels = int(metadata["size"]), int(metadata["channels"])
-        self.nz, self.latent, self.loss = int(metadata["nz"]), metadata["latent"], metadata["loss"]
+        self.image_shape, self.latent, self.loss = image_shape, latent, loss
+        self.metadata, self.name, self.files = metadata or {}, name, files
+        self.register_buffer("_place", torch.zeros(()), persistent=False)  # knows the device
+        self.eval()
+
+    def train(self, mode: bool = True) -> "Prior":
+        """Stay in eval mode: a LightningModule would put its parts into train mode."""
+        return super().train(False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Prior":
         """Move with the parent module, but keep the precision."""
@@ -58,21 +69,59 @@ class Prior(nn.Module):
 
         return super()._apply(moved, recurse)
 
+    def decode(self, z: Tensor) -> Tensor:
+        """``(B, dim)`` codes -> ``(B, C, H, W)`` images in [-1, 1]."""
+        return self.generator(z)
+
+    def realism(self, images: Tensor) -> Tensor | None:
+        """``(B, C, H, W)`` images in [-1, 1] -> ``(B,)`` logits; None without a discriminator."""
+        return None if self.discriminator is None else self.discriminator(images)
+
+    @property
+    def nz(self) -> int:
+        """The number of coordinates of a latent code."""
+        return self.latent.dim
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return self.image_shape[0]
+
+    @property
+    def size(self) -> int:
+        """The side of its square images, in pixels.
+
+        Raises:
+            InputError: they are not square; ``image_shape`` has their height and width.
+        """
+        _, height, width = self.image_shape
+        if height != width:
+            raise InputError(f"the prior {self.name} makes {height}x{width} images: no single size")
+        return height
+
+    @property
+    def resolution(self) -> Size:
+        """The side of its images if they are square, else height and width."""
+        return as_size(*self.image_shape[1:])
+
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return next(self.generator.buffers()).device
+        return self._place.device  # type: ignore[return-value]
 
     @property
     def digest(self) -> str:
-        """A hash of the weights, independent of where their files are."""
-        networks = read_networks(*self.files)
+        """A hash of what it generates and judges by, independent of where its files are."""
+        own = Networks(self.generator, self.discriminator, self.metadata)  # type: ignore[arg-type]
+        networks = read_networks(*self.files) if self.files else own
         digest = hashlib.sha256(repr(sorted(networks.metadata.items())).encode())
         for network in (networks.generator, networks.discriminator):
             tensors = network.state_dict() if network else {}
             for key, value in tensors.items():
                 if value.ndim:  # skip counters of minibatches
-                    digest.update(key.encode() + value.float().numpy().tobytes())
+                    digest.update(key.encode() + value.float().cpu().numpy().tobytes())
+        if not self.generator.state_dict():  # a function: by its images, coarsely
+            digest.update((self.sample(4, seed=0) * 32).round().numpy().tobytes())
         return digest.hexdigest()
 
     def companion(self, kind: str) -> Path | None:
@@ -90,16 +139,29 @@ class Prior(nn.Module):
         return None
 
     def reduced(self) -> "Prior":
-        """The same networks computing in bf16, with inputs and outputs in fp32."""
-        discriminator = self.discriminator and ReducedPrecision(self.discriminator)
-        generator = ReducedPrecision(self.generator)
-        return Prior(generator, discriminator, self.metadata, self.name, self.files)
+        """The same networks computing in bf16, with inputs and outputs in fp32.
+
+        A network that cannot compute in bf16 stays as it is.
+        """
+        code = self.latent.sample(2, torch_rng("reduced")).to(self.device)
+        with torch.no_grad():
+            image = self.decode(code)
+        return Prior(
+            reduce_precision(self.generator, code),
+            self.discriminator and reduce_precision(self.discriminator, image),
+            image_shape=self.image_shape,
+            latent=self.latent,
+            loss=self.loss,
+            metadata=self.metadata,
+            name=self.name,
+            files=self.files,
+        )
 
     def sample(self, count: int, seed: int, radius: float = math.inf) -> Tensor:
         """``(count, C, H, W)`` images in [-1, 1] from the prior's own distribution.
 
         Args:
-            radius: longer normal codes are shortened to this times √nz; smaller values give more
+            radius: longer normal codes are shortened to this times √dim; smaller values give more
                 typical images.
         """
         return torch.cat(list(self.samples(count, seed, radius)))
@@ -107,8 +169,9 @@ class Prior(nn.Module):
     @torch.no_grad()
     def samples(self, count: int, seed: int, radius: float = math.inf) -> Iterator[Tensor]:
         """``sample`` in parts, to save memory."""
-        z = draw_latent(count, self.nz, self.latent, torch_rng("sample", seed))
-        if self.latent == "normal" and math.isfinite(radius):
+        z = self.latent.sample(count, torch_rng("sample", seed))
+        if self.latent.constraint == "ball" and math.isfinite(radius):
             z = project(z, "ball", radius)
-        for part in z.split(max(1, 256 * 64**2 // max(64, self.size) ** 2)):
-            yield self.generator(part.to(self.device)).cpu()
+        pixels = math.prod(self.image_shape[1:])
+        for part in z.split(max(1, _CHUNK * 64**2 // max(64**2, pixels))):
+            yield self.decode(part.to(self.device)).cpu()

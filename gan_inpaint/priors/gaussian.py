@@ -1,6 +1,7 @@
 """The Gaussian of a prior's images: of its training images, or of its samples."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -51,7 +52,7 @@ def save_data_gaussian(prior_file: Path, pixels: np.ndarray, flip: bool) -> Path
         pixels: uint8 ``(N, C, H, W)``.
         flip: whether the prior was also trained on the mirrored images.
     """
-    values = pixels.shape[1] * min(pixels.shape[-1], _SIDE) ** 2
+    values = math.prod(reduced_shape(pixels.shape[1:]))
     exact = min(_RANK, values)
     rank = exact
     if exact * values > _FILE_BYTES:
@@ -72,7 +73,7 @@ def sample_gaussian(prior: Prior, samples: int | None = None) -> Gaussian:
         prior: the prior.
         samples: how many; 16,384 by default, fewer above 64 pixels.
     """
-    samples = samples or _SAMPLES * _SIDE // max(_SIDE, prior.size)
+    samples = samples or _SAMPLES * _SIDE // max(_SIDE, *prior.image_shape[1:])
     rank = min(_RANK, samples // _SAMPLES_PER_DIRECTION)
     in_memory = _fitted.setdefault(prior, {})
     if samples in in_memory:
@@ -85,8 +86,7 @@ def sample_gaussian(prior: Prior, samples: int | None = None) -> Gaussian:
         except (SafetensorError, OSError, KeyError):  # damaged: fit it again
             pass
     # as bytes: a quarter of the memory, and the fit reads them several times
-    side = min(prior.size, _SIDE)
-    pixels, first = np.empty((samples, prior.channels, side, side), np.uint8), 0
+    pixels, first = np.empty((samples, *reduced_shape(prior.image_shape)), np.uint8), 0
     for part in prior.samples(samples, seed=0):
         pixels[first : first + len(part)] = to_uint8(_reduce(part))
         first += len(part)
@@ -108,8 +108,7 @@ def _data_gaussian(prior: Prior) -> Gaussian:
         found = _read(file)
     except (SafetensorError, OSError, KeyError) as problem:
         raise InputError(f"{file}: damaged ({problem}); set guide=samples") from None
-    side = min(prior.size, _SIDE)
-    if found.mean.shape != (prior.channels, side, side):
+    if tuple(found.mean.shape) != reduced_shape(prior.image_shape):
         shape = "x".join(map(str, found.mean.shape))
         raise InputError(
             f"{file}: holds statistics of {shape} images, which do not fit the prior {prior.name};"
@@ -130,8 +129,20 @@ def _fit(pixels: np.ndarray, rank: int, flip: bool = False) -> Gaussian:
     return fit_gaussian(batches, rank, torch_rng("gaussian"))
 
 
+def reduced_shape(shape: Sequence[int]) -> tuple[int, int, int]:
+    """``(C, H, W)`` of images as a Gaussian sees them: at most 64 pixels high and wide.
+
+    Example:
+        >>> reduced_shape((3, 64, 64)), reduced_shape((3, 128, 128)), reduced_shape((1, 218, 178))
+        ((3, 64, 64), (3, 64, 64), (1, 55, 45))
+    """
+    channels, height, width = shape
+    factor = math.ceil(max(height, width) / _SIDE)
+    return channels, math.ceil(height / factor), math.ceil(width / factor)
+
+
 def _reduce(images: Tensor) -> Tensor:
-    return F.avg_pool2d(images, max(1, images.shape[-1] // _SIDE))
+    return F.adaptive_avg_pool2d(images, reduced_shape(images.shape[1:])[1:])
 
 
 def _write(file: Path, gaussian: Gaussian, exact: int) -> None:

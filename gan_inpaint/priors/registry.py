@@ -7,6 +7,7 @@ import torch
 from gan_inpaint.errors import InputError
 from gan_inpaint.priors.freeze import freeze
 from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.latent_space import LatentSpace
 from gan_inpaint.priors.networks import read_networks
 from gan_inpaint.priors.tutorial_weights import SUFFIXES as TUTORIAL
 
@@ -30,7 +31,8 @@ def load_prior(source: str | Path, discriminator: str | Path | None = None) -> P
     """
     if not isinstance(source, str | Path):
         raise InputError(
-            f"prior={type(source).__name__}: give a prior from load_prior, its name or its path"
+            f"prior={type(source).__name__}: give a prior from load_prior, its name or its path; of"
+            " a module, as_prior makes one"
         )
     with torch.inference_mode(False):  # inference tensors could not be differentiated later
         return _loaded(str(source), discriminator)
@@ -41,8 +43,17 @@ def _loaded(source: str, discriminator: str | Path | None) -> Prior:
     networks = read_networks(path, discriminator)
     judge = networks.discriminator
     files = (path, Path(discriminator)) if discriminator else (path,)
+    metadata, generator = networks.metadata, freeze(networks.generator)
+    channels, size, nz = (int(metadata[key]) for key in ("channels", "size", "nz"))
     prior = Prior(
-        freeze(networks.generator), judge and freeze(judge), networks.metadata, name, files
+        generator,
+        judge and freeze(judge),
+        image_shape=(channels, size, size),
+        latent=LatentSpace(metadata["latent"], (nz,)),
+        loss=metadata["loss"],
+        metadata=metadata,
+        name=name,
+        files=files,
     )
     if not bool(prior.sample(4, seed=0).isfinite().all()):
         raise InputError(f"{path}: its images are not finite; the file is damaged, train it again")

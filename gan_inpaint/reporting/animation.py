@@ -79,7 +79,7 @@ class Frames(pl.Callback):
         best = objective.argmin(dim=1)  # the nearest start before the first step
         z = state.z.view(-1, module.config.restarts, state.z.shape[1])[:count]
         z = z[torch.arange(count, device=z.device), best]
-        return torch.where(self._known, self._images, module.prior.generator(z).cpu())
+        return torch.where(self._known, self._images, module.prior.decode(z).cpu())
 
     def _keep(self, step: int, images: Tensor) -> None:
         damaged = highlight_hole(self._images[:1], self._known[:1])

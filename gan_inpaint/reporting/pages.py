@@ -53,15 +53,20 @@ def write_page(path: Path, template: str, payload: Mapping[str, Any], **words: A
     write_text(path, page)
 
 
-def sprite(rows: Sequence[Sequence[Path]], size: int) -> str:
-    """Images resized and tiled into one PNG, as a data URI; missing ones stay black."""
-    sheet = Image.new("RGB", (size * len(rows[0]), size * len(rows)))
+def sprite(rows: Sequence[Sequence[Path]], size: tuple[int, int]) -> str:
+    """Images resized and tiled into one PNG, as a data URI; missing ones stay black.
+
+    Args:
+        size: width and height of each.
+    """
+    width, height = size
+    sheet = Image.new("RGB", (width * len(rows[0]), height * len(rows)))
     for y, row in enumerate(rows):
         for x, path in enumerate(row):
             with suppress(InputError):  # a missing or damaged image stays black
                 image = open_image(path).convert("RGB")
-                cell = image.resize((size, size), Image.Resampling.NEAREST)
-                sheet.paste(cell, (x * size, y * size))
+                cell = image.resize(size, Image.Resampling.NEAREST)
+                sheet.paste(cell, (x * width, y * height))
     out = io.BytesIO()
     sheet.save(out, "PNG")
     return embedded(out.getvalue())
@@ -80,12 +85,14 @@ def thinned(points: Sequence[tuple[float, float]]) -> list[list[float]]:
     return [kept[i] for i in np.linspace(0, len(kept) - 1, _POINTS).round().astype(int)]
 
 
-def side(folder: Path) -> int:
-    """Side in pixels of the images in a folder."""
+def cell_size(folder: Path) -> tuple[int, int]:
+    """Width and height of the images in a folder, in pixels; reduced if they are large."""
     for file in folder.glob("?????.png"):
         with suppress(InputError):
-            return min(open_image(file).width, _LARGEST)
-    return _LARGEST
+            width, height = open_image(file).size
+            scale = min(1.0, _LARGEST / max(width, height))
+            return round(width * scale), round(height * scale)
+    return _LARGEST, _LARGEST
 
 
 def short(value: Any) -> str:

@@ -113,9 +113,9 @@ def _payload(
 ) -> dict[str, Any]:
     """What the page's script works on: figures, curves, images."""
     values = varied(jobs)
-    size, images = 0, []
+    size, images = (0, 0), []
     if done:
-        size = max(pages.side(job.directories[0] / "images") for job in done)
+        size = max(pages.cell_size(job.directories[0] / "images") for job in done)
         images = _page_images(done, best_first)
     tasks = list(dict.fromkeys(job.task for job in done))
     firsts = [next(job for job in done if job.task == task) for task in tasks]
@@ -123,7 +123,8 @@ def _payload(
     return {
         "keys": list(values),
         "missing": list(MISSING),
-        "size": size,
+        "width": size[0],
+        "height": size[1],
         "images": [
             {"number": i, "name": done[0].results.get(i, {}).get("name", "")} for i in images
         ],
@@ -151,7 +152,9 @@ def _payload(
     }
 
 
-def _sprite(job: SweepJob, folders: Sequence[str], images: Sequence[int], size: int) -> str:
+def _sprite(
+    job: SweepJob, folders: Sequence[str], images: Sequence[int], size: tuple[int, int]
+) -> str:
     return pages.sprite([[job.file_of(f, image) for image in images] for f in folders], size)
 
 

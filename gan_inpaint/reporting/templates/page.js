@@ -169,27 +169,27 @@ function sprite(uri) {
 }
 
 function pixels(picture, column, row) {
-  const size = payload.size;
-  const canvas = new OffscreenCanvas(size, size);
+  const { width, height } = payload;
+  const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(picture, column * size, row * size, size, size, 0, 0, size, size);
-  return context.getImageData(0, 0, size, size);
+  context.drawImage(picture, column * width, row * height, width, height, 0, 0, width, height);
+  return context.getImageData(0, 0, width, height);
 }
 
 const rgb = (image, i) => [...image.data.subarray(4 * i, 4 * i + 3)];
 
 async function draw(canvas, job, column, view, share) {
-  const size = payload.size;
+  const { width, height } = payload;
   const [mine, target] = await Promise.all([sprite(job.sprite), sprite(payload.targets[job.target])]);
   const result = pixels(mine, column, 0), generated = pixels(mine, column, 1);
   const given = pixels(target, column, 0), known = pixels(target, column, 1);
-  const shown = new ImageData(size, size);
-  const edge = Math.round(share * size);
-  for (let i = 0; i < size * size; i++) {
+  const shown = new ImageData(width, height);
+  const edge = Math.round(share * width);
+  for (let i = 0; i < width * height; i++) {
     const seen = known.data[4 * i] > 127;
     let colour;
     if (view === "slider") {
-      colour = i % size < edge ? rgb(result, i) : seen ? rgb(given, i) : payload.missing;
+      colour = i % width < edge ? rgb(result, i) : seen ? rgb(given, i) : payload.missing;
     } else if (view === "generated") {
       colour = rgb(generated, i);
     } else {
@@ -209,7 +209,7 @@ function viewer(box) {
   payload.images.forEach((found, i) => image.append(element("option", { value: i }, `${found.number}: ${found.name}`)));
   const figures = payload.jobs.filter((job) => job.sprite).map((job) => {
     const figure = element("figure", { "data-job": job.job });
-    const canvas = element("canvas", { width: payload.size, height: payload.size, role: "img" });
+    const canvas = element("canvas", { width: payload.width, height: payload.height, role: "img" });
     const caption = element("figcaption");
     figure.append(canvas, caption);
     box.append(figure);
