@@ -284,8 +284,8 @@ def test_a_discriminator_of_logits_or_probabilities() -> None:
     ):
         with pytest.raises(InputError, match=words):
             as_prior(network, discriminator=bad, **options)  # type: ignore[arg-type]
+    shifted = nn.Sequential(plain, nn.Hardtanh(-3, -2))
     with pytest.raises(InputError, match="no probabilities, but logits"):
-        shifted = nn.Sequential(plain, nn.Hardtanh(-3, -2))
         as_prior(network, discriminator=shifted, discriminator_output="probability", **options)  # type: ignore[arg-type]
 
 

@@ -180,6 +180,14 @@ def run_settings(run: Path, name: str, schema: type[S], changes: Sequence[str] =
     latest: dict[str, str] = {}
     for override in overrides:
         key = override.partition("=")[0]
+        if "_target_" in override and override in changes:  # the command line says so again
+            latest[key] = override
+            continue
+        if "_target_" in override and key == "prior":
+            raise InputError(
+                f"{run}: {override} in its settings could run any code; if it is yours, add the"
+                " same prior= to this command"
+            )
         if "_target_" in override or "${" in override or key.lstrip("+~").startswith("hydra"):
             raise InputError(
                 f"{run}: {override} in its settings could run any code; start a new run instead"
@@ -303,7 +311,7 @@ def _help_text(name: str) -> str:
     keys = text.partition("\nhydra:")[0].replace("$", "$$")
     lines = [f"python -m gan_inpaint.{name} [KEY=VALUE ...]", "", keys.rstrip(), ""]
     for group in GROUPS[name]:
-        plus = "+" if group in ("experiment", "recipe") else ""
+        plus = "+" if group in ("experiment", "recipe", "prior_preset") else ""
         for file in sorted((CONF / group).glob("*.yaml")):
             text = re.sub(r"^(_target_|_partial_|# @package).*\n", "", file.read_text(), flags=re.M)
             text = "".join(f"  {line}\n" for line in text.replace("$", "$$").splitlines())

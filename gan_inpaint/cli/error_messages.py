@@ -17,7 +17,7 @@ from gan_inpaint.runtime.memory import is_out_of_memory
 GROUPS = {
     "train": ("data", "experiment", "model", "trainer"),
     "train_guide": ("data", "mask", "trainer"),
-    "reconstruct": ("data", "mask", "recipe", "trainer"),
+    "reconstruct": ("data", "mask", "recipe", "prior_preset", "trainer"),
     "select": ("mask",),
     "compare": (),
 }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _NOT_IN_IDENTITY = {  # keys that do not affect results, or whose content is hashed instead
     *("prior", "discriminator", "resume", "logger", "batch_size", "device", "trainer"),
-    *("animate", "diagnose", "metrics"),
+    *("animate", "diagnose", "metrics", "trust"),
 }
 
 _CARRIED = {"data": ["gaussian"], "network": ["gaussian", "guide"]}  # files that a guide needs
@@ -38,6 +38,9 @@ def identity(
     kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_IDENTITY}
     if settings.guide == "none":  # as for jobs of before there was a guide
         del kept["guide"], kept["guide_weight"], kept["guide_temperature"]
+    for key, default in (("latent", None), ("latent_space", "z")):  # of before there were others
+        if kept[key] == default:
+            del kept[key]
     carried = [prior.companion(kind) for kind in _CARRIED.get(settings.guide, ())]
     for group in ("data", "mask"):  # the location of files does not matter, their content does
         kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}

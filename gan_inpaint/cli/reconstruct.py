@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from gan_inpaint.cli.app import command, config_choice, instantiate_checked, load_resumed_settings
 from gan_inpaint.cli.identity import identity
+from gan_inpaint.cli.prior import make_prior, short_name
 from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.trainer import trainer_maker
 from gan_inpaint.errors import InputError
@@ -46,7 +47,8 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
         return
     keys = ("lam", "lr", "norm", "prior", "seed")
     choices = HydraConfig.get().runtime.choices
-    asked = {key: cfg[key] for key in keys} | {key: choices[key] for key in ("data", "mask")}
+    asked = {key: cfg[key] for key in keys} | {"prior": short_name(cfg["prior"])}
+    asked |= {key: choices[key] for key in ("data", "mask")}
     write_json(file, {**asked, **reached, "status": "failed", "error": error})
 
 
@@ -98,7 +100,6 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     from gan_inpaint.evaluation.results import JobResults
     from gan_inpaint.evaluation.runner import JobBatches
     from gan_inpaint.inversion.guide import GUIDES, resolve_guide
-    from gan_inpaint.priors.registry import load_prior
     from gan_inpaint.reporting.wandb_logging import check_wandb
     from gan_inpaint.runtime.environment import collect_environment
     from gan_inpaint.runtime.io import remove_temporaries
@@ -112,7 +113,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     mask_name = config_choice("mask", resuming)
     if settings.data.get("truth", True) is None:
         settings.data["truth"] = mask_name != "file"
-    prior = load_prior(settings.prior, settings.discriminator)
+    prior = make_prior(settings, config_choice("prior_preset", resuming))
     print(f"prior: {prior.name}, {'x'.join(map(str, prior.image_shape))}")
     settings.guide = resolve_guide(prior, settings.guide)
     print(f"guide: {GUIDES[settings.guide]}")
@@ -228,7 +229,7 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
     if not len(job.batches):
         check_done(job)
         return
-    if wandb:
+    if wandb and job.prior.files:
         use_prior(wandb, job.prior.files[0], job.prior.metadata)
     batches, images = job.batches, job.batches.images
     callbacks: list[Any] = []

@@ -14,7 +14,10 @@ METRICS = ("feature_distance", "frechet", "ids", "lpips", "fid")  # see conf/rec
 class ReconstructConfig(SearchConfig):
     """The root keys of ``python -m gan_inpaint.reconstruct``."""
 
-    prior: str
+    prior: Any  # a name or path, or a mapping with _target_
+    latent: str | None
+    latent_space: str
+    trust: bool
     discriminator: str | None
     data: dict[str, Any]
     split: str | None
@@ -34,6 +37,7 @@ class ReconstructConfig(SearchConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_prior()
         check_at_least(self, 1, "limit", "shards")
         if not 0 <= self.shard < self.shards:
             raise InputError(f"shard={self.shard}: must be from 0 to under shards={self.shards}")
@@ -49,6 +53,19 @@ class ReconstructConfig(SearchConfig):
         check_one_of(self, "logger", "wandb", "none")
         if self.split is not None:
             check_one_of(self, "split", "all", "train", "val")
+
+    def _check_prior(self) -> None:
+        if isinstance(self.prior, int | float) and not isinstance(self.prior, bool):
+            self.prior = str(self.prior)  # the name of a folder
+        target = self.prior.get("_target_") if isinstance(self.prior, dict) else self.prior
+        if not (isinstance(target, str) and target):
+            raise InputError(
+                f"prior={self.prior}: must be a name, a path, or a mapping whose _target_ is a"
+                " function that returns a generator"
+            )
+        if self.latent is not None:
+            check_one_of(self, "latent", "normal", "uniform")
+        check_one_of(self, "latent_space", "z", "w", "w+")
 
 
 @dataclass

@@ -113,8 +113,8 @@ class Prior(nn.Module):
     def digest(self) -> str:
         """A hash of what it generates and judges by, independent of where its files are."""
         own = Networks(self.generator, self.discriminator, self.metadata)  # type: ignore[arg-type]
-        networks = read_networks(*self.files) if self.files else own
-        digest = hashlib.sha256(repr(sorted(networks.metadata.items())).encode())
+        networks = read_networks(*self.files) if self.files else own  # type: ignore[arg-type]
+        digest = hashlib.sha256(repr(sorted(self.metadata.items())).encode())
         for network in (networks.generator, networks.discriminator):
             tensors = network.state_dict() if network else {}
             for key, value in tensors.items():

@@ -47,7 +47,9 @@ class Networks:
     metadata: Mapping[str, str]
 
 
-def read_networks(path: Path, discriminator: str | Path | None = None) -> Networks:
+def read_networks(
+    path: Path, discriminator: str | Path | None = None, latent: str | None = None
+) -> Networks:
     """The networks in a file for ``load_prior``, not frozen."""
     others = path.suffix in TUTORIAL
     if not others:
@@ -74,6 +76,12 @@ def read_networks(path: Path, discriminator: str | Path | None = None) -> Networ
             f"discriminator={discriminator}: {path} already holds a discriminator; leave it out"
         )
     metadata = weights.metadata
+    if latent and others:
+        metadata["latent"] = latent
+    elif latent and metadata.get("latent") != latent:
+        raise InputError(
+            f"latent={latent}: {path} says {metadata.get('latent')} itself; leave latent= out"
+        )
     missing = [key for key in (*_SIZES, "latent", "loss") if key not in metadata]
     if missing:
         raise InputError(f"{path}: not a prior of gan_inpaint: its metadata lacks {missing[0]}")

@@ -15,7 +15,9 @@ BUNDLED = Path(__file__).parent
 _TRAINED = ("outputs/train", "multirun/train")  # folders of training runs
 
 
-def load_prior(source: str | Path, discriminator: str | Path | None = None) -> Prior:
+def load_prior(
+    source: str | Path, discriminator: str | Path | None = None, latent: str | None = None
+) -> Prior:
     """Load a prior and freeze it.
 
     Args:
@@ -25,6 +27,8 @@ def load_prior(source: str | Path, discriminator: str | Path | None = None) -> P
             bundled digits.
         discriminator: the ``netD.pth`` that belongs to a ``netG.pth``; without it, only a search
             with ``lam=0`` is possible.
+        latent: distribution of the codes of a ``netG.pth``, whose file does not say it: ``normal``
+            or ``uniform``; ``normal`` by default.
 
     Raises:
         InputError: the prior does not exist or cannot be read (a ValueError).
@@ -35,12 +39,12 @@ def load_prior(source: str | Path, discriminator: str | Path | None = None) -> P
             " a module, as_prior makes one"
         )
     with torch.inference_mode(False):  # inference tensors could not be differentiated later
-        return _loaded(str(source), discriminator)
+        return _loaded(str(source), discriminator, latent)
 
 
-def _loaded(source: str, discriminator: str | Path | None) -> Prior:
+def _loaded(source: str, discriminator: str | Path | None, latent: str | None) -> Prior:
     path, name = find_prior(source)
-    networks = read_networks(path, discriminator)
+    networks = read_networks(path, discriminator, latent)
     judge = networks.discriminator
     files = (path, Path(discriminator)) if discriminator else (path,)
     metadata, generator = networks.metadata, freeze(networks.generator)

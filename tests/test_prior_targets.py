@@ -1,0 +1,266 @@
+"""Other people's generators on the command line, and presets."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import only
+from torch import Tensor, nn
+
+from gan_inpaint import InputError, inpaint
+from gan_inpaint.priors import presets
+from gan_inpaint.runtime.io import read_csv
+
+PROJECT = """
+import torch
+from torch import nn
+
+import gan_inpaint
+
+
+def load(seed=0, labels=False):
+    torch.manual_seed(seed)
+    net = nn.Sequential(
+        nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 3 * 24 * 16), nn.Tanh(),
+        nn.Unflatten(1, (3, 24, 16)),
+    )
+    for layer in (net[0], net[2]):
+        nn.init.normal_(layer.weight, std=1.5 / layer.weight.shape[1] ** 0.5)
+    net.nz = 8
+    return net
+
+
+def prior(seed=0):
+    return gan_inpaint.as_prior(load(seed), name="made")
+
+
+def broken():
+    raise OSError("no weights here")
+"""
+JOB = ["lam=0", "steps=3", "candidates=16", "logger=none", "data.count=4", "data=generated"]
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_project.py").write_text(PROJECT)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_project", raising=False)
+
+
+def test_a_function_that_returns_a_module_is_searched_guided_and_diagnosed(
+    run: Callable, tmp_path: Path
+) -> None:
+    ran = run(
+        "reconstruct",
+        "prior={_target_: my_project.load, seed: 3}",
+        *JOB,
+        "diagnose=true",
+        "baselines=true",
+        "restarts=2",
+        "keep=2",
+        "mask=strokes",
+    )
+    assert ran.code == 0, ran.err
+    assert "prior: my_project.load, 3x24x16" in ran.out
+    job = only(tmp_path / "outputs" / "reconstruct", "*")
+    summary = json.loads((job / "summary.json").read_text())
+    assert summary["prior"] == "my_project.load"
+    assert summary["search_error"] < 0.5
+    rows = read_csv(job / "results.csv")
+    assert len(rows) == 4
+    assert all(float(row["psnr_hole"]) > float(row["psnr_hole_mean"]) for row in rows)
+    from PIL import Image
+
+    for folder in ("images", "generated", "known", "truth", "spread"):
+        with Image.open(job / folder / "00000.png") as image:
+            assert image.size == (16, 24), folder
+
+
+def test_a_job_with_a_function_is_resumed_only_if_the_command_names_it_again(
+    run: Callable, tmp_path: Path
+) -> None:
+    named = "prior={_target_: my_project.load, seed: 3}"
+    assert run("reconstruct", named, *JOB).code == 0
+    job = only(tmp_path / "outputs" / "reconstruct", "*")
+    refused = run("reconstruct", f"resume={job}")
+    assert refused.code == 2
+    assert "could run any code; if it is yours, add the same prior= to this command" in refused.err
+    again = run("reconstruct", f"resume={job}", named)
+    assert again.code == 0, again.err
+    assert "4 images are done" in again.out
+    other = run("reconstruct", f"resume={job}", "prior={_target_: my_project.load, seed: 4}")
+    assert other.code == 2
+    third = run("reconstruct", f"resume={job}", "prior={_target_: my_project.prior, seed: 3}")
+    assert third.code == 2
+
+
+def test_a_function_may_return_a_prior(run: Callable) -> None:
+    ran = run("reconstruct", "prior={_target_: my_project.prior}", *JOB)
+    assert ran.code == 0, ran.err
+    assert "prior: made, 3x24x16" in ran.out
+
+
+def test_functions_of_a_sweep(run: Callable, tmp_path: Path) -> None:
+    ran = run(
+        "reconstruct", "-m", "prior={_target_: my_project.load}", "steps=1,2", *JOB[:1], *JOB[2:]
+    )
+    assert ran.code == 0, ran.err
+    rows = read_csv(only(tmp_path / "multirun", "*") / "comparison.csv")
+    assert [row["prior"] for row in rows] == ["my_project.load"] * 2
+    page = (only(tmp_path / "multirun", "*") / "index.html").read_text()
+    assert re.search(r'"width": ?16, ?"height": ?24', page)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["prior={_target_: my_project.nothing}"], "prior._target_=my_project.nothing: "),
+        (["prior={_target_: nowhere.load}"], "prior._target_=nowhere.load: "),
+        (["prior={_target_: my_project.broken}"], "my_project.broken failed: no weights here"),
+        (["prior={_target_: my_project.load, size: 3}"], "my_project.load failed: "),
+        (["prior={seed: 3}"], "must be a name, a path, or a mapping whose _target_"),
+        (["prior=[1,2]"], "must be a name, a path, or a mapping whose _target_"),
+        (["prior={_target_: builtins.int}"], "generator is a int, not a module or function"),
+        (
+            ["prior={_target_: my_project.load}", "latent_space=w"],
+            "latent_space=w: the generator my_project.load has no mapping network",
+        ),
+        (["prior=digits", "latent_space=w"], "the prior digits has no mapping network"),
+        (["prior=digits", "latent=uniform"], "says normal itself; leave latent= out"),
+        (["prior=digits", "latent=even"], "latent=even: must be one of normal, uniform"),
+    ],
+)
+def test_mistakes_are_named(run: Callable, options: list[str], words: str) -> None:
+    ran = run("reconstruct", *options, *JOB)
+    assert ran.code == 2
+    assert words in ran.sentence
+
+
+def test_the_codes_of_a_foreign_file_may_be_uniform(run: Callable, tmp_path: Path) -> None:
+    layers: list[nn.Module] = [nn.ConvTranspose2d(6, 16, 4)]
+    for wide, narrow in ((16, 8), (8, 1)):
+        layers += [nn.BatchNorm2d(wide), nn.ReLU(), nn.ConvTranspose2d(wide, narrow, 4, 2, 1)]
+    torch.save(nn.Sequential(*layers).state_dict(), "netG.pth")
+    for latent in ("normal", "uniform"):
+        ran = run("reconstruct", "prior=netG.pth", f"latent={latent}", *JOB, "candidates=0")
+        assert ran.code == 0, ran.err
+    from gan_inpaint import load_prior
+
+    assert load_prior("netG.pth", latent="uniform").latent.constraint == "clip"
+    assert load_prior("netG.pth").latent.constraint == "ball"
+    digests = {load_prior("netG.pth", latent=latent).digest for latent in ("uniform", "normal")}
+    assert len(digests) == 2
+
+
+# ---- presets
+
+
+def known(height: int, width: int) -> Tensor:
+    mask = torch.ones(1, 1, height, width)
+    mask[..., height // 4 : height // 2, width // 4 : width // 2] = 0
+    return mask
+
+
+QUICK = {"lam": 0, "steps": 2, "candidates": 4, "guide": "none"}
+
+
+def test_biggan_of_a_class_with_the_real_package() -> None:
+    package = pytest.importorskip("pytorch_pretrained_biggan")
+    torch.manual_seed(0)
+    config = package.BigGANConfig(
+        output_dim=128, channel_width=4, z_dim=16, class_embed_dim=16, num_classes=10
+    )
+    network = package.BigGAN(config).train()
+    with torch.no_grad():  # power iterations of the spectral norms, which are random at first
+        for name, buffer in network.named_buffers():
+            if name.endswith("running_vars"):
+                buffer.fill_(1)
+        network.generator.bn.weight.fill_(1)  # not initialised by the package
+        network.generator.bn.bias.zero_()
+        for _ in range(10):
+            network(torch.randn(2, 16), torch.eye(10)[:2], 0.4)
+    network.eval()
+    prior = presets.biggan_of(network, class_index=3)
+    assert prior.image_shape == (3, 128, 128)
+    assert prior.nz == 16
+    z = torch.randn(2, 16)
+    label = torch.eye(10)[3:4].expand(2, -1)
+    expected = network(z, label, 0.4)
+    torch.testing.assert_close(prior.decode(z), expected, rtol=1e-3, atol=1e-3)
+    images = prior.sample(1, seed=0)
+    result = inpaint(images, known(128, 128), prior, **QUICK)  # type: ignore[arg-type]
+    assert bool(result.images.isfinite().all())
+    with pytest.raises(InputError, match=r"prior.class_index=10: must be from 0 to 9"):
+        presets.biggan_of(network, class_index=10)
+
+
+def test_an_autoencoder_with_the_real_package() -> None:
+    package = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    network = package.AutoencoderKL(
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )
+    prior = presets.autoencoder_of(network, side=8)
+    assert prior.image_shape == (3, 16, 16)
+    assert prior.nz == 4 * 8 * 8
+    z = torch.randn(2, 256)
+    expected = network.decode(z.view(2, 4, 8, 8) / network.config.scaling_factor).sample
+    torch.testing.assert_close(prior.decode(z), expected, rtol=1e-3, atol=1e-3)
+    images = prior.sample(1, seed=0).clamp(-1, 1)
+    result = inpaint(images, known(16, 16), prior, **QUICK)  # type: ignore[arg-type]
+    assert bool(result.images.isfinite().all())
+
+
+LEGACY = """
+import pickle
+
+
+def load_network_pkl(file):
+    return pickle.load(file)
+"""
+
+
+def test_a_pickle_of_stylegan_is_read_by_its_repository_if_it_is_trusted(
+    run: Callable, tmp_path: Path
+) -> None:
+    from test_adapters import Style
+
+    (tmp_path / "repository").mkdir()
+    (tmp_path / "repository" / "legacy.py").write_text(LEGACY)
+    style = Style()
+    import pickle
+
+    (tmp_path / "g.pkl").write_bytes(pickle.dumps({"G_ema": style, "D": None}))
+    preset = ["+prior_preset=stylegan", "prior.path=g.pkl", "prior.repository=repository"]
+    job = [*JOB[1:], "radius=1.5"]
+    ran = run("reconstruct", *preset, *job)
+    assert ran.code == 2
+    assert "g.pkl: a pickle, and loading it runs whatever code" in ran.sentence
+    assert "set trust=true" in ran.sentence
+    for space in ("z", "w", "w+"):
+        ran = run("reconstruct", *preset, *job, "trust=true", f"latent_space={space}")
+        assert ran.code == 0, ran.err
+    first = sorted((tmp_path / "outputs" / "reconstruct").iterdir())[-1]
+    assert json.loads((first / "summary.json").read_text())["prior"] == "g"
+    ran = run("reconstruct", *preset, *job, "trust=true", "prior.repository=nowhere")
+    assert "prior.repository=nowhere: holds no legacy.py" in ran.sentence
+    ran = run("reconstruct", *preset, *job, "trust=true", "prior.path=h.pkl")
+    assert "prior.path=h.pkl: no such file" in ran.sentence
+
+
+def test_presets_say_which_package_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("diffusers", "pytorch_pretrained_biggan"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match="pip install diffusers"):
+        presets.autoencoder("folder")
+    with pytest.raises(InputError, match="pip install pytorch-pretrained-biggan"):
+        presets.biggan("biggan-deep-128", 3)
+    with pytest.raises(InputError, match="latent_space=w: BigGAN has only z"):
+        presets.biggan("biggan-deep-128", 3, latent_space="w")
