@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.latent import project
 from gan_inpaint.functional.shapes import Size, as_size
+from gan_inpaint.priors import hub
 from gan_inpaint.priors.freeze import reduce_precision
 from gan_inpaint.priors.latent_space import LatentSpace
 from gan_inpaint.priors.networks import Networks, read_networks
@@ -123,6 +125,23 @@ class Prior(nn.Module):
         if not self.generator.state_dict():  # a function: by its images, coarsely
             digest.update((self.sample(4, seed=0) * 32).round().numpy().tobytes())
         return digest.hexdigest()
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path, revision: str | None = None) -> "Prior":
+        """Load a prior from the Hugging Face Hub (``org/name``) or from a folder in its form."""
+        from gan_inpaint.priors.registry import load_prior
+
+        if Path(source).is_dir():
+            return load_prior(source)
+        return load_prior(f"{hub.PREFIX}{source}" + (f"@{revision}" if revision else ""))
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a folder in the Hub's form, see ``priors.hub``; returns it."""
+        return hub.save_pretrained(self, folder)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish it as ``org/name``, see ``priors.hub``; returns what ``prior=`` takes."""
+        return hub.push_to_hub(self, repo_id, **options)
 
     def companion(self, kind: str) -> Path | None:
         """A file of the guide beside the prior's, if it is there.

@@ -22,7 +22,7 @@ _SIZES = ("size", "channels", "nz", "ngf", "ndf")
 
 
 def save_prior(
-    path: Path, generator: nn.Module, discriminator: nn.Module, metadata: Mapping[str, Any]
+    path: Path, generator: nn.Module, discriminator: nn.Module | None, metadata: Mapping[str, Any]
 ) -> None:
     """Write both networks to a ``.safetensors`` file: no pickle, no Lightning needed to read it.
 
@@ -31,7 +31,7 @@ def save_prior(
     """
     tensors = {}
     for prefix, network in (("generator", generator), ("discriminator", discriminator)):
-        for key, value in network.state_dict().items():
+        for key, value in network.state_dict().items() if network else ():
             kept = value.detach().cpu()
             tensors[f"{prefix}.{key}"] = (kept.half() if kept.ndim > 1 else kept).contiguous()
     with atomic_write(path) as temporary:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from gan_inpaint.errors import InputError
+from gan_inpaint.priors import hub
 from gan_inpaint.priors.freeze import freeze
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.latent_space import LatentSpace
@@ -22,9 +23,9 @@ def load_prior(
 
     Args:
         source: a bundled name (``digits``, ``faces``), a training run's directory, a checkpoint
-            (``.ckpt``), a ``.safetensors`` file, a ``netG.pth`` of the PyTorch DCGAN tutorial, or
-            ``latest``: the newest prior under ``outputs/train`` and ``multirun/train``, else the
-            bundled digits.
+            (``.ckpt``), a ``.safetensors`` file, a ``netG.pth`` of the PyTorch DCGAN tutorial,
+            ``hf-hub:org/name[@revision]`` of the Hugging Face Hub, or ``latest``: the newest prior
+            under ``outputs/train`` and ``multirun/train``, else the bundled digits.
         discriminator: the ``netD.pth`` that belongs to a ``netG.pth``; without it, only a search
             with ``lam=0`` is possible.
         latent: distribution of the codes of a ``netG.pth``, whose file does not say it: ``normal``
@@ -66,6 +67,8 @@ def _loaded(source: str, discriminator: str | Path | None, latent: str | None) -
 
 def find_prior(source: str) -> tuple[Path, str]:
     """The file of a prior, and a short description of it."""
+    if source.startswith(hub.PREFIX):
+        return hub.fetch(source), source
     path = Path(source)
     try:
         there = path.is_file()
@@ -88,7 +91,7 @@ def find_prior(source: str) -> tuple[Path, str]:
         raise InputError(
             f"prior={source}: a prior is a .safetensors, .ckpt or netG.pth file, or a run"
         )
-    for inside in ("prior.safetensors", "checkpoints/last.ckpt"):
+    for inside in ("prior.safetensors", "checkpoints/last.ckpt", hub.WEIGHTS):
         if (path / inside).is_file():
             return path / inside, source
     names = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.safetensors") if "." not in p.stem))
@@ -97,7 +100,8 @@ def find_prior(source: str) -> tuple[Path, str]:
             f"prior={source}: the folder holds neither prior.safetensors nor checkpoints/last.ckpt;"
             " name a training run"
         )
+    on_hub = f", or write {hub.PREFIX}{source}" if source.count("/") == 1 else ""
     raise InputError(
         f"prior={source}: no such file, training run or bundled prior ({names}, or latest);"
-        " train one with python -m gan_inpaint.train +experiment=dcgan"
+        f" train one with python -m gan_inpaint.train +experiment=dcgan{on_hub}"
     )
