@@ -1,13 +1,13 @@
 """The DCGAN pair, for any power-of-two size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-_WIDEST = 16  # feature maps stop doubling at this multiple, so that 256x256 is trainable
+WIDEST = 16  # feature maps stop doubling at this multiple, so that 256x256 is trainable
 
 
 def _widths(size: int, base: int) -> list[int]:
@@ -15,14 +15,14 @@ def _widths(size: int, base: int) -> list[int]:
     if size < 16 or size & (size - 1):
         raise ValueError(f"size must be a power of two of at least 16, not {size}")
     levels = size.bit_length() - 3
-    return [base * min(2**level, _WIDEST) for level in reversed(range(levels))]
+    return [base * min(2**level, WIDEST) for level in reversed(range(levels))]
 
 
 class Projection(nn.ConvTranspose2d):
     """A transposed convolution of a 1x1 input, computed as a matrix product: much faster."""
 
     def forward(self, z: Tensor) -> Tensor:  # type: ignore[override]
-        """``(B, nz, 1, 1)`` -> ``(B, C, 4, 4)``."""
+        """``(B, nz, 1, 1)`` -> ``(B, C, k, k)`` with a k x k kernel."""
         product = z.flatten(1) @ self.weight.flatten(1)
         images = product.unflatten(1, self.weight.shape[1:])
         return images if self.bias is None else images + self.bias[:, None, None]
@@ -31,7 +31,8 @@ class Projection(nn.ConvTranspose2d):
 class Generator(nn.Module):
     """``z -> image``: transposed convolutions from 1x1 to size x size, doubling from 4x4 on.
 
-    At size 64 the layers and their names are those of the PyTorch DCGAN tutorial.
+    At size 64 the layers and their names are those of the PyTorch DCGAN tutorial. A generator with
+    a ``nz`` that takes ``(B, nz, 1, 1)`` as well fits where others expect one, as in deepinv.
 
     Source: Radford et al., ICLR 2016, "Unsupervised representation learning with DCGANs", fig. 1.
 
@@ -40,23 +41,36 @@ class Generator(nn.Module):
         channels: 1 or 3.
         nz: length of the latent code.
         ngf: feature maps before the last layer.
+        widths: feature maps of every layer but the last, the first one's first; by default ``ngf``
+            times powers of two.
+        kernels: sides of the kernels of all layers: of the first any, of the others even; by
+            default 4. The image's side is the first kernel's, doubled by every other layer.
     """
 
-    def __init__(self, size: int, channels: int, nz: int, ngf: int):
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        nz: int,
+        ngf: int,
+        widths: Sequence[int] | None = None,
+        kernels: Sequence[int] | None = None,
+    ):
         super().__init__()
-        widths = _widths(size, ngf)
-        layers: list[nn.Module] = [Projection(nz, widths[0], 4, bias=False)]
-        for wide, narrow in pairwise(widths):
+        self.nz = nz
+        widths = widths or _widths(size, ngf)
+        first, *others = kernels or [4] * (len(widths) + 1)
+        layers: list[nn.Module] = [Projection(nz, widths[0], first, bias=False)]
+        for (wide, narrow), k in zip(pairwise([*widths, channels]), others, strict=True):
             layers += [nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
-            layers += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False)]
-        layers += [nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
-        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()]
+            layers += [nn.ConvTranspose2d(wide, narrow, k, 2, k // 2 - 1, bias=False)]
+        layers.append(nn.Tanh())
         self.main = nn.Sequential(*layers)
         self.apply(_dcgan_init)
 
     def forward(self, z: Tensor) -> Tensor:
-        """``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1]."""
-        return self.main(z[:, :, None, None])
+        """``(B, nz)`` or ``(B, nz, 1, 1)`` -> ``(B, C, H, W)`` in [-1, 1]."""
+        return self.main(z.flatten(1)[:, :, None, None])
 
 
 class Discriminator(nn.Module):

@@ -220,14 +220,14 @@ class _Images(nn.Module):
     ):
         super().__init__()
         self.network, self._seed = network, seed
-        self.shape = space.shape
+        self.nz, self.shape = space.dim, space.shape
         self._middle = (output_range[0] + output_range[1]) / 2
         self._half = (output_range[1] - output_range[0]) / 2
         self.random = self.by_row = False  # random inputs; whether vmap cannot be used for them
 
     def raw(self, z: Tensor) -> Any:
         """Whatever the network returns."""
-        return self.network(z.unflatten(1, self.shape))
+        return self.network(z.flatten(1).unflatten(1, self.shape))
 
     def forward(self, z: Tensor) -> Tensor:
         """``(B, dim)`` -> ``(B, C, H, W)``."""

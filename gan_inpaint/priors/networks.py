@@ -90,22 +90,32 @@ def read_networks(
             raise InputError(f"{path}: its metadata says {key}={metadata[key]}, not a number")
     if metadata["loss"] not in ("bce", "hinge", "wgan_gp"):
         raise InputError(f"{path}: its metadata says loss={metadata['loss']}, which is unknown")
+    sizes = {key: int(metadata[key]) for key in _SIZES}
+    norm = metadata.get("discriminator_norm", "batch")
+    layers = {
+        k: [int(n) for n in metadata[k].split()]
+        for k in ("widths", "kernels")
+        if others and k in metadata
+    }
     try:
-        model = ModelConfig(
-            **{k: int(metadata[k]) for k in _SIZES},
-            latent=metadata["latent"],
-            discriminator_norm=metadata.get("discriminator_norm", "batch"),
-        )
+        if not layers:
+            ModelConfig(**sizes, latent=metadata["latent"], discriminator_norm=norm)
     except InputError as problem:
         raise InputError(f"{path}: its metadata is wrong: {problem}") from None
+    size, channels = sizes["size"], sizes["channels"]
+    judge = None
     try:
         with torch.device("meta"):  # allocate nothing because of a size that a file claims
-            generator = Generator(model.size, model.channels, model.nz, model.ngf)
-            judge = Discriminator(model.size, model.channels, model.ndf, model.discriminator_norm)
+            generator = Generator(size, channels, sizes["nz"], sizes["ngf"], **layers)
+            if weights.discriminator is not None:
+                judge = Discriminator(size, channels, sizes["ndf"], norm)
+    except ValueError:
+        reason = f"a discriminator of {size}x{size} images cannot be read; give none, with lam=0"
+        raise InputError(f"{discriminator}: {reason}") from None
     except (RuntimeError, TypeError, OverflowError) as problem:
         raise InputError(f"{path}: its metadata is wrong: {problem}") from None
     load_into(generator, weights.generator, path, weights.generator_names)
-    if weights.discriminator is None:
+    if judge is None or weights.discriminator is None:
         return Networks(generator, None, metadata)
     its_path = Path(discriminator) if discriminator else path
     load_into(judge, weights.discriminator, its_path, weights.discriminator_names)

@@ -6,8 +6,9 @@ Source: N. Inkawhich, "DCGAN tutorial", pytorch.org.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, permutations
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from gan_inpaint.data.formats import is_lfs_pointer
 from gan_inpaint.errors import InputError
+from gan_inpaint.models.dcgan import WIDEST
 from gan_inpaint.priors.weights import State, Weights, check_numbers, unpickled
 
 SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".bin", ".th")
@@ -25,7 +27,11 @@ _KERNEL = re.compile(  # what a layer's weight is called, plain or reparametrise
 )
 _IGNORED = ("num_batches_tracked", "weight_u", "weight_v", "weight_g", "._u", "._v", "original0")
 _NORM = ("weight", "bias", "running_mean", "running_var")
-_FORM = "prior= takes generators of 4x4 transposed convolutions, of 16, 32, 64 ... pixels"
+_FORM = (
+    "prior= takes generators of transposed convolutions whose first kernel makes the first square,"
+    " and whose other kernels, of even sides, double it; for any other write a function that"
+    " returns the generator, and prior={_target_: my_module.my_function}"
+)
 
 
 @dataclass
@@ -52,12 +58,18 @@ def read_tutorial(generator: Path, discriminator: Path | None) -> Weights:
     Raises:
         InputError: names the file, and the layer that cannot be taken.
     """
-    layers = _layers(generator, outputs=1)
-    judges = _layers(discriminator, outputs=0) if discriminator else []
-    size = 2 ** (len(layers) + 1)
+    found = _states(generator)
+    of_both = _generator_and_discriminator(found) if not discriminator else None
+    state, judge = of_both or (_only(found, generator), None)
+    if discriminator:
+        judge = _only(_states(discriminator), discriminator)
+    layers = _layers(state, generator, outputs=1)
+    judges = _layers(judge, discriminator or generator, outputs=0) if judge else []
+    kernels = [layer.kernel.shape[2] for layer in layers]
+    size = kernels[0] * 2 ** (len(layers) - 1)
     if size < 16:
         raise InputError(f"{generator}: it makes images of {size}x{size} pixels; {_FORM}")
-    metadata = {
+    metadata: dict[str, Any] = {
         "size": size,
         "channels": layers[-1].kernel.shape[1],
         "nz": layers[0].kernel.shape[0],
@@ -69,9 +81,18 @@ def read_tutorial(generator: Path, discriminator: Path | None) -> Weights:
         "dataset": "unknown",
         "license": "unknown",
     }
+    widths = [layer.kernel.shape[1] for layer in layers[:-1]]
+    if any(side != 4 for side in kernels) or widths != _usual_widths(widths):
+        metadata["kernels"] = " ".join(map(str, kernels))
+        metadata["widths"] = " ".join(map(str, widths))
     state, names = _as_generator(layers)
     d_state, d_names = _as_discriminator(judges) if judges else (None, {})
     return Weights(state, d_state, {k: str(v) for k, v in metadata.items()}, names, d_names)
+
+
+def _usual_widths(widths: Sequence[int]) -> list[int]:
+    """Those of a DCGAN that ends with the same one."""
+    return [widths[-1] * min(2**level, WIDEST) for level in reversed(range(len(widths)))]
 
 
 def _as_generator(layers: Sequence[_Layer]) -> tuple[State, dict[str, str]]:
@@ -139,25 +160,50 @@ def _folded(layer: _Layer, axis: int) -> _Layer:
     return _Layer(layer.name, layer.kernel.float() * scale.view(shape), bias, {})
 
 
-def _layers(path: Path, outputs: int) -> list[_Layer]:
-    """The convolutions of the one network in a file, in order.
-
-    Args:
-        outputs: the kernels' axis of what they make: 1 of transposed convolutions, else 0.
-    """
+def _states(path: Path) -> dict[str, State]:
+    """The state dicts with convolutions in a file, by name."""
     try:
-        found = dict(_networks(_content(path), ""))
+        return dict(_networks(_content(path), ""))
     except RecursionError:
         raise InputError(f"{path}: nested endlessly; save network.state_dict()") from None
+
+
+def _generator_and_discriminator(found: Mapping[str, State]) -> tuple[State, State] | None:
+    """Both, if a file holds exactly these two: by what follows what in their convolutions."""
+    if len(found) != 2:
+        return None
+    for one, other in permutations(found.values()):
+        shapes = [
+            [tensor.shape for key, tensor in state.items() if _is_kernel(state, key)]
+            for state in (one, other)
+        ]
+        first = all(a[1] == b[0] for a, b in pairwise(shapes[0])) and shapes[0][-1][1] in (1, 3)
+        second = all(a[0] == b[1] for a, b in pairwise(shapes[1])) and shapes[1][-1][0] == 1
+        if first and second and shapes[1][0][1] == shapes[0][-1][1]:
+            return one, other
+    return None
+
+
+def _only(found: Mapping[str, State], path: Path) -> State:
+    """The one state dict that a file holds."""
     if len(found) != 1:
         names = f" ({', '.join(found)})" if all(found) and found else ""
         lost = path.suffix == ".safetensors"
         raise InputError(
             f"{path}: holds {len(found)} state dicts with convolutions{names}, not one; save each"
-            " network's state_dict() in its own file"
+            f" network's state_dict() in its own file{'' if found else f'; {_FORM}'}"
             + (", as .pth: a .safetensors file does not keep the order of layers" if lost else "")
         )
-    (state,) = found.values()
+    return next(iter(found.values()))
+
+
+def _layers(state: State, path: Path, outputs: int) -> list[_Layer]:
+    """The convolutions of a network, in order.
+
+    Args:
+        path: of its file, for messages.
+        outputs: the kernels' axis of what they make: 1 of transposed convolutions, else 0.
+    """
     state = {key: value for key, value in state.items() if value.ndim}  # without counters
     for key, tensor in state.items():
         check_numbers(tensor, f"{path}: {key}")
@@ -205,8 +251,9 @@ def _check_generator(layers: Sequence[_Layer], path: Path) -> None:
             f"{path}: its last layer makes {channels} channels, not 1 or 3; prior= takes the"
             " generator, discriminator= the discriminator"
         )
-    for layer in layers:
-        if layer.kernel.shape[2:] != (4, 4):
+    for number, layer in enumerate(layers):
+        height, width = layer.kernel.shape[2:]
+        if height != width or (number and height % 2):
             raise InputError(f"{path}: {layer.name} is {_shape(layer.kernel)}; {_FORM}")
     for one, other in pairwise(layers):
         if one.kernel.shape[1] != other.kernel.shape[0]:
