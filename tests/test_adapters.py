@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gan_inpaint import InputError, as_prior, inpaint
+from gan_inpaint import InputError, Prior, as_prior, inpaint
 from gan_inpaint.evaluation.diagnosis import self_test
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.priors.latent_space import MappedSpace
@@ -316,3 +316,52 @@ def test_a_network_that_bfloat16_spoils_stays_in_single() -> None:
     assert prior.reduced().generator is prior.generator
     plain = as_prior(decoder((1, 8, 8)), nz=8)
     assert plain.reduced().generator is not plain.generator
+
+
+class CompressedSensing:
+    """Searches one image at a time, as the class of deepinv does, which needs torchvision.
+
+    It asks a generator for ``nz``, and gives it ``(1, nz, 1, 1)`` codes.
+    """
+
+    def __init__(self, backbone_generator: nn.Module) -> None:
+        self.backbone_generator = backbone_generator
+
+    def __call__(self, y: Tensor, known: Tensor) -> Tensor:
+        z = 2 * torch.rand(1, self.backbone_generator.nz, 1, 1) - 1  # type: ignore[operator]
+        z.requires_grad_()
+        optimizer = torch.optim.Adam([z], lr=0.05)
+        for _ in range(60):
+            optimizer.zero_grad()
+            loss = (known * (self.backbone_generator(z) - y)).square().mean()
+            loss.backward()
+            optimizer.step()
+        return self.backbone_generator(z).detach()
+
+
+def test_a_frozen_generator_fits_where_deepinv_expects_one(digits: Prior) -> None:
+    for prior in (digits, as_prior(decoder((1, 32, 32)), nz=8)):
+        torch.manual_seed(0)
+        image = prior.sample(1, seed=0)
+        known = torch.ones(1, 1, 32, 32)
+        known[..., 8:24, 8:24] = 0
+        found = CompressedSensing(prior.generator)(image, known)
+        assert (known * (found - image)).square().mean() < 0.2 * (known * image).square().mean()
+
+
+def test_samples_stay_in_range_where_a_generator_leaves_it_a_little() -> None:
+    network = decoder((1, 8, 8)).eval()
+    with torch.no_grad():
+        network[4].weight.mul_(20)
+    prior = as_prior(lambda z: 1.04 * network(z), nz=8)
+    assert prior.decode(torch.randn(64, 8)).abs().max() > 1
+    assert prior.sample(64, seed=0).abs().max() == 1
+
+
+def test_a_slow_generator_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    from gan_inpaint.priors import gaussian
+
+    gaussian._say_if_slow(30, 8192)
+    assert not caplog.records
+    gaussian._say_if_slow(600, 8192)
+    assert "needs 8192 samples of the prior, about 10 min; guide=none" in caplog.text

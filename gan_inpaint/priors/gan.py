@@ -193,4 +193,4 @@ class Prior(nn.Module):
             z = project(z, "ball", radius)
         pixels = math.prod(self.image_shape[1:])
         for part in z.split(max(1, _CHUNK * 64**2 // max(64**2, pixels))):
-            yield self.decode(part.to(self.device)).cpu()
+            yield self.decode(part.to(self.device)).cpu().clamp(-1, 1)

@@ -1,6 +1,8 @@
 """The Gaussian of a prior's images: of its training images, or of its samples."""
 
+import logging
 import math
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -27,6 +29,8 @@ _EXACT = 64  # the first directions, which have 8 bits in a file, if there is no
 _FILE_BYTES = 6_300_000  # of the directions beside a prior: the others have 4 bits
 _SIDE = 64  # pixels: larger images are reduced, since an estimate is smooth anyway
 _BATCH = 128
+_SLOW = 60  # seconds
+log = logging.getLogger(__name__)
 
 # to samples, in this process: of priors without a file, and so without a name for a cache
 _fitted: WeakKeyDictionary[Prior, dict[int, Gaussian]] = WeakKeyDictionary()
@@ -87,7 +91,10 @@ def sample_gaussian(prior: Prior, samples: int | None = None) -> Gaussian:
             pass
     # as bytes: a quarter of the memory, and the fit reads them several times
     pixels, first = np.empty((samples, *reduced_shape(prior.image_shape)), np.uint8), 0
+    started = time.perf_counter()
     for part in prior.samples(samples, seed=0):
+        if not first:
+            _say_if_slow((time.perf_counter() - started) * samples / len(part), samples)
         pixels[first : first + len(part)] = to_uint8(_reduce(part))
         first += len(part)
     fitted = _fit(pixels, rank)
@@ -95,6 +102,14 @@ def sample_gaussian(prior: Prior, samples: int | None = None) -> Gaussian:
         _write(file, fitted, exact=rank)
         return _read(file)
     return in_memory.setdefault(samples, fitted)
+
+
+def _say_if_slow(seconds: float, samples: int) -> None:
+    if seconds > _SLOW:
+        log.warning(
+            f"the guide needs {samples} samples of the prior, about {seconds / 60:.0f} min;"
+            " guide=none searches without it"
+        )
 
 
 def _data_gaussian(prior: Prior) -> Gaussian:
