@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, Ran, save_tiny_prior, write_pictures
+from conftest import TINY, Ran, save_tiny_prior, tiny_training, write_pictures
 from torch import Tensor
 
+from gan_inpaint.functional import widening
 from gan_inpaint.priors.networks import read_networks
 
 Run = Callable[..., Ran]
@@ -73,3 +74,33 @@ def test_what_is_refused(run: Run, arguments: list[str], tmp_path: Path) -> None
     assert "init=nowhere: no such file" in run("train", *arguments, "init=nowhere").sentence
     ran = run("train", *arguments, "freeze_discriminator=2")
     assert "set init= as well" in ran.sentence
+
+
+def test_narrow_networks_are_widened(
+    run: Run, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(widening, "_NOISE", 0.0)  # which parts the copies
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    narrow = read_networks(prior)
+    module = tiny_training(ngf=10, ndf=8)
+    assert module.start_from(narrow.generator, narrow.discriminator) == []
+    z = torch.randn(6, 8)
+    assert narrow.discriminator is not None
+    for network in (module.generator, module.discriminator, narrow.generator, narrow.discriminator):
+        network.float().eval()
+    images = module.generator(z)
+    torch.testing.assert_close(images, narrow.generator(z), rtol=1e-3, atol=1e-4)
+    expected = narrow.discriminator(images)
+    torch.testing.assert_close(module.discriminator(images), expected, rtol=1e-3, atol=1e-3)
+    assert torch.equal(module.average.module.eval()(z), images)
+    ran = run("train", *arguments, f"init={prior}", "model.ngf=8", "model.ndf=8")
+    assert ran.code == 0, ran.err
+    assert "init: ngf is 4 there, 8 here" in ran.out
+    assert "at random" not in ran.out
+
+
+def test_widened_copies_are_not_equal() -> None:
+    kernels = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    wide = widening.widen(kernels, torch.Size([4, 3, 4, 4]), 1)
+    torch.testing.assert_close(wide[2:], kernels, rtol=0.3, atol=0)
+    assert not torch.equal(wide[2:], wide[:2])

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from gan_inpaint.data.loading import Decoded, Source
     from gan_inpaint.training.gan_module import AdversarialTraining
 
+_RESUMED = (  # what a checkpoint must share with the settings
+    *("size", "channels", "nz", "ngf", "ndf", "latent", "loss", "discriminator_norm"),
+    "feature_weight",
+)
 _SCORED = 256  # images of each kind by which overfitting is seen
 
 
@@ -227,11 +231,14 @@ def make_module(settings: TrainConfig, source: "Source") -> "AdversarialTraining
         compile=settings.compile,
         init=settings.init,
         freeze_discriminator=settings.freeze_discriminator,
+        feature_weight=settings.feature_weight,
     )
 
 
 def start_from(module: "AdversarialTraining", init: str) -> None:
     """Start from a trained pair; prints what does not fit."""
+    import torch
+
     from gan_inpaint.priors.networks import read_networks
     from gan_inpaint.priors.registry import find_prior
 
@@ -240,7 +247,8 @@ def start_from(module: "AdversarialTraining", init: str) -> None:
     except InputError as problem:
         raise InputError(str(problem).replace("prior=", "init=", 1)) from None
     networks = read_networks(path)
-    left = module.start_from(networks.generator, networks.discriminator)
+    with torch.random.fork_rng(devices=[]):
+        left = module.start_from(networks.generator, networks.discriminator)
     kernels = [k for k, v in module.state_dict().items() if v.ndim > 1 and "average" not in k]
     if len(left) == len(kernels):
         raise InputError(f"init={init}: none of its layers fits this model; {left[0]}")
@@ -369,9 +377,9 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
         saved, done = content["hyper_parameters"], content["epoch"] + 1
     except Exception:  # damaged zips and pickles raise many kinds of errors
         raise InputError(f"{checkpoint}: damaged, or no checkpoint of a training run") from None
-    for key in ("size", "channels", "nz", "ngf", "ndf", "latent", "loss", "discriminator_norm"):
+    for key in _RESUMED:
         wanted = module.hparams[key]  # type: ignore[attr-defined]
-        if saved.get(key) != wanted:
+        if saved.get(key, 0.0) != wanted:
             raise InputError(
                 f"{checkpoint}: the run has {key} {saved.get(key)}, the settings say {wanted};"
                 " leave it as it is when resuming, or start a new run"

@@ -101,6 +101,7 @@ class TrainConfig:
     loss: str
     optimizer: OptimizerConfig
     augment: AugmentConfig
+    feature_weight: float
     ema: AverageConfig
     trainer: dict[str, Any]
     checkpoint: CheckpointConfig
@@ -118,6 +119,10 @@ class TrainConfig:
         check_at_least(self, 2, "batch_size")  # BatchNorm needs two images
         check_at_least(self, 1, "log_every")
         check_at_least(self, 0, "freeze_discriminator")
+        if not (math.isfinite(self.feature_weight) and self.feature_weight >= 0):
+            raise InputError(
+                f"feature_weight={self.feature_weight}: must be a number of at least 0"
+            )
         if self.freeze_discriminator and self.init is None:
             raise InputError(
                 f"freeze_discriminator={self.freeze_discriminator}: layers with random weights"

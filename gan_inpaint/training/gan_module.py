@@ -12,13 +12,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss, gradient_penalty
-from gan_inpaint.functional.augment import diffaugment, mirrored
+from gan_inpaint.functional.augment import POLICIES, diffaugment, mirrored
 from gan_inpaint.functional.latent import draw_latent
+from gan_inpaint.functional.widening import widen
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
+from gan_inpaint.models.feature_discriminator import FeatureDiscriminator, FeaturePyramid
 from gan_inpaint.priors.weights import images_seen, prior_metadata
 from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training import divergence
 
+_FEATURE_LR = 2e-4  # of the feature discriminator, as in Sauer et al., 2021
 METRICS = (
     "loss/d",
     "loss/g",
@@ -64,6 +67,8 @@ class AdversarialTraining(pl.LightningModule):
         compile: whether to compile both networks with ``torch.compile``.
         init: the prior that the weights start from, if any; see ``start_from``.
         freeze_discriminator: number of D's first convolutions that keep their weights.
+        feature_weight: weight of a ``FeatureDiscriminator`` in the generator's loss; 0: none. It
+            has the hinge loss, and sees images under all of ``diffaugment``.
 
     All arguments are plain values and are saved in the checkpoints, which load with
     ``weights_only=True`` and with ``AdversarialTraining.load_from_checkpoint``.
@@ -94,6 +99,7 @@ class AdversarialTraining(pl.LightningModule):
         compile: bool = False,
         init: str | None = None,
         freeze_discriminator: int = 0,
+        feature_weight: float = 0.0,
     ):
         super().__init__()
         self.save_hyperparameters()
@@ -102,6 +108,10 @@ class AdversarialTraining(pl.LightningModule):
             torch.manual_seed(seed)
             self.generator = Generator(size, channels, nz, ngf)
             self.discriminator = Discriminator(size, channels, ndf, discriminator_norm)
+            if feature_weight:
+                # in a tuple: neither saved nor trained with this module
+                self._pyramid = (FeaturePyramid().to(memory_format=torch.channels_last),)  # type: ignore[call-overload]
+                self.feature_discriminator = FeatureDiscriminator(self._pyramid[0].widths)
         self.average = AveragedModel(
             self.generator, multi_avg_fn=self._average, use_buffers=True
         ).requires_grad_(False)
@@ -110,6 +120,7 @@ class AdversarialTraining(pl.LightningModule):
         self._schedule, self._optimizer, self._log_every = schedule, optimizer, log_every
         self._loss, self._augment, self._ema_decay = loss, augment, ema_decay
         self._from_scratch, self._freeze = init is None, freeze_discriminator
+        self._feature_weight = feature_weight
         self._latent = (batch_size, nz, latent)
         self._seed, self._compile = seed, compile
         self.history: list[dict[str, float]] = []
@@ -125,10 +136,13 @@ class AdversarialTraining(pl.LightningModule):
     def start_from(self, generator: nn.Module, discriminator: nn.Module | None) -> list[str]:
         """Take the weights that fit from trained networks, also for the averaged generator.
 
+        Layers that are wider here are widened, see ``widen``.
+
         Returns:
             What did not fit, ``generator.main.0.weight (100, 256, 4, 4), here (64, 256, 4, 4)``.
         """
         left = []
+        torch.manual_seed(self._seed)  # of the noise of widened layers
         for name, own, other in (
             ("generator", self.generator, generator),
             ("discriminator", self.discriminator, discriminator),
@@ -136,8 +150,10 @@ class AdversarialTraining(pl.LightningModule):
             given = other.state_dict() if other else {}
             for key, value in own.state_dict().items():
                 there = given.get(key)
-                if there is not None and there.shape == value.shape:
-                    value.copy_(there)
+                codes = (name, key) == ("generator", "main.0.weight")  # more of them are not copies
+                same = there is not None and there.shape == value.shape
+                if there is not None and (same or _is_wider(value.shape, there.shape, codes)):
+                    value.copy_(widen(there.float(), value.shape, int(name == "discriminator")))
                 elif value.ndim > 1:
                     shape = "missing" if there is None else tuple(there.shape)
                     left.append(f"{name}.{key} is {shape} there, {tuple(value.shape)} here")
@@ -147,7 +163,7 @@ class AdversarialTraining(pl.LightningModule):
         return left
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Two Adams, the discriminator's first."""
+        """Two Adams, the discriminator's first; a third one for the feature discriminator."""
         return [
             torch.optim.Adam(
                 network.parameters(), options["lr"], (options["beta1"], 0.999), fused=True
@@ -156,7 +172,13 @@ class AdversarialTraining(pl.LightningModule):
                 (self.discriminator, self._optimizer["discriminator"]),
                 (self.generator, self._optimizer["generator"]),
             )
-        ]
+        ] + self._feature_optimizers()
+
+    def _feature_optimizers(self) -> list[torch.optim.Optimizer]:
+        if not self._feature_weight:
+            return []
+        heads = self.feature_discriminator.trained()
+        return [torch.optim.Adam(heads, _FEATURE_LR, (0.0, 0.99), fused=True)]
 
     def setup(self, stage: str) -> None:
         layers = [m for m in self.discriminator.modules() if isinstance(m, nn.Conv2d)]
@@ -173,7 +195,7 @@ class AdversarialTraining(pl.LightningModule):
         for optimizer, network in zip(
             cast(list[LightningOptimizer], self.optimizers()),
             ("discriminator", "generator"),
-            strict=True,
+            strict=False,  # the rate of the third one is fixed
         ):
             options = self._optimizer[network]
             for group in optimizer.param_groups:
@@ -183,6 +205,8 @@ class AdversarialTraining(pl.LightningModule):
         # plain integers: reading a buffer on a GPU would synchronise at every step
         self._d_steps, self._g_steps = int(self.discriminator_steps), int(self.generator_steps)
         self._rank, self._ranks = self.global_rank, self.trainer.world_size
+        if self._feature_weight:
+            self._pyramid[0].to(self.device)
         self._start_row()
         if self._row is not None:
             self._d_sums, self._g_sum = (
@@ -221,7 +245,7 @@ class AdversarialTraining(pl.LightningModule):
             self._log_row()
 
     def _train_discriminator(self, real: Tensor, fake: Tensor) -> None:
-        optimizer, _ = cast(list[LightningOptimizer], self.optimizers())
+        optimizer, _, *others = cast(list[LightningOptimizer], self.optimizers())
         rng = self._rng("augment_d", self._d_steps)
         with self.toggled_optimizer(optimizer):
             # fp32 from here on, also under bf16 autocast
@@ -231,6 +255,13 @@ class AdversarialTraining(pl.LightningModule):
             if self._loss == "wgan_gp":
                 loss = loss + 10 * gradient_penalty(self.discriminator, real, fake, rng)
             self._step(optimizer, loss, "discriminator")
+        for optimizer in others:
+            with self.toggled_optimizer(optimizer):
+                rng = self._rng("augment_features_d", self._d_steps)
+                real_logits = self._feature_logits(real, rng)
+                fake_logits = self._feature_logits(fake, rng)
+                loss = discriminator_loss(real_logits, fake_logits, "hinge")
+                self._step(optimizer, loss, "features")
         self._d_steps += 1
         self.discriminator_steps += 1
         means = (loss, real_logit.sigmoid().mean(), fake_logit.sigmoid().mean())
@@ -240,13 +271,16 @@ class AdversarialTraining(pl.LightningModule):
         self.images_seen += len(real) * self._ranks
 
     def _train_generator(self, fake: Tensor | None = None) -> None:
-        _, optimizer = cast(list[LightningOptimizer], self.optimizers())
+        optimizer = cast(list[LightningOptimizer], self.optimizers())[1]
         # toggled: computes no gradients for D's weights; D's BatchNorm statistics are kept
         with self.toggled_optimizer(optimizer), running_statistics_kept(self.discriminator):
             if fake is None:
                 fake = self.generator(self._draw("g", self._g_steps))
             logit = self._judged(fake, self._rng("augment_g", self._g_steps))
             loss = generator_loss(logit.float(), self._loss)
+            if self._feature_weight:
+                logits = self._feature_logits(fake, self._rng("augment_features_g", self._g_steps))
+                loss = loss + self._feature_weight * generator_loss(logits, "hinge")
             self._step(optimizer, loss, "generator")
         self.average.update_parameters(self.generator)
         self._g_steps += 1
@@ -257,13 +291,18 @@ class AdversarialTraining(pl.LightningModule):
     def _step(self, optimizer: LightningOptimizer, loss: Tensor, network: str) -> None:
         optimizer.zero_grad()
         self.manual_backward(loss)
-        if clip := self._optimizer[network].get("clip"):
+        if clip := self._optimizer.get(network, {}).get("clip"):
             self.clip_gradients(cast(torch.optim.Optimizer, optimizer), clip, "norm")
         optimizer.step()
 
     def _judged(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Logits of augmented images."""
         return self.discriminator(diffaugment(images, self._augment["differentiable"], rng))
+
+    def _feature_logits(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """``(B, n)`` logits of the feature discriminator, in fp32."""
+        maps = self._pyramid[0](diffaugment(images, POLICIES, rng))
+        return self.feature_discriminator(maps).float()
 
     def _draw(self, use: str, step: int) -> Tensor:
         """This process's part of the codes for a step."""
@@ -309,3 +348,17 @@ class AdversarialTraining(pl.LightningModule):
     def metadata(self) -> dict[str, str]:
         """The metadata of a prior that is exported now."""
         return prior_metadata(self.hparams, self.current_epoch, self.images_seen)
+
+
+def _is_wider(here: torch.Size, there: torch.Size, codes: bool) -> bool:
+    """Whether a tensor has as many feature maps as another or more, and equal kernels.
+
+    Args:
+        codes: whether the first dimension is that of codes, which must be equal.
+    """
+    maps = 2 if len(here) == 4 else 1
+    if len(here) != len(there) or here[maps:] != there[maps:]:
+        return False
+    if codes and here[0] != there[0]:
+        return False
+    return all(a >= b for a, b in zip(here[:maps], there[:maps], strict=True))
