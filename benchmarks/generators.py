@@ -134,7 +134,7 @@ def measure(prior: Prior, images: int, options: dict[str, Any]) -> dict[str, Any
     known = known.expand(images, -1, -1, -1)
     started = time.perf_counter()
     result = inpaint(truth, known, prior, search)
-    tested = self_test(known, prior, search)  # type: ignore[arg-type]
+    tested = self_test(known, prior, search)
     return {
         "shape": "x".join(map(str, prior.image_shape)),
         "nz": prior.nz,

@@ -20,7 +20,7 @@ from gan_inpaint.training.config import TrainConfig
 
 GROUPS = {
     "train": {"data": "", "model": "", "trainer": "", "experiment": "+"},
-    "reconstruct": {"data": "", "mask": "", "recipe": "+"},
+    "reconstruct": {"data": "", "mask": "", "recipe": "+", "prior_preset": "+"},
 }
 CHOICES = [
     (command, f"{plus}{group}={file.stem}")
@@ -43,7 +43,10 @@ def composed(command: str, *overrides: str):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize(("command", "choice"), CHOICES)
 def test_every_choice_composes_and_its_target_exists(command: str, choice: str) -> None:
-    settings = composed(command, choice)
+    needed = {"stylegan": ["prior.path=x", "prior.repository=x"], "autoencoder": ["prior.path=x"]}
+    settings = composed(command, choice, *needed.get(choice.partition("=")[2], []))
+    if "prior_preset" in choice:
+        assert callable(_locate(settings.prior["_target_"]))
     for group in ("data", "mask", "trainer"):
         if hasattr(settings, group):
             assert callable(_locate(getattr(settings, group)["_target_"]))
@@ -64,7 +67,7 @@ def test_every_default_has_a_comment(file: Path) -> None:
     """In experiments, recipes and presets the heading says it: they are differences."""
     text = file.read_text().partition("\nhydra:")[0]
     assert "#" in text
-    if file.parent.name in ("experiment", "recipe") or file.stem.startswith("hub_"):
+    if file.parent.name in ("experiment", "recipe", "prior_preset") or file.stem.startswith("hub_"):
         return
     lines = [line for line in text.splitlines() if re.match(r"^[a-z_]+: *\S", line)]
     uncommented = [

@@ -121,8 +121,9 @@ def test_two_runs_that_fill_the_cache_at_once(tmp_path: Path) -> None:
         process.join(60)
         assert process.exitcode == 0
     assert_equal(*runs)
-    assert check_whole(tmp_path / "cache") == 2
-    assert len(list((tmp_path / "cache").iterdir())) == 2, "nothing unfinished is left"
+    # of the training and of the held-out images, each with its description
+    assert check_whole(tmp_path / "cache") == 4
+    assert len(list((tmp_path / "cache").iterdir())) == 4, "nothing unfinished is left"
 
 
 def test_a_wandb_server_that_is_not_there_does_not_hold_up_a_run(

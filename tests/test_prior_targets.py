@@ -240,6 +240,9 @@ def test_a_pickle_of_stylegan_is_read_by_its_repository_if_it_is_trusted(
     (tmp_path / "g.pkl").write_bytes(pickle.dumps({"G_ema": style, "D": None}))
     preset = ["+prior_preset=stylegan", "prior.path=g.pkl", "prior.repository=repository"]
     job = [*JOB[1:], "radius=1.5"]
+    ran = run("reconstruct", preset[0], preset[1], *job)
+    assert ran.code == 2
+    assert "prior.repository" in ran.sentence
     ran = run("reconstruct", *preset, *job)
     assert ran.code == 2
     assert "g.pkl: a pickle, and loading it runs whatever code" in ran.sentence
