@@ -214,9 +214,11 @@ class Detached(nn.Module):
     [
         (
             lambda x: (x, None),
-            r"returns a tuple, not images; wrap it, as in lambda z: generator\(z\)",
+            r"returns a tuple, not a tensor of images; wrap it, as in lambda z: gen",
         ),
-        (lambda x: {"image": x}, "returns a dict, not images; wrap it"),
+        (lambda x: {"image": x}, "returns a dict, not a tensor of images"),
+        (lambda x: x.detach().numpy(), "returns a ndarray, not a tensor of images"),
+        (lambda x: x + 0j, "returns a torch.complex64, not a tensor of images"),
         (lambda x: x[0], r"returns \(1, 8, 8\) for 4 codes of shape \(8\)"),
         (lambda x: x.expand(-1, 4, -1, -1), "a prior makes .* images with 1 or 3 channels"),
         (lambda x: x.detach(), "is not differentiable"),
@@ -226,6 +228,7 @@ class Detached(nn.Module):
         (lambda x: (x + 1) / 2, r"set output_range=\(0,1\)"),
         (lambda x: (x + 1) * 127.5, r"set output_range=\(0,255\)"),
         (lambda x: x - x.mean(0), "mixes the images of a batch"),
+        (lambda x: x / (len(x) - 1 or 1 / 0), "mixes the images of a batch"),
         (lambda x: 1 / "", "does not take codes of shape"),
     ],
 )
@@ -244,11 +247,16 @@ def test_mistakes_in_the_arguments_are_named() -> None:
         ("latent=cauchy: must be normal or uniform", {"nz": 8, "latent": "cauchy"}),
         ("latent_space=v: must be z or w", {"nz": 8, "latent_space": "v"}),
         ("latent_space=w: .* has no mapping network", {"nz": 8, "latent_space": "w"}),
+        ("image_shape=8", {"nz": 8, "image_shape": 8}),
+        ("nz=True: give", {"nz": True}),
+        ("nz=0: give", {"nz": 0}),
         ("output_range=3", {"nz": 8, "output_range": 3}),
         (r"output_range=\(1, 0\)", {"nz": 8, "output_range": (1, 0)}),
     ):
         with pytest.raises(InputError, match=words):
             as_prior(network, **options)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="on the meta device; load them first"):
+        as_prior(decoder((1, 8, 8)).to("meta"), nz=8)
     with pytest.raises(InputError, match="generator is a str, not a module"):
         as_prior("netG.pth", nz=8)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="as_prior makes one"):
@@ -365,3 +373,35 @@ def test_a_slow_generator_is_said(caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records
     gaussian._say_if_slow(600, 8192)
     assert "needs 8192 samples of the prior, about 10 min; guide=none" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("wrap", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_old_norms_are_copied_after_they_have_been_used(wrap: Callable) -> None:
+    network = nn.Sequential(wrap(nn.Linear(8, 64)), nn.Tanh(), nn.Unflatten(1, (1, 8, 8)))
+    z = torch.randn(3, 8)
+    network(z)
+    network.eval()
+    expected = network(z)
+    prior = as_prior(network, nz=8)
+    torch.testing.assert_close(prior.decode(z), expected, rtol=1e-4, atol=1e-5)
+    assert network[0].weight.requires_grad
+
+
+def test_a_module_that_refuses_to_leave_train_mode_does(digits: Prior) -> None:
+    class Stubborn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.base = decoder((1, 8, 8)).eval()
+
+        def train(self, mode: bool = True) -> "Stubborn":
+            return self
+
+        def forward(self, z: Tensor) -> Tensor:
+            images = self.base(z)
+            return images * torch.rand_like(images) if self.training else images
+
+    prior = as_prior(Stubborn(), nz=8)
+    z = torch.randn(2, 8)
+    assert torch.equal(prior.train().decode(z), prior.decode(z))
+    assert not any(module.training for module in digits.train().modules())

@@ -119,9 +119,10 @@ def _space_and_decoder(
     what: str,
 ) -> tuple[LatentSpace, nn.Module]:
     """The latent space, and a module that takes its codes in their own shape."""
-    nz = nz or next((getattr(generator, k) for k in ("nz", "z_dim") if hasattr(generator, k)), None)
-    shape = tuple(nz) if isinstance(nz, tuple | list) else (nz,)
-    if not all(isinstance(side, int) and side > 0 for side in shape):
+    if nz is None:
+        nz = next((getattr(generator, k) for k in ("nz", "z_dim") if hasattr(generator, k)), None)
+    shape = _sequence(nz)
+    if not all(type(side) is int and side > 0 for side in shape):
         raise InputError(f"nz={nz}: give the length of {what}'s codes")
     network, to_styles = _module(generator, what), None
     if mapping is not None:
@@ -132,7 +133,7 @@ def _space_and_decoder(
         if latent_space == "z":
             network = nn.Sequential(to_styles, network)
     if latent_space == "z":
-        return LatentSpace(latent, shape), network  # type: ignore[arg-type]
+        return LatentSpace(latent, shape), network
     if to_styles is None:
         raise InputError(
             f"latent_space={latent_space}: {what} has no mapping network; give mapping=, or search"
@@ -141,7 +142,7 @@ def _space_and_decoder(
     if latent_space == "w+" and not layers:
         raise InputError("latent_space=w+: give layers=, the number of styles that it takes")
     several = layers if latent_space == "w+" else None
-    space = MappedSpace(to_styles, shape[0], several, _device_of(to_styles))  # type: ignore[arg-type]
+    space = MappedSpace(to_styles, shape[0], several, _device_of(to_styles))
     return space, nn.Sequential(_Styles(space), network)
 
 
@@ -197,6 +198,8 @@ def _module(given: Callable[..., Any], what: str) -> nn.Module:
     """A frozen copy of a module, or a function as a module."""
     if not isinstance(given, nn.Module):
         return _Function(given)
+    if any(tensor.is_meta for tensor in given.state_dict().values()):
+        raise InputError(f"{what} has no weights: it is on the meta device; load them first")
     try:
         return freeze(given)
     except Exception as problem:  # whatever deepcopy raises
@@ -275,18 +278,20 @@ def _tried(
     rng = torch_rng("tried")
     z = space.sample(_TRIED, rng).to(_device_of(decoder)).requires_grad_()
     images = _called(decoder, z, what)
-    if not isinstance(images, Tensor):
-        kinds = type(images).__name__
-        hint = "lambda z: generator(z)[0]" if isinstance(images, tuple | list) else "a function"
-        raise InputError(f"{what} returns a {kinds}, not images; wrap it, as in {hint}")
+    if not isinstance(images, Tensor) or images.is_complex():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        hint = ""
+        if isinstance(images, tuple | list):
+            hint = "; wrap it, as in lambda z: generator(z)[0]"
+        raise InputError(f"{what} returns a {kind}, not a tensor of images{hint}")
     if images.ndim != 4 or len(images) != _TRIED or images.shape[1] not in (1, 3):
         raise InputError(
             f"{what} returns {_shape(images)} for {_TRIED} codes of shape {_shape(space.shape)}; a"
             " prior makes (B, C, H, W) images with 1 or 3 channels"
         )
     shape = images.shape[1], images.shape[2], images.shape[3]
-    if image_shape is not None and shape != tuple(image_shape):
-        raise InputError(f"{what} makes {_shape(shape)} images, image_shape={tuple(image_shape)}")
+    if image_shape is not None and list(shape) != list(_sequence(image_shape)):
+        raise InputError(f"{what} makes {_shape(shape)} images, image_shape={image_shape}")
     if not bool(images.isfinite().all()):
         raise InputError(f"{what} makes images that are not finite")
     gradient = None
@@ -308,7 +313,10 @@ def _tried(
             except Exception:  # code that vmap does not understand
                 decoder.by_row = True
             together = decoder(z)
-        alone = torch.cat([decoder(row) for row in z.split(1)])
+        try:
+            alone = torch.cat([decoder(row) for row in z.split(1)])
+        except Exception:  # BatchNorm without statistics, say
+            alone = torch.full_like(together, torch.inf)
         if bool((together - alone).abs().max() > _SAME):
             raise InputError(
                 f"{what} makes other images for one code than for {_TRIED} together: it mixes the"
@@ -378,6 +386,10 @@ def _try_discriminator(judge: _Logits, decoder: _Images, space: LatentSpace) -> 
 def _device_of(module: Any) -> torch.device:
     tensors = module.state_dict().values() if isinstance(module, nn.Module) else ()
     return next((tensor.device for tensor in tensors), torch.device("cpu"))
+
+
+def _sequence(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list | torch.Size) else (value,)
 
 
 def _shape(of: Any) -> str:

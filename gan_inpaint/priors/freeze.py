@@ -21,7 +21,12 @@ def freeze(network: nn.Module) -> nn.Module:
     gradient is computed for them. The copy is differentiable in its input. BatchNorm is folded
     where it follows its layer in an ``nn.Sequential``.
     """
-    network = deepcopy(network).float().eval()
+    # what old norms compute in a forward pass; deepcopy refuses tensors with a history
+    computed = (v for m in network.modules() for v in vars(m).values() if isinstance(v, Tensor))
+    memo = {id(tensor): tensor.detach().clone() for tensor in computed}
+    network = deepcopy(network, memo).float().eval()
+    for module in network.modules():
+        module.training = False  # also of a module with a train() of its own
     uses = Counter(id(m) for _, m in network.named_modules(remove_duplicate=False))
     for module in network.modules():
         if isinstance(module, nn.Sequential):

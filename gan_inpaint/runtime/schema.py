@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException, ValidationError
 
 from gan_inpaint.errors import InputError
 
@@ -30,5 +30,7 @@ def validate_config(config: DictConfig | Mapping[str, Any], schema: type[S], gro
             reason = "must be a list in brackets"
         key = f"{group}.{problem.full_key}" if group else problem.full_key
         raise InputError(f"{key}={problem.value}: {reason}") from None
+    except MissingMandatoryValue as problem:
+        raise InputError(f"{problem.full_key}=: must be given; --help says what it is") from None
     except OmegaConfBaseException as problem:
         raise InputError(" ".join(str(problem).split())) from None
