@@ -34,3 +34,30 @@ def diversity(images: Tensor) -> float:
         1.0
     """
     return images.var(dim=0, correction=0).mean().sqrt().item()
+
+
+def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> tuple[float, float]:
+    """How many generated images look real, and how much of the real variety is generated.
+
+    Precision is the share of generated images within the k-th nearest neighbour's distance of some
+    real image; recall is the reverse. Both depend on the number of images: compare equal ones.
+
+    Source: Kynkäänniemi et al., NeurIPS 2019, "Improved precision and recall metric for assessing
+    generative models", eq. 1 to 3.
+
+    Args:
+        real, fake: ``(N, F)`` features, equally many.
+        neighbours: k.
+
+    Example:
+        >>> real = torch.arange(8.0)[:, None]
+        >>> precision_recall(real, real + 0.1), precision_recall(real, real + 99)
+        ((1.0, 1.0), (0.0, 0.0))
+    """
+
+    def covered(points: Tensor, others: Tensor) -> float:
+        radius = torch.cdist(points, points).kthvalue(neighbours + 1).values  # the first is itself
+        inside = torch.cdist(points, others) <= radius[:, None]
+        return float(inside.any(dim=0).float().mean())
+
+    return covered(real, fake), covered(fake, real)
