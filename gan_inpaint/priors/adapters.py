@@ -10,6 +10,7 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.priors.freeze import freeze
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.latent_space import LatentSpace, MappedSpace
+from gan_inpaint.priors.stylegan import MappingNetwork, Styles, SynthesisNetwork
 from gan_inpaint.runtime.seeding import torch_rng
 
 _TRIED = 4  # images made to test a generator
@@ -129,7 +130,10 @@ def _space_and_decoder(
         to_styles = _module(mapping, "the mapping network")
     if all(isinstance(getattr(network, part, None), nn.Module) for part in _STYLEGAN):
         layers = layers or getattr(network, "num_ws", None)
-        to_styles, network = _Mapping(network.mapping), _Synthesis(network.synthesis, layers)
+        to_styles, network = (
+            MappingNetwork(network.mapping),
+            SynthesisNetwork(network.synthesis, layers),
+        )
         if latent_space == "z":
             network = nn.Sequential(to_styles, network)
     if latent_space == "z":
@@ -143,44 +147,7 @@ def _space_and_decoder(
         raise InputError("latent_space=w+: give layers=, the number of styles that it takes")
     several = layers if latent_space == "w+" else None
     space = MappedSpace(to_styles, shape[0], several, _device_of(to_styles))
-    return space, nn.Sequential(_Styles(space), network)
-
-
-class _Mapping(nn.Module):
-    """StyleGAN's mapping network without labels; its styles are the same for all layers."""
-
-    def __init__(self, network: Any):
-        super().__init__()
-        self.network = network
-
-    def forward(self, z: Tensor) -> Tensor:
-        styles = self.network(z, None)
-        return styles[:, 0] if styles.ndim == 3 else styles
-
-
-class _Synthesis(nn.Module):
-    """StyleGAN's synthesis network with constant noise, of one style or of one for each layer."""
-
-    def __init__(self, network: Any, layers: int | None):
-        super().__init__()
-        self.network, self._layers = network, layers
-
-    def forward(self, styles: Tensor) -> Tensor:
-        if styles.ndim == 2 and self._layers:
-            styles = styles[:, None].expand(-1, self._layers, -1)
-        try:
-            return self.network(styles, noise_mode="const")
-        except TypeError:  # a network of somebody else's
-            return self.network(styles)
-
-
-class _Styles(nn.Module):
-    def __init__(self, space: MappedSpace):
-        super().__init__()
-        self.space = space
-
-    def forward(self, z: Tensor) -> Tensor:
-        return self.space.styles(z.flatten(1))
+    return space, nn.Sequential(Styles(space), network)
 
 
 class _Function(nn.Module):

@@ -28,9 +28,8 @@ _KERNEL = re.compile(  # what a layer's weight is called, plain or reparametrise
 _IGNORED = ("num_batches_tracked", "weight_u", "weight_v", "weight_g", "._u", "._v", "original0")
 _NORM = ("weight", "bias", "running_mean", "running_var")
 _FORM = (
-    "prior= takes generators of transposed convolutions whose first kernel makes the first square,"
-    " and whose other kernels, of even sides, double it; for any other write a function that"
-    " returns the generator, and prior={_target_: my_module.my_function}"
+    "prior= takes transposed convolutions: the first makes a square, the others, of even kernels,"
+    " double it; for any other, prior={_target_: my_module.function_that_returns_the_generator}"
 )
 
 
@@ -59,10 +58,9 @@ def read_tutorial(generator: Path, discriminator: Path | None) -> Weights:
         InputError: names the file, and the layer that cannot be taken.
     """
     found = _states(generator)
-    of_both = _generator_and_discriminator(found) if not discriminator else None
+    of_both = None if discriminator else _generator_and_discriminator(found)
     state, judge = of_both or (_only(found, generator), None)
-    if discriminator:
-        judge = _only(_states(discriminator), discriminator)
+    judge = _only(_states(discriminator), discriminator) if discriminator else judge
     layers = _layers(state, generator, outputs=1)
     judges = _layers(judge, discriminator or generator, outputs=0) if judge else []
     kernels = [layer.kernel.shape[2] for layer in layers]
@@ -185,7 +183,6 @@ def _generator_and_discriminator(found: Mapping[str, State]) -> tuple[State, Sta
 
 
 def _only(found: Mapping[str, State], path: Path) -> State:
-    """The one state dict that a file holds."""
     if len(found) != 1:
         names = f" ({', '.join(found)})" if all(found) and found else ""
         lost = path.suffix == ".safetensors"
