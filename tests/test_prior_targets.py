@@ -281,6 +281,10 @@ def test_a_pickle_of_stylegan_is_read_by_its_repository_if_it_is_trusted(
         assert ran.code == 0, ran.err
     first = sorted((tmp_path / "outputs" / "reconstruct").iterdir())[-1]
     assert json.loads((first / "summary.json").read_text())["prior"] == "g"
+    refused = run("reconstruct", f"resume={first}")
+    assert refused.code == 2
+    assert "add the same trust= to this command" in refused.sentence
+    assert run("reconstruct", f"resume={first}", "trust=true").code == 0
     ran = run("reconstruct", *preset, *job, "trust=true", "prior.repository=nowhere")
     assert "prior.repository=nowhere: holds no legacy.py" in ran.sentence
     ran = run("reconstruct", *preset, *job, "trust=true", "prior.path=h.pkl")

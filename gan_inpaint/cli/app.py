@@ -180,6 +180,11 @@ def run_settings(run: Path, name: str, schema: type[S], changes: Sequence[str] =
     latest: dict[str, str] = {}
     for override in overrides:
         key = override.partition("=")[0]
+        if key.lstrip("+") == "trust" and override not in changes:
+            raise InputError(
+                f"{run}: {override} in its settings lets a file run any code; if you trust it, add"
+                " the same trust= to this command"
+            )
         if "_target_" in override and override in changes:  # the command line says so again
             latest[key] = override
             continue

@@ -111,7 +111,7 @@ def read_networks(
                 judge = Discriminator(size, channels, sizes["ndf"], norm)
     except ValueError:
         reason = f"a discriminator of {size}x{size} images cannot be read; give none, with lam=0"
-        raise InputError(f"{discriminator}: {reason}") from None
+        raise InputError(f"{discriminator or path}: {reason}") from None
     except (RuntimeError, TypeError, OverflowError) as problem:
         raise InputError(f"{path}: its metadata is wrong: {problem}") from None
     load_into(generator, weights.generator, path, weights.generator_names)

@@ -260,8 +260,8 @@ class AdversarialTraining(pl.LightningModule):
                 rng = self._rng("augment_features_d", self._d_steps)
                 real_logits = self._feature_logits(real, rng)
                 fake_logits = self._feature_logits(fake, rng)
-                loss = discriminator_loss(real_logits, fake_logits, "hinge")
-                self._step(optimizer, loss, "features")
+                by_features = discriminator_loss(real_logits, fake_logits, "hinge")
+                self._step(optimizer, by_features, "features")
         self._d_steps += 1
         self.discriminator_steps += 1
         means = (loss, real_logit.sigmoid().mean(), fake_logit.sigmoid().mean())
