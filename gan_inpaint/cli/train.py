@@ -237,8 +237,6 @@ def make_module(settings: TrainConfig, source: "Source") -> "AdversarialTraining
 
 def start_from(module: "AdversarialTraining", init: str) -> None:
     """Start from a trained pair; prints what does not fit."""
-    import torch
-
     from gan_inpaint.priors.networks import read_networks
     from gan_inpaint.priors.registry import find_prior
 
@@ -247,8 +245,7 @@ def start_from(module: "AdversarialTraining", init: str) -> None:
     except InputError as problem:
         raise InputError(str(problem).replace("prior=", "init=", 1)) from None
     networks = read_networks(path)
-    with torch.random.fork_rng(devices=[]):
-        left = module.start_from(networks.generator, networks.discriminator)
+    left = module.start_from(networks.generator, networks.discriminator)
     kernels = [k for k, v in module.state_dict().items() if v.ndim > 1 and "average" not in k]
     if len(left) == len(kernels):
         raise InputError(f"init={init}: none of its layers fits this model; {left[0]}")

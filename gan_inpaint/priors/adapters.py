@@ -81,8 +81,8 @@ def as_prior(
         shape = _tried(decoder, space, image_shape, output_range, f"the generator {named}")
         judge = None
         if discriminator is not None:
-            judge = _Logits(_module(discriminator, "the discriminator"), output_range)
-            judge.probability = discriminator_output == "probability"
+            network = _module(discriminator, "the discriminator")
+            judge = _Logits(network, output_range, discriminator_output == "probability")
             _try_discriminator(judge, decoder, space)
         metadata = {"size": str(shape[1]), "channels": str(shape[0]), "nz": str(space.dim)}
         metadata |= {"latent": latent, "latent_space": latent_space, "generator": named}
@@ -222,9 +222,9 @@ class _Images(nn.Module):
 class _Logits(nn.Module):
     """Images in [-1, 1] -> ``(B,)`` logits of somebody else's discriminator."""
 
-    def __init__(self, network: nn.Module, output_range: tuple[float, float]):
+    def __init__(self, network: nn.Module, output_range: tuple[float, float], probability: bool):
         super().__init__()
-        self.network, self.probability = network, False
+        self.network, self.probability = network, probability
         self._middle = (output_range[0] + output_range[1]) / 2
         self._half = (output_range[1] - output_range[0]) / 2
 

@@ -141,8 +141,12 @@ class AdversarialTraining(pl.LightningModule):
         Returns:
             What did not fit, ``generator.main.0.weight (100, 256, 4, 4), here (64, 256, 4, 4)``.
         """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)  # of the noise of widened layers
+            return self._start_from(generator, discriminator)
+
+    def _start_from(self, generator: nn.Module, discriminator: nn.Module | None) -> list[str]:
         left = []
-        torch.manual_seed(self._seed)  # of the noise of widened layers
         for name, own, other in (
             ("generator", self.generator, generator),
             ("discriminator", self.discriminator, discriminator),
