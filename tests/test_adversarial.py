@@ -254,7 +254,7 @@ class _Module(SimpleNamespace):
         nn.init.constant_(judge[1].weight, 0.25)
         super().__init__(
             hparams={"seed": 0, "nz": 2, "latent": "normal"},
-            sample=lambda z: images(fake, len(z)),
+            sample=lambda z, condition: images(fake, len(z)),
             discriminator=judge,
             device=torch.device("cpu"),
             discriminator_steps=torch.tensor(7),

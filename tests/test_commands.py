@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import gan_inpaint
-from gan_inpaint.data.datasets import Digits
+from gan_inpaint.data.digits import Digits
 from gan_inpaint.data.images import read_image
 from gan_inpaint.errors import InputError
 from gan_inpaint.priors.registry import load_prior

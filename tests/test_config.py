@@ -19,7 +19,7 @@ from gan_inpaint.runtime.schema import validate_config
 from gan_inpaint.training.config import TrainConfig
 
 GROUPS = {
-    "train": {"data": "", "model": "", "trainer": "", "experiment": "+"},
+    "train": {"data": "", "model": "", "conditioning": "", "trainer": "", "experiment": "+"},
     "reconstruct": {"data": "", "mask": "", "recipe": "+", "prior_preset": "+"},
 }
 CHOICES = [
@@ -47,6 +47,8 @@ def test_every_choice_composes_and_its_target_exists(command: str, choice: str) 
     settings = composed(command, choice, *needed.get(choice.partition("=")[2], []))
     if "prior_preset" in choice:
         assert callable(_locate(settings.prior["_target_"]))
+    if "conditioning" in choice and settings.conditioning.encoder:
+        assert callable(_locate(settings.conditioning.encoder["_target_"]))
     for group in ("data", "mask", "trainer"):
         if hasattr(settings, group):
             assert callable(_locate(getattr(settings, group)["_target_"]))

@@ -9,7 +9,8 @@ from conftest import write_pictures
 from PIL import Image
 
 from gan_inpaint.data import masks
-from gan_inpaint.data.datasets import CelebA, Coco, Digits, Folder
+from gan_inpaint.data.datasets import CelebA, Coco, Folder
+from gan_inpaint.data.digits import Digits
 from gan_inpaint.data.huggingface import Hub
 from gan_inpaint.data.loading import decode_cached, subset_indices, training_batches
 from gan_inpaint.errors import InputError

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan_inpaint.functional import widening
 from gan_inpaint.priors.networks import read_networks
+from gan_inpaint.training.initialize import start_from
 
 Run = Callable[..., Ran]
 
@@ -83,7 +84,7 @@ def test_narrow_networks_are_widened(
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     narrow = read_networks(prior)
     module = tiny_training(ngf=10, ndf=8)
-    assert module.start_from(narrow.generator, narrow.discriminator) == []
+    assert start_from(module, narrow.generator, narrow.discriminator) == []
     z = torch.randn(6, 8)
     assert narrow.discriminator is not None
     for network in (module.generator, module.discriminator, narrow.generator, narrow.discriminator):

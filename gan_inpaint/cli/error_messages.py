@@ -15,7 +15,7 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.memory import is_out_of_memory
 
 GROUPS = {
-    "train": ("data", "experiment", "model", "trainer"),
+    "train": ("data", "experiment", "model", "conditioning", "trainer"),
     "train_guide": ("data", "mask", "trainer"),
     "reconstruct": ("data", "mask", "recipe", "prior_preset", "trainer"),
     "select": ("mask",),

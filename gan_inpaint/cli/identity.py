@@ -1,5 +1,6 @@
 """The identity of a reconstruction: everything that affects its results."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from gan_inpaint.evaluation.config import ReconstructConfig
 
 if TYPE_CHECKING:
     from gan_inpaint.data.loading import Source
+    from gan_inpaint.evaluation.conditions import JobConditions
     from gan_inpaint.priors.gan import Prior
 
 _NOT_IN_IDENTITY = {  # keys that do not affect results, or whose content is hashed instead
@@ -24,6 +26,7 @@ def identity(
     source: "Source",
     mask: Callable,
     indices: list[int],
+    conditions: "JobConditions | None",
 ) -> dict[str, Any]:
     """Everything that affects a job's results, as plain values.
 
@@ -41,6 +44,12 @@ def identity(
     for key, default in (("latent", None), ("latent_space", "z")):  # of before there were others
         if kept[key] == default:
             del kept[key]
+    told = None
+    if conditions is None:  # of an unconditional prior
+        del kept["condition"]
+    else:
+        vectors = conditions.vectors(indices)
+        told = None if vectors is None else hashlib.sha256(vectors.numpy().tobytes()).hexdigest()
     carried = [prior.companion(kind) for kind in _CARRIED.get(settings.guide, ())]
     for group in ("data", "mask"):  # the location of files does not matter, their content does
         kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
@@ -52,6 +61,7 @@ def identity(
         "prior": prior.digest,
         "statistics": "".join(file_digest(file) for file in carried if file) or None,
         "images": content_digest(source, indices, settings.seed),
+        "conditions": told,
         "levels": source.shared_levels() if isinstance(source, ImageFiles) else None,
         "masks": mask.digest(own) if isinstance(mask, MaskFile) else None,
     }

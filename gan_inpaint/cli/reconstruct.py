@@ -96,6 +96,8 @@ class Job:
 
 def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     """Read the prior, the data and the masks, and claim the run's directory."""
+    from gan_inpaint.conditioning.encoder import short
+    from gan_inpaint.evaluation.conditions import job_conditions
     from gan_inpaint.evaluation.measure import Measure
     from gan_inpaint.evaluation.results import JobResults
     from gan_inpaint.evaluation.runner import JobBatches
@@ -125,6 +127,10 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         name = source.names[indices[0]]
         mask(prior.resolution, numpy_rng("mask", settings.seed, name), name)
     mine = shard(settings, source, len(indices))
+    own = [indices[number] for number in mine]
+    conditions = job_conditions(prior, source, settings.condition)
+    for sentence in conditions.describe(own) if conditions else ():
+        print(sentence)
     settings.precision = agree_on_precision(
         settings.precision,
         run.settings / "precision.json",
@@ -135,7 +141,9 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     about = {key: getattr(settings, key) for key in _LEADS_THE_SUMMARY}
     about |= {"prior": prior.name, "data": source.dataset, "mask": mask_name}
     about["recipe"] = config_choice("recipe", resuming)
-    content = identity(settings, prior, source, mask, [indices[number] for number in mine])
+    if conditions:
+        about["condition"] = short(settings.condition)
+    content = identity(settings, prior, source, mask, own, conditions)
     run.begin_reconstruction(content, about)
     about |= {"precision": settings.precision, "environment": collect_environment()}
     first = not run.process  # which continues the tables of all
@@ -144,7 +152,10 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         remove_temporaries(run.path)
         results.collect()
     others = baselines(settings, source, make_source, prior) if settings.baselines else None
-    left = batches_left(mine, settings.images_at_once, results.done)
+    groups, classes = (conditions.groups, conditions.classes) if conditions else (1, ())
+    guided = settings.guide != "none"
+    measure = Measure(source.truth, settings.blend, others, guided, features(settings), classes)
+    left = batches_left(mine, max(1, settings.images_at_once // groups), results.done)
     if results.done:
         print(f"precision: {settings.precision}, as recorded")
         print(f"resuming: {len(results.done)} images are done")
@@ -154,10 +165,10 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
         settings,
         run,
         prior,
-        JobBatches(source, mask, indices, left, settings.seed, prior.image_shape),
+        JobBatches(source, mask, indices, left, settings.seed, prior.image_shape, conditions),
         mask_name,
         results,
-        Measure(source.truth, settings.blend, others, settings.guide != "none", features(settings)),
+        measure,
         trainer_maker(settings, run),
         len(mine),
     )
@@ -245,6 +256,7 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
                 job.prior,
                 settings,
                 batches,
+                groups=batches.conditions.groups if batches.conditions else 1,
                 callbacks=callbacks,
                 # several batches would draw their curves over each other
                 loggers=[wandb] if wandb and len(batches) == 1 else [],

@@ -31,6 +31,7 @@ _DIGESTS = {
     "prior": "another prior",
     "statistics": "another guide beside the prior",
     "images": "other images",
+    "conditions": "other conditions of the images",
     "masks": "other masks",
 }
 

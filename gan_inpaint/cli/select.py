@@ -4,10 +4,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gan_inpaint.cli.app import command, instantiate_checked, run_settings
 from gan_inpaint.cli.run_directory import RunDirectory
+from gan_inpaint.cli.training_images import conditions_of
 from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.config import SelectConfig
 from gan_inpaint.training.config import TrainConfig
@@ -32,8 +33,8 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
     if settings.epoch is not None:
         export_epoch(run, checkpoints, settings.epoch)
         return
-    images, held_out = read_splits(run, settings)
-    epochs, samples = measure_epochs(run, settings, checkpoints, images, held_out)
+    images, held_out, told = read_splits(run, settings)
+    epochs, samples = measure_epochs(run, settings, checkpoints, images, held_out, told)
     recommended, reason = recommend_epoch(epochs)
     write_selection(run, settings, epochs, recommended, samples)
     shown = Path(os.path.relpath(run))
@@ -43,24 +44,25 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
     print(f"use it: python -m gan_inpaint.select run={shown} epoch={recommended.number}")
 
 
-def read_splits(run: Path, settings: SelectConfig) -> tuple["Decoded", "Decoded"]:
-    """The training images and the held-out images of a run's data."""
+def read_splits(run: Path, settings: SelectConfig) -> tuple["Decoded", "Decoded", list[Any]]:
+    """The training images and the held-out images of a run's data, and the latter's conditions."""
     from gan_inpaint.data.loading import decode_cached
 
     trained = run_settings(run, "train", TrainConfig)
     data = trained.data | ({"path": settings.path} if settings.path else {})
     model = trained.model
     source = instantiate_checked("data", data)
-    images, held_out = (
-        decode_cached(source(size=model.size, channels=model.channels, split=split))
-        for split in ("train", "val")
-    )
+    sources = [
+        source(size=model.size, channels=model.channels, split=split) for split in ("train", "val")
+    ]
+    images, held_out = map(decode_cached, sources)
     if len(held_out.names) < 2:
         raise InputError(
             f"run={run}: its data have only {len(held_out.names)} held-out image; at least 2 are"
             " needed"
         )
-    return images, held_out
+    told = conditions_of(sources[1], held_out) if trained.conditioning.encoder else []
+    return images, held_out, told
 
 
 def measure_epochs(
@@ -69,8 +71,17 @@ def measure_epochs(
     checkpoints: dict[int, Path],
     images: "Decoded",
     held_out: "Decoded",
-) -> tuple[list["Epoch"], "Tensor"]:
-    """Measure every saved epoch; the samples are ``(epochs, columns, C, H, W)`` in [-1, 1]."""
+    told: list[Any],
+) -> tuple[list["Epoch"], list[tuple[str, "Tensor"]]]:
+    """Measure every saved epoch.
+
+    Args:
+        told: conditions of the held-out images, of a conditional model.
+
+    Returns:
+        The epochs, and rows of samples, ``(columns, C, H, W)`` in [-1, 1], each with a label: one
+        for each epoch, and of a conditional model for each condition that grids show.
+    """
     import torch
 
     from gan_inpaint.data.images import spaced, to_float
@@ -97,6 +108,9 @@ def measure_epochs(
     epochs, samples, before = [], [], 0
     for number, checkpoint in checkpoints.items():
         prior = load_prior(checkpoint)
+        conditions = None
+        if prior.encoder:
+            conditions = [prior.encoder.understood(value) for value in told[: len(known)]]
         epoch = measure(
             prior,
             real,
@@ -108,13 +122,17 @@ def measure_epochs(
             steps=settings.steps,
             candidates=settings.candidates,
             seed=settings.seed,
+            conditions=conditions,
         )
-        rng = torch_rng("select", settings.seed)
-        samples.append(prior.decode(prior.latent.sample(settings.columns, rng)))
+        codes = prior.latent.sample(settings.columns, torch_rng("select", settings.seed))
+        for shown in prior.encoder.shown if prior.encoder else [None]:
+            vectors = prior.encode([shown]).expand(len(codes), -1) if prior.encoder else None
+            words = f" {prior.encoder.words(shown)}" if prior.encoder else ""
+            samples.append((f"{number}{words}", prior.decode(codes, vectors)))
         epochs.append(epoch)
         before = number
         print(format_line(epoch), flush=True)
-    return epochs, torch.stack(samples)
+    return epochs, samples
 
 
 def write_selection(
@@ -122,9 +140,11 @@ def write_selection(
     settings: SelectConfig,
     epochs: Sequence["Epoch"],
     recommended: "Epoch",
-    samples: "Tensor",
+    samples: Sequence[tuple[str, "Tensor"]],
 ) -> None:
     """Write select.csv, select.png and the run's page, and log them to W&B."""
+    import torch
+
     from gan_inpaint.data.images import grid
     from gan_inpaint.evaluation.epoch_selection import COLUMNS
     from gan_inpaint.reporting.figures import labelled
@@ -135,8 +155,10 @@ def write_selection(
 
     table = [e.row() | {"recommended": "yes" if e is recommended else None} for e in epochs]
     write_csv(run / "select.csv", table, COLUMNS)
-    labels = [f"{e.number} *" if e is recommended else str(e.number) for e in epochs]
-    tiled = labelled(grid(list(samples.unbind(1))), labels)
+    best = str(recommended.number)
+    labels = [f"{label} *" if label.split()[0] == best else label for label, _ in samples]
+    columns = torch.stack([row for _, row in samples]).unbind(1)
+    tiled = labelled(grid(list(columns)), labels)
     write_png(run / "select.png", tiled)
     write_training_page(run)
     with wandb_logger(
@@ -156,13 +178,12 @@ def write_selection(
 
 def export_epoch(run: Path, checkpoints: dict[int, Path], epoch: int) -> None:
     """Make a saved epoch the run's ``prior.safetensors``."""
-    from gan_inpaint.priors.networks import read_networks, save_prior
+    from gan_inpaint.priors.networks import read_networks
 
     if epoch not in checkpoints:
         saved = ", ".join(map(str, checkpoints))
         raise InputError(f"epoch={epoch}: the run has saved epochs {saved}; choose one of them")
     networks = read_networks(checkpoints[epoch])
-    assert networks.discriminator is not None  # a checkpoint holds both
     prior = run / "prior.safetensors"
-    save_prior(prior, networks.generator, networks.discriminator, networks.metadata)
+    networks.save(prior)
     print(f"{os.path.relpath(prior)}  now holds epoch {epoch}")

@@ -13,25 +13,24 @@ from typing import TYPE_CHECKING
 from gan_inpaint.cli.app import command, instantiate_checked, load_resumed_settings
 from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.trainer import NOT_FOR_TRAINING, check_trainer
+from gan_inpaint.cli.training_images import SCORED, TrainingImages, read_images, say
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory, keep_freed_memory
 from gan_inpaint.runtime.signals import defer_signals
 from gan_inpaint.training.config import TrainConfig, TrainGuideConfig
 
 if TYPE_CHECKING:
-    import numpy as np
     from pytorch_lightning import Trainer
     from pytorch_lightning.loggers import WandbLogger
     from torch.utils.data import DataLoader
 
-    from gan_inpaint.data.loading import Decoded, Source
     from gan_inpaint.training.gan_module import AdversarialTraining
 
 _RESUMED = (  # what a checkpoint must share with the settings
     *("size", "channels", "nz", "ngf", "ndf", "latent", "loss", "discriminator_norm"),
-    "feature_weight",
+    *("feature_weight", "conditioning"),
 )
-_SCORED = 256  # images of each kind by which overfitting is seen
+_OF_OLDER_RUNS = {"feature_weight": 0.0, "conditioning": None}
 
 
 @command("train", TrainConfig)
@@ -41,11 +40,10 @@ def main(settings: TrainConfig, run: RunDirectory) -> None:
     if settings.resume:
         settings = load_resumed_settings(settings.resume, "train", TrainConfig)
     prepare_process(settings, run)
-    source, images = read_images(settings)
-    held_out = read_held_out(settings)
+    images = read_images(settings)
     while True:
         try:
-            speed = train(settings, run, source, images.pixels, held_out, go_on)
+            speed = train(settings, run, images, go_on)
             break
         except Exception as problem:
             if not is_out_of_memory(problem):
@@ -53,13 +51,6 @@ def main(settings: TrainConfig, run: RunDirectory) -> None:
             settings, go_on = with_half_the_batch(settings, problem), True
         free_memory()
     print_outputs(run.path, speed)
-
-
-def say(text: str) -> None:
-    """Print; of several processes only the first one does."""
-    from pytorch_lightning.utilities import rank_zero_only
-
-    rank_zero_only(print)(text)
 
 
 def prepare_process(settings: TrainConfig | TrainGuideConfig, run: RunDirectory) -> None:
@@ -76,42 +67,6 @@ def prepare_process(settings: TrainConfig | TrainGuideConfig, run: RunDirectory)
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
     keep_freed_memory()
     rank_zero_only(remove_temporaries)(run.path)
-
-
-def read_images(settings: TrainConfig) -> tuple["Source", "Decoded"]:
-    """The training images, decoded."""
-    from gan_inpaint.data.loading import decode_cached
-
-    model = settings.model
-    source = instantiate_checked("data", settings.data)(
-        size=model.size, channels=model.channels, split="train"
-    )
-    images = decode_cached(source)
-    for problem in images.problems[:20]:
-        say(f"skipped: {problem}")
-    if images.problems:
-        say(f"skipped {len(images.problems)} of {len(source)} images that cannot be read")
-    say(
-        f"data: {len(images.names)} images of {source.dataset} as"
-        f" {model.channels}x{model.size}x{model.size}"
-    )
-    for note in images.notes:
-        say(note)
-    return source, images
-
-
-def read_held_out(settings: TrainConfig) -> "np.ndarray | None":
-    """Some held-out images, uint8 ``(N, C, H, W)``, by which overfitting is seen; None if none."""
-    from gan_inpaint.data.images import spaced
-    from gan_inpaint.data.loading import decode_cached
-
-    model = settings.model
-    try:
-        source = instantiate_checked("data", settings.data)
-        images = decode_cached(source(size=model.size, channels=model.channels, split="val"))
-    except InputError:  # the training can do without
-        return None
-    return spaced(images.pixels, _SCORED) if len(images.names) > 1 else None
 
 
 def print_outputs(directory: Path, speed: float | None) -> None:
@@ -133,16 +88,13 @@ def print_outputs(directory: Path, speed: float | None) -> None:
 def train(
     settings: TrainConfig,
     run: RunDirectory,
-    source: "Source",
-    pixels: "np.ndarray",
-    held_out: "np.ndarray | None",
+    images: TrainingImages,
     go_on: bool,
 ) -> float | None:
     """Train and export a prior; returns images per second.
 
     Args:
-        pixels: of ``source``, uint8 ``(N, C, H, W)``.
-        held_out: some held-out images likewise, if there are any.
+        images: to train on.
         go_on: whether to continue from the newest checkpoint in the run's directory, if any.
     """
     with defer_signals():  # an interrupted import would leave broken modules
@@ -157,8 +109,8 @@ def train(
         from gan_inpaint.training.callbacks import DiscriminatorScores, Snapshots
         from gan_inpaint.training.gan_module import METRICS
 
-    directory, epochs = run.path, settings.trainer["max_epochs"]
-    module = make_module(settings, source)
+    directory, epochs, pixels = run.path, settings.trainer["max_epochs"], images.pixels
+    module = make_module(settings, images)
     checkpoint = newest_checkpoint(directory) if go_on else None
     if checkpoint:
         check_resumable(checkpoint, module, epochs)
@@ -167,7 +119,12 @@ def train(
     trainer, precision = make_trainer(settings, run)
     ranks = trainer.world_size
     batches = training_batches(
-        pixels, settings.batch_size, settings.seed, trainer.global_rank, ranks
+        pixels,
+        settings.batch_size,
+        settings.seed,
+        trainer.global_rank,
+        ranks,
+        images.conditions,
     )
     per_epoch = minibatches(len(batches), settings.trainer.get("limit_train_batches"))
     if epochs * per_epoch < settings.schedule.discriminator:
@@ -197,9 +154,11 @@ def train(
         trainer.loggers = [metrics, wandb] if wandb else [metrics]
         data_diversity = diversity(to_float(pixels[:1024]))
         every = settings.checkpoint.every_n_epochs
-        if held_out is not None:
-            scored = to_float(spaced(pixels, _SCORED)), to_float(held_out)
-            trainer.callbacks.append(DiscriminatorScores(*scored))  # type: ignore[attr-defined]
+        if images.held_out is not None:
+            scored = to_float(spaced(pixels, SCORED)), to_float(images.held_out)
+            of_train = images.conditions.spaced(len(scored[0])) if images.conditions else None
+            scores = DiscriminatorScores(*scored, of_train, images.held_out_conditions)
+            trainer.callbacks.append(scores)  # type: ignore[attr-defined]
         trainer.callbacks += [  # type: ignore[attr-defined]
             TrainingProgress(bar),
             Snapshots(directory, every, metrics, wandb, data_diversity),
@@ -207,16 +166,21 @@ def train(
         fit(trainer, module, batches, checkpoint, directory)
         if trainer.is_global_zero:
             export_prior(module, directory / "prior.safetensors", wandb)
-            save_data_gaussian(directory / "prior.safetensors", pixels, settings.augment.flip)
+            vectors = images.conditions.spaced(len(pixels)) if images.conditions else None
+            flip = settings.augment.flip
+            save_data_gaussian(directory / "prior.safetensors", pixels, flip, vectors)
     speed = [row["images_per_second"] for row in metrics.rows if "images_per_second" in row]
     return sum(speed) / len(speed) if speed else None
 
 
-def make_module(settings: TrainConfig, source: "Source") -> "AdversarialTraining":
-    """The LightningModule that trains on ``source``."""
+def make_module(settings: TrainConfig, images: TrainingImages) -> "AdversarialTraining":
+    """The LightningModule that trains on these images."""
     from gan_inpaint.training.gan_module import AdversarialTraining
 
-    return AdversarialTraining(
+    conditioning = None
+    if images.encoder:
+        conditioning = asdict(settings.conditioning) | {"encoder": images.encoder.state}
+    module = AdversarialTraining(
         **asdict(settings.model),
         schedule=asdict(settings.schedule),
         loss=settings.loss,
@@ -226,26 +190,31 @@ def make_module(settings: TrainConfig, source: "Source") -> "AdversarialTraining
         batch_size=settings.batch_size,
         seed=settings.seed,
         log_every=settings.log_every,
-        dataset=source.dataset,
-        license=source.license,
+        dataset=images.source.dataset,
+        license=images.source.license,
         compile=settings.compile,
         init=settings.init,
         freeze_discriminator=settings.freeze_discriminator,
         feature_weight=settings.feature_weight,
+        conditioning=conditioning,
     )
+    if images.conditions and module.conditions is not None:
+        module.conditions.copy_(images.conditions.spaced(len(module.conditions)))
+    return module
 
 
 def start_from(module: "AdversarialTraining", init: str) -> None:
     """Start from a trained pair; prints what does not fit."""
     from gan_inpaint.priors.networks import read_networks
     from gan_inpaint.priors.registry import find_prior
+    from gan_inpaint.training import initialize
 
     try:
         path, name = find_prior(init)
     except InputError as problem:
         raise InputError(str(problem).replace("prior=", "init=", 1)) from None
     networks = read_networks(path)
-    left = module.start_from(networks.generator, networks.discriminator)
+    left = initialize.start_from(module, networks.generator, networks.discriminator)
     kernels = [k for k, v in module.state_dict().items() if v.ndim > 1 and "average" not in k]
     if len(left) == len(kernels):
         raise InputError(f"init={init}: none of its layers fits this model; {left[0]}")
@@ -325,7 +294,9 @@ def export_prior(module: "AdversarialTraining", path: Path, wandb: "WandbLogger 
     from gan_inpaint.priors.networks import save_prior
     from gan_inpaint.reporting.wandb_logging import log_prior
 
-    save_prior(path, module.average.module, module.discriminator, module.metadata())
+    save_prior(
+        path, module.average.module, module.discriminator, module.metadata(), module.conditions
+    )
     if wandb:
         log_prior(wandb, path, module.metadata())
 
@@ -376,7 +347,12 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
         raise InputError(f"{checkpoint}: damaged, or no checkpoint of a training run") from None
     for key in _RESUMED:
         wanted = module.hparams[key]  # type: ignore[attr-defined]
-        if saved.get(key, 0.0) != wanted:
+        if saved.get(key, _OF_OLDER_RUNS.get(key)) != wanted:
+            if key == "conditioning":
+                raise InputError(
+                    f"{checkpoint}: the run has other conditions than these data and settings;"
+                    " leave them as they are when resuming, or start a new run"
+                )
             raise InputError(
                 f"{checkpoint}: the run has {key} {saved.get(key)}, the settings say {wanted};"
                 " leave it as it is when resuming, or start a new run"

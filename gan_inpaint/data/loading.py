@@ -19,9 +19,12 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gan_inpaint.conditioning.encoder import Encoder
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.io import atomic_write, cache_folder, remove_temporaries, write_json
 from gan_inpaint.runtime.seeding import numpy_rng
+
+_ENCODED = 4096  # conditions encoded at once
 
 
 class Source(Protocol):
@@ -39,6 +42,9 @@ class Source(Protocol):
     @property
     def notes(self) -> Sequence[str]:
         """Sentences on ignored files, and on problems in the images read so far."""
+
+    def condition(self, index: int) -> Any:
+        """What an image shows: a label, attributes or captions; None if nothing says it."""
 
     def content(self, index: int) -> bytes:
         """The bytes of an image's file."""
@@ -153,14 +159,50 @@ def _decode(source: Source, file: Path) -> dict[str, Any]:
 class _Pixels(Dataset):
     """Indexed by a whole batch at once: one gather instead of B small ones."""
 
-    def __init__(self, pixels: np.ndarray):
-        self._pixels = pixels
+    def __init__(self, pixels: np.ndarray, conditions: "EncodedConditions | None"):
+        self._pixels, self._conditions = pixels, conditions
 
     def __len__(self) -> int:
         return len(self._pixels)
 
-    def __getitem__(self, indices: np.ndarray) -> Tensor:
-        return torch.from_numpy(self._pixels[indices])
+    def __getitem__(self, indices: np.ndarray) -> Tensor | tuple[Tensor, Tensor]:
+        pixels = torch.from_numpy(self._pixels[indices])
+        return pixels if self._conditions is None else (pixels, self._conditions(indices))
+
+
+class EncodedConditions:
+    """The training images' conditions as vectors; of several captions one is drawn each time.
+
+    Args:
+        encoder: of the conditions.
+        conditions: one per image, as its source gives it; what is not understood is empty.
+        seed: of the draws, which also depend on the images of a batch.
+
+    Attributes:
+        missing: how many images have an empty condition.
+    """
+
+    def __init__(self, encoder: Encoder, conditions: Sequence[Any], seed: int):
+        listed = [value if isinstance(value, list) and value else [value] for value in conditions]
+        plain = [[encoder.understood(one) for one in several] for several in listed]
+        self._counts = np.array([len(several) for several in plain])
+        self._firsts = np.cumsum(self._counts) - self._counts
+        flat = [one for several in plain for one in several]
+        parts = (flat[first : first + _ENCODED] for first in range(0, len(flat), _ENCODED))
+        self._vectors = torch.cat([encoder.encode(part).half() for part in parts])
+        self._seed = seed
+        self.missing = sum(all(one is None for one in several) for several in plain)
+
+    def __call__(self, indices: np.ndarray) -> Tensor:
+        """``(B, d)`` of the images with these indices."""
+        rng = numpy_rng("caption", self._seed, indices.tobytes())
+        drawn = rng.integers(self._counts[indices])
+        return self._vectors[torch.from_numpy(self._firsts[indices] + drawn)].float()
+
+    def spaced(self, count: int) -> Tensor:
+        """``(count, d)``: the first condition of images evenly spaced over all."""
+        places = np.linspace(0, len(self._firsts) - 1, count).round().astype(np.int64)
+        return self._vectors[torch.from_numpy(self._firsts[places])].float()
 
 
 class ShuffledBatches(Sampler):
@@ -211,12 +253,18 @@ class _Batches(DataLoader):
 
 
 def training_batches(
-    pixels: np.ndarray, batch_size: int, seed: int, rank: int = 0, ranks: int = 1
+    pixels: np.ndarray,
+    batch_size: int,
+    seed: int,
+    rank: int = 0,
+    ranks: int = 1,
+    conditions: EncodedConditions | None = None,
 ) -> DataLoader:
     """Batches of uint8 ``(B, C, H, W)``; the device converts them to float.
 
     Args:
         rank, ranks: number of this process, and of all processes that share each batch.
+        conditions: of the images; the batches are then pairs with their ``(B, d)`` vectors.
     """
     if len(pixels) < 2:
         raise InputError("there is only one training image: BatchNorm needs at least two")
@@ -229,7 +277,7 @@ def training_batches(
         raise InputError(f"batch_size={batch_size}: must be a multiple of the {ranks} devices")
     sampler = ShuffledBatches(len(pixels), batch_size, seed, rank, ranks)
     return _Batches(
-        _Pixels(pixels),
+        _Pixels(pixels, conditions),
         batch_size=None,
         sampler=sampler,
         pin_memory=torch.cuda.is_available(),  # a GPU copies such memory while it computes

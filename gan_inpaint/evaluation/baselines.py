@@ -25,7 +25,8 @@ class Baselines:
         mean: ``(C, H, W)`` in [-1, 1].
         training: uint8 ``(N, C, H, W)``, the prior's training images; without them ``nearest`` is
             left out.
-        guides: name -> estimates of the hole, see ``inversion.guide.Guide``.
+        guides: name -> estimates of the hole, of images, ``known`` and conditions, see
+            ``inversion.guide.Guide``.
 
     Attributes:
         left_out: which methods are missing, and why.
@@ -35,7 +36,7 @@ class Baselines:
         self,
         mean: Tensor,
         training: np.ndarray | None,
-        guides: Mapping[str, Callable[[Tensor, Tensor], Tensor]] | None = None,
+        guides: Mapping[str, Callable[..., Tensor]] | None = None,
     ):
         self._mean, self._training = mean, training
         self._methods: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": self._mean_fill}
@@ -44,7 +45,7 @@ class Baselines:
             self.left_out.append("nearest (the prior's training images are not available)")
         else:
             self._methods["nearest"] = self._nearest_fill
-        self._methods |= guides or {}
+        self._guides = guides or {}
         for package, methods in (
             ("skimage", {"biharmonic": biharmonic}),
             ("cv2", {"telea": telea, "ns": navier_stokes}),
@@ -55,18 +56,20 @@ class Baselines:
                 words = " and ".join(methods)
                 self.left_out.append(f"{words} (pip install 'gan_inpaint[baselines]')")
 
-    def __call__(self, images: Tensor, known: Tensor) -> dict[str, Tensor]:
+    def __call__(
+        self, images: Tensor, known: Tensor, condition: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Name -> ``(B, C, H, W)`` in [-1, 1], with unchanged known pixels.
 
         Args:
             images: ``(B, C, H, W)`` in [-1, 1]; pixels in the hole are ignored.
             known: ``(B, 1, H, W)`` bool, at least one known pixel each.
+            condition: ``(B, d)``, what the images show, for the guides of a conditional prior.
         """
         visible = torch.where(known, images, 0.0)
-        return {
-            name: torch.where(known, images, method(visible, known))
-            for name, method in self._methods.items()
-        }
+        filled = {name: method(visible, known) for name, method in self._methods.items()}
+        filled |= {name: guide(visible, known, condition) for name, guide in self._guides.items()}
+        return {name: torch.where(known, images, filling) for name, filling in filled.items()}
 
     def _mean_fill(self, visible: Tensor, known: Tensor) -> Tensor:
         return self._mean.expand_as(visible)

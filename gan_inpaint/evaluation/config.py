@@ -23,6 +23,7 @@ class ReconstructConfig(SearchConfig):
     split: str | None
     limit: int | None
     sample: str
+    condition: Any  # a word, a label, a caption, or a mapping of attributes
     shard: int
     shards: int
     mask: dict[str, Any]
@@ -38,6 +39,7 @@ class ReconstructConfig(SearchConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_prior()
+        check_condition(self.condition)
         check_at_least(self, 1, "limit", "shards")
         if not 0 <= self.shard < self.shards:
             raise InputError(f"shard={self.shard}: must be from 0 to under shards={self.shards}")
@@ -90,3 +92,14 @@ class SelectConfig:
         check_at_least(self, 2, "samples")  # a spread needs two
         check_at_least(self, 0, "candidates")
         check_seed(self.seed)
+
+
+def check_condition(asked: Any) -> None:
+    """Refuse what cannot be a condition."""
+    if isinstance(asked, bool) or not isinstance(asked, str | int | float | dict | list | None):
+        raise InputError(
+            f"condition={asked}: must be data, none, all, a label, a caption in quotes, or"
+            " attributes in braces, as in 'condition={Smiling: 1}'"
+        )
+    if isinstance(asked, list):
+        raise InputError(f"condition={asked}: one condition for all images; for several use -m")

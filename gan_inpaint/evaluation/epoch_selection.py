@@ -95,6 +95,7 @@ def measure(
     steps: int,
     candidates: int,
     seed: int,
+    conditions: Sequence[Any] | None = None,
 ) -> Epoch:
     """Measure one saved epoch.
 
@@ -108,14 +109,16 @@ def measure(
         distance: from ``real``, if the extra is installed.
         samples: number of images to generate.
         steps, candidates, seed: settings of the search.
+        conditions: of the N images, if the prior is conditional.
     """
-    fake = prior.sample(samples, seed)
+    drawn = prior.drawn_conditions(samples, seed)
+    fake = torch.cat(list(prior.samples(samples, seed, condition=drawn)))
     truth = real[: len(known)]
     # the contextual term alone: can the generator produce the image?
     search = SearchConfig(
         lam=0.0, guide="none", steps=steps, candidates=candidates, restarts=1, seed=seed
     )
-    result = inpaint(truth, known, prior, search)
+    result = inpaint(truth, known, prior, search, conditions)
     return Epoch(
         number=int(prior.metadata["epoch"]),
         images_seen=int(prior.metadata["images_seen"]),
@@ -132,7 +135,7 @@ def measure(
 def mean_logits(
     prior: Prior, train: Tensor, held_out: Tensor, fake: Tensor
 ) -> dict[str, float | None]:
-    """For ``Epoch.logits``; ``(N, C, H, W)`` images in [-1, 1]."""
+    """For ``Epoch.logits``; ``(N, C, H, W)`` images in [-1, 1], judged without conditions."""
     assert prior.discriminator is not None  # a training run has both
     scores = [
         torch.cat([prior.discriminator(part) for part in images.split(_CHUNK)])

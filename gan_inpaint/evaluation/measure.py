@@ -1,6 +1,6 @@
 """Measure the results of a batch: rows of tables, and images to keep."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +10,9 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 
 from gan_inpaint.evaluation.baselines import Baselines
 from gan_inpaint.evaluation.frechet import describe
+from gan_inpaint.evaluation.job_batch import JobBatch
 from gan_inpaint.functional.completions import mean_completion
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.inversion.lightning_module import ImageBatch
 from gan_inpaint.inversion.result import Result, fill
 from gan_inpaint.inversion.state import final_restarts
 from gan_inpaint.priors.gan import Prior
@@ -50,6 +50,7 @@ class Measure:
         baselines: classical methods to measure as well, if any.
         guided: whether the search had a guide.
         features: ``(B, C, H, W)`` -> ``(B, F)``, for the feature distance, if that is measured.
+        classes: what was tried for each image, with ``condition=all``.
     """
 
     truth: bool
@@ -57,9 +58,10 @@ class Measure:
     baselines: Baselines | None
     guided: bool = False
     features: Callable[[Tensor], Tensor] | None = None
+    classes: Sequence[str] = ()
 
     def __call__(
-        self, batch: ImageBatch, result: Result, completions: Tensor, prior: Prior
+        self, batch: JobBatch, result: Result, completions: Tensor, prior: Prior
     ) -> Measurements:
         """Measure one batch.
 
@@ -67,7 +69,11 @@ class Measure:
             completions: ``(B, restarts, C, H, W)``, the generated image of every restart.
         """
         batch = replace(batch, images=batch.images.cpu(), known=batch.known.cpu())
-        others = self.baselines(batch.images, batch.known) if self.baselines else {}
+        others = {}
+        if self.baselines:
+            told = batch.condition if batch.condition is not None and not self.classes else None
+            own = None if told is None else told[:, 0].cpu()
+            others = self.baselines(batch.images, batch.known, own)
         raw = fill(batch.images, batch.known, result.generated, "none")
         return Measurements(
             self._rows(batch, result, completions, raw, others, prior),
@@ -77,7 +83,7 @@ class Measure:
 
     def _rows(
         self,
-        batch: ImageBatch,
+        batch: JobBatch,
         result: Result,
         completions: Tensor,
         raw: Tensor,
@@ -97,6 +103,10 @@ class Measure:
             "z_norm": (result.z.norm(dim=1) / prior.nz**0.5).tolist(),
             "binding": result.binding.tolist(),
         }
+        if self.classes:
+            table["condition"] = self._found(result.restart, completions.shape[1])
+        elif batch.shown:
+            table["condition"] = list(batch.shown)
         failed = [reason == "failed" for reason in result.stopped_by]
         if any(failed):
             finite = result.objective.isfinite().tolist()
@@ -139,7 +149,11 @@ class Measure:
                 table[f"feature_distance_{name}".rstrip("_")] = apart.tolist()
         return _as_rows(table)
 
-    def _restarts(self, batch: ImageBatch, result: Result, completions: Tensor) -> list[Row]:
+    def _found(self, restarts: Tensor, rows: int) -> list[str]:
+        """The classes of restarts, of ``rows`` for each image."""
+        return [self.classes[index] for index in (restarts // (rows // len(self.classes))).tolist()]
+
+    def _restarts(self, batch: JobBatch, result: Result, completions: Tensor) -> list[Row]:
         state, (count, restarts) = result.rows, completions.shape[:2]
         table: dict[str, list[Any]] = {
             "image": [number for number in batch.numbers for _ in range(restarts)],
@@ -148,6 +162,8 @@ class Measure:
             "stopped_by": state.reasons,
             "objective": state.objective.tolist(),
         }
+        if self.classes:
+            table["condition"] = self._found(torch.arange(restarts).repeat(count), restarts)
         if self.truth:
             error = (completions - batch.images[:, None]).flatten(0, 1)
             hole = (~batch.known).float().repeat_interleave(restarts, dim=0)
@@ -155,7 +171,7 @@ class Measure:
         return _as_rows(table)
 
     def _images(
-        self, batch: ImageBatch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
+        self, batch: JobBatch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         images = {"images/{}": result.images, "known/{}": batch.known * 2.0 - 1}
         images["generated/{}"] = result.generated

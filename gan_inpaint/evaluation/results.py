@@ -190,7 +190,8 @@ class JobResults:
         self._restarts.sort(key=lambda row: (row["image"], row["restart"]))
         extra = [c for c in columns.EXTRA if any(c in row for row in self._rows)]
         write_csv(self._tables / "results.csv", self._rows, (*columns.RESULTS, *extra))
-        write_csv(self._tables / "restarts.csv", self._restarts, columns.RESTARTS)
+        told = ("condition",) if any("condition" in row for row in self._restarts) else ()
+        write_csv(self._tables / "restarts.csv", self._restarts, (*columns.RESTARTS, *told))
         write_csv(self._tables / "metrics.csv", self.history, ("step", *METRICS))
         # resume reads this file; it holds everything that is not in the tables
         history = {"history": json.dumps(self.history)}

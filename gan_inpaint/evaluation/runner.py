@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,12 @@ from gan_inpaint.data.photographs import (
     write_photograph,
 )
 from gan_inpaint.errors import InputError
+from gan_inpaint.evaluation.conditions import JobConditions
+from gan_inpaint.evaluation.job_batch import JobBatch
 from gan_inpaint.evaluation.measure import Measure
 from gan_inpaint.evaluation.results import JobResults
 from gan_inpaint.functional.shapes import as_size
-from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
+from gan_inpaint.inversion.lightning_module import LatentReconstruction
 from gan_inpaint.reporting.progress import Bar
 from gan_inpaint.runtime.seeding import numpy_rng
 from gan_inpaint.runtime.signals import defer_signals
@@ -38,18 +39,6 @@ Mask = Callable[..., Tensor]
 
 _logger = logging.getLogger(__name__)
 _KEPT_PHOTOGRAPHS = 2**28  # bytes of decoded photographs that a batch keeps until they are filled
-
-
-@dataclass
-class JobBatch(ImageBatch):
-    """A batch of a job.
-
-    Attributes:
-        photographs: the images as they are in their files, where the job restores those; None
-            where they would take too much memory.
-    """
-
-    photographs: Sequence[Photograph | None] = ()
 
 
 class JobBatches(Dataset[JobBatch]):
@@ -62,6 +51,7 @@ class JobBatches(Dataset[JobBatch]):
         batches: numbers of the images in the job, batch by batch.
         seed: of random masks.
         shape: ``(C, H, W)`` of an image.
+        conditions: of the images, if the prior is conditional.
     """
 
     def __init__(
@@ -72,7 +62,9 @@ class JobBatches(Dataset[JobBatch]):
         batches: Sequence[Sequence[int]],
         seed: int,
         shape: tuple[int, int, int],
+        conditions: JobConditions | None = None,
     ):
+        self.conditions = conditions
         self.source, self.mask, self.indices = source, mask, indices
         self._batches, self._seed, self._shape = batches, seed, shape
         self._reader = ThreadPoolExecutor(1)
@@ -144,14 +136,19 @@ class JobBatches(Dataset[JobBatch]):
             known.append(mask)
             photographs.append(photograph if keep else None)
         none = torch.empty(0, *self._shape)
-        return JobBatch(
+        batch = JobBatch(
             torch.stack(images) if images else none,
             torch.stack(known) if known else none[:, :1].bool(),
             numbers,
             names,
             unread,
-            photographs,
+            photographs=photographs,
         )
+        if self.conditions:
+            own = [self.indices[number] for number in numbers]
+            batch.condition = self.conditions.vectors(own)
+            batch.shown = [self.conditions.words(index) for index in own]
+        return batch
 
     def _read_image(self, index: int, name: str) -> tuple[np.ndarray, Tensor, Photograph | None]:
         """An image's bytes ``(C, H, W)``, its mask, and its photograph if it has one."""

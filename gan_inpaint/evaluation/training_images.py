@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_inpaint.data.datasets import Digits
+from gan_inpaint.data.digits import Digits
 from gan_inpaint.data.loading import Source, decode_cached
 from gan_inpaint.priors.gan import Prior
 

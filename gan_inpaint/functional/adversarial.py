@@ -27,6 +27,26 @@ def discriminator_loss(real_logit: Tensor, fake_logit: Tensor, loss: str) -> Ten
     return fake_logit.mean() - real_logit.mean()
 
 
+def mismatch_loss(logit: Tensor, differs: Tensor, loss: str) -> Tensor:
+    """The discriminator's loss on real images under conditions of others, a scalar.
+
+    Such pairs are false, as generated images are, see ``discriminator_loss``. Without them, D could
+    ignore the condition.
+
+    Source: Reed et al., ICML 2016, "Generative adversarial text to image synthesis", algorithm 1.
+
+    Args:
+        logit: ``(B,)``.
+        differs: ``(B,)`` bool, whether the other condition is a different one; others do not count.
+
+    Example:
+        >>> mismatch_loss(torch.zeros(4), torch.tensor([True, True, False, False]), "bce")  # log 2
+        tensor(0.6931)
+    """
+    each = {"bce": F.softplus(logit), "hinge": F.relu(1 + logit), "wgan_gp": logit}[loss]
+    return (each * differs).sum() / differs.sum().clamp(min=1)
+
+
 def generator_loss(fake_logit: Tensor, loss: str) -> Tensor:
     """The generator's loss, a scalar from the ``(B,)`` logits of its images.
 

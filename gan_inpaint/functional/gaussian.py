@@ -1,7 +1,8 @@
 """Images as a Gaussian: the linear estimate of the hole, and samples of its posterior."""
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -21,15 +22,24 @@ _NOISE, _NOISE_LIMITS = 0.015, (0.01, 0.2)
 class Gaussian:
     """A low-rank Gaussian over images: ``x = mean + cᵀ·directions``, ``c ~ N(0, variances)``.
 
+    It may also be one over images and what they show, their conditions: then the same c moves both,
+    and a condition tells about the hole as a known pixel does.
+
     Attributes:
         mean: ``(C, H, W)``, in the range of the images.
-        directions: ``(k, C, H, W)``, orthonormal.
+        directions: ``(k, C, H, W)``, orthonormal (together with those of conditions).
         variances: ``(k,)``, descending.
+        condition_scale: the factor of conditions; 0: it knows nothing of conditions.
+        condition_mean: ``(d,)``, of the scaled conditions.
+        condition_directions: ``(k, d)``, likewise.
     """
 
     mean: Tensor
     directions: Tensor
     variances: Tensor
+    condition_scale: float = 0.0
+    condition_mean: Tensor = field(default_factory=lambda: torch.zeros(0))
+    condition_directions: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
 
     @cached_property
     def factors(self) -> Tensor:
@@ -38,6 +48,11 @@ class Gaussian:
         Rows of neighbouring numbers are gathered much faster than columns.
         """
         return (self.directions.flatten(1) * self.variances.sqrt()[:, None]).T.contiguous()
+
+    @cached_property
+    def condition_factors(self) -> Tensor:
+        """``(d, k)``: ``factors`` of the conditions."""
+        return (self.condition_directions * self.variances.sqrt()[:, None]).T.contiguous()
 
     @cached_property
     def gram(self) -> Tensor:
@@ -80,6 +95,25 @@ def fit_gaussian(
     order = variances.argsort(descending=True)[:rank]
     directions = (basis @ rotation[:, order]).T.contiguous()
     return Gaussian(mean, directions.unflatten(1, mean.shape), variances[order].clamp(min=1e-8))
+
+
+def split_condition(joint: Gaussian, shape: tuple[int, ...], scale: float) -> Gaussian:
+    """The Gaussian of images and conditions, from that of both in one vector.
+
+    Args:
+        joint: of vectors of an image's values and its condition, scaled.
+        shape: ``(C, H, W)`` of an image.
+        scale: factor of the conditions.
+    """
+    values = math.prod(shape)
+    return Gaussian(
+        joint.mean[:values].unflatten(0, shape),
+        joint.directions[:, :values].unflatten(1, shape).contiguous(),
+        joint.variances,
+        scale,
+        joint.mean[values:].clone(),
+        joint.directions[:, values:].contiguous(),
+    )
 
 
 def reduce_known(images: Tensor, known: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -132,9 +166,12 @@ class Posterior:
         gaussian: of the images.
         known: ``(1, H, W)`` bool, 1 = observed pixel.
         noise: σ², the variance of a pixel beyond the Gaussian.
+        given: ``(d,)`` bool, which entries of a condition are known; None: none of them.
     """
 
-    def __init__(self, gaussian: Gaussian, known: Tensor, noise: float):
+    def __init__(
+        self, gaussian: Gaussian, known: Tensor, noise: float, given: Tensor | None = None
+    ):
         self._gaussian, self._noise = gaussian, noise
         self._known = known.expand_as(gaussian.mean)
         flat = self._known.flatten()
@@ -144,34 +181,45 @@ class Posterior:
         else:
             rows = gaussian.factors[flat]
             product = rows.T @ rows
+        self._given = given if given is not None and gaussian.condition_scale else None
+        if self._given is not None:
+            told = gaussian.condition_factors[self._given]
+            product = product + told.T @ told
         product.diagonal().add_(noise)
         self._factor = torch.linalg.cholesky(product)
 
-    def mean(self, images: Tensor) -> Tensor:
+    def mean(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)``: the conditional mean, also at known pixels.
 
         Args:
             images: ``(B, C, H, W)``; pixels in the hole are ignored.
+            condition: ``(B, d)``; entries that are not ``given`` are ignored.
         """
-        return self._images(self._coefficients(images))
+        return self._images(self._coefficients(images, condition))
 
-    def sample(self, images: Tensor, noise: Tensor) -> Tensor:
+    def sample(self, images: Tensor, noise: Tensor, condition: Tensor | None = None) -> Tensor:
         """``(B, n, C, H, W)``: samples from the posterior.
 
         Args:
             noise: ``(B, n, k)``, standard normal.
+            images, condition: see ``mean``.
         """
         upper = self._factor.T
         flat = noise.flatten(0, 1).T
         apart = torch.linalg.solve_triangular(upper, flat, upper=True).T * self._noise**0.5
         apart = apart.unflatten(0, noise.shape[:2])
-        coefficients = self._coefficients(images)[:, None] + apart
+        coefficients = self._coefficients(images, condition)[:, None] + apart
         return self._images(coefficients.flatten(0, 1)).unflatten(0, noise.shape[:2])
 
-    def _coefficients(self, images: Tensor) -> Tensor:
+    def _coefficients(self, images: Tensor, condition: Tensor | None) -> Tensor:
         """In units of the directions' standard deviations."""
-        difference = torch.where(self._known, images - self._gaussian.mean, 0.0)
-        projected = difference.flatten(1) @ self._gaussian.factors
+        gaussian = self._gaussian
+        difference = torch.where(self._known, images - gaussian.mean, 0.0)
+        projected = difference.flatten(1) @ gaussian.factors
+        if self._given is not None and condition is not None:
+            apart = condition * gaussian.condition_scale - gaussian.condition_mean
+            own = gaussian.condition_factors[self._given]
+            projected = projected + apart[:, self._given] @ own
         return torch.cholesky_solve(projected.T, self._factor).T
 
     def _images(self, coefficients: Tensor) -> Tensor:

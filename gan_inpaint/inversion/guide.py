@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gan_inpaint.functional.gaussian import Posterior, model_noise, reduce_known
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.initializers import group_by_weight
+from gan_inpaint.inversion.initializers import group_rows
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.gaussian import load_gaussian
 from gan_inpaint.priors.learned_guide import load_guide_network
@@ -36,10 +36,10 @@ def resolve_guide(prior: Prior, guide: str) -> str:
     return "data" if prior.companion("gaussian") else "samples"
 
 
-def estimates(prior: Prior) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+def estimates(prior: Prior) -> dict[str, Callable[..., Tensor]]:
     """The estimates that a prior has without a search: ``linear``, and perhaps ``network``.
 
-    Each fills ``(B, C, H, W)`` images, given ``known``.
+    Each fills ``(B, C, H, W)`` images, given ``known`` and perhaps conditions, see ``Guide``.
     """
     best = resolve_guide(prior, "auto")
     kinds = {"linear": "data", "network": best} if best == "network" else {"linear": best}
@@ -49,8 +49,10 @@ def estimates(prior: Prior) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
     }
 
 
-def _estimate(guide: "Guide", images: Tensor, known: Tensor) -> Tensor:
-    return guide(images, known)[:, 0]
+def _estimate(
+    guide: "Guide", images: Tensor, known: Tensor, condition: Tensor | None = None
+) -> Tensor:
+    return guide(images, known, condition)[:, 0]
 
 
 class Guide:
@@ -69,15 +71,17 @@ class Guide:
         guide = resolve_guide(prior, config.guide)
         self._network = load_guide_network(prior) if guide == "network" else None
         self._gaussian = load_gaussian(prior, "samples" if guide == "samples" else "data")
+        self._partial = prior.encoder is not None and prior.encoder.partial
         self._config = config
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, known: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, known: Tensor, condition: Tensor | None = None) -> Tensor:
         """``(B, restarts, C, H, W)`` in [-1, 1].
 
         Args:
             images: ``(B, C, H, W)`` in [-1, 1]; pixels in the hole are ignored.
             known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
+            condition: ``(B, d)``, what the images show; zeros and None: unknown.
         """
         device, restarts, size = images.device, self._config.restarts, images.shape[-2:]
         images, known = torch.where(known, images, 0.0).cpu(), known.cpu()
@@ -85,13 +89,15 @@ class Guide:
         images, known = reduce_known(images, known, (height, width))
         targets = images.new_empty(len(images), restarts, *images.shape[1:])
         rank = len(self._gaussian.variances)
-        for shared, members in group_by_weight(known):
-            posterior = Posterior(self._gaussian, shared, model_noise(shared))
+        told = self._told(images, condition)
+        for (shared, of_condition), members in group_rows(known, told):
+            posterior = Posterior(self._gaussian, shared, model_noise(shared), of_condition)
             given = images[members]
-            targets[members, 0] = posterior.mean(given)
+            own = None if condition is None else condition.cpu()[members]
+            targets[members, 0] = posterior.mean(given, own)
             if restarts > 1:
                 noise = torch.stack([self._noise(image, restarts - 1, rank) for image in given])
-                targets[members, 1:] = posterior.sample(given, noise)
+                targets[members, 1:] = posterior.sample(given, noise, own)
         if self._network:
             linear = targets[:, 0].clamp(-1, 1)
             targets += (self._network(images, known, linear) - targets[:, 0])[:, None]
@@ -100,6 +106,13 @@ class Guide:
             return targets
         larger = F.interpolate(targets.flatten(0, 1), tuple(size), mode="bilinear")
         return larger.unflatten(0, targets.shape[:2])
+
+    def _told(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        """``(B, d)`` bool: which entries of the conditions are known."""
+        if condition is None:
+            return images.new_zeros(len(images), self._gaussian.condition_mean.numel()).bool()
+        given = condition.cpu() != 0
+        return given if self._partial else given.any(dim=1, keepdim=True).expand_as(given)
 
     def _noise(self, image: Tensor, count: int, rank: int) -> Tensor:
         """Keyed by the image, so that it does not depend on the batch."""

@@ -13,18 +13,20 @@ from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
 _CHUNK = 256  # candidates generated and compared at once
+_CONDITIONS = 8  # up to this many in a batch have all candidates each
 _KEPT = 2**28  # bytes: the candidates' images are kept for later batches up to this size
 
 
 class Initializer(Protocol):
     """Gives the starting codes of a batch."""
 
-    def __call__(self, images: Tensor, weight: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, weight: Tensor, condition: Tensor | None = None) -> Tensor:
         """``(B * restarts, nz)``, the restarts of one image being neighbours.
 
         Args:
             images: ``(B, C, H, W)`` in [-1, 1].
             weight: ``(B, 1, H, W)``, 0 in the hole.
+            condition: ``(B, d)``, what the images show; None: unknown.
         """
 
 
@@ -43,7 +45,7 @@ class RandomInit:
         self._prior, self._config = prior, config
         self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
 
-    def __call__(self, images: Tensor, weight: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, weight: Tensor, condition: Tensor | None = None) -> Tensor:
         config, codes = self._config, []
         for image in torch.where(weight > 0, images, 0.0).cpu():
             rng = torch_rng("start", config.seed, image.numpy().tobytes())
@@ -56,7 +58,8 @@ class NearestSampleInit:
 
     The distance is the contextual term with each image's own weights. The candidates are drawn
     once. Their images are kept if they fit into 256 MiB (in half precision); otherwise they are
-    generated again for each batch, so that memory does not grow with their number.
+    generated again for each batch, so that memory does not grow with their number. Images under
+    different conditions have candidates of their own, fewer if there are many conditions.
 
     Args:
         prior: generates the candidates, on its device.
@@ -72,20 +75,29 @@ class NearestSampleInit:
         self._samples: list[Tensor] = []
         self._keep = config.candidates * math.prod(prior.image_shape) * 2 <= _KEPT
 
-    def __call__(self, images: Tensor, weight: Tensor) -> Tensor:
-        visible = torch.where(weight > 0, images, 0.0)
-        return self._codes.to(images.device)[self._nearest(visible, weight).flatten()]
+    def __call__(self, images: Tensor, weight: Tensor, condition: Tensor | None = None) -> Tensor:
+        visible, restarts = torch.where(weight > 0, images, 0.0), self._config.restarts
+        codes = self._codes.to(images.device)
+        if condition is None:
+            return codes[self._nearest(visible, weight, self._chunks()).flatten()]
+        groups = group_rows(condition)
+        fewer = max(restarts, len(codes) * _CONDITIONS // max(_CONDITIONS, len(groups)))
+        index = torch.empty(len(images), restarts, dtype=torch.long, device=images.device)
+        for (shared,), members in groups:
+            samples = self._generated(codes[:fewer], shared)
+            index[members] = self._nearest(visible[members], weight[members], samples)
+        return codes[index.flatten()]
 
-    def _nearest(self, visible: Tensor, weight: Tensor) -> Tensor:
+    def _nearest(self, visible: Tensor, weight: Tensor, chunks: Iterator[Tensor]) -> Tensor:
         """``(B, restarts)``: indices of codes, the nearest first."""
         count, restarts, device = len(visible), self._config.restarts, visible.device
-        groups = group_by_weight(weight)
+        groups = group_rows(weight)
         best = torch.full((count, restarts), torch.inf, device=device)
         index = torch.zeros(count, restarts, dtype=torch.long, device=device)
         first = 0
-        for samples in self._chunks():
+        for samples in chunks:
             distance = torch.empty(count, len(samples), device=device)
-            for shared, members in groups:
+            for (shared,), members in groups:
                 distance[members] = _distances(visible[members], samples, shared, self._config.norm)
             distance = torch.cat([best, distance], dim=1)
             number = torch.arange(first, first + len(samples), device=device).expand(count, -1)
@@ -101,21 +113,34 @@ class NearestSampleInit:
             yield from (part.float() for part in self._samples)
             return
         made = []
-        for codes in self._codes.to(self._prior.device).split(_CHUNK):
+        for part in self._generated(self._codes.to(self._prior.device), None):
             # also rounded the first time: every batch must see the same images
-            part = self._prior.decode(codes).half()
-            yield part.float()
+            rounded = part.half()
+            yield rounded.float()
             if self._keep:
-                made.append(part)
+                made.append(rounded)
         self._samples = made
 
+    @torch.no_grad()
+    def _generated(self, codes: Tensor, condition: Tensor | None) -> Iterator[Tensor]:
+        """The images of codes under one condition ``(d,)``, in chunks."""
+        for part in codes.split(_CHUNK):
+            shared = None if condition is None else condition.expand(len(part), -1)
+            yield self._prior.decode(part, shared)
 
-def group_by_weight(weight: Tensor) -> list[tuple[Tensor, list[int]]]:
-    """The distinct weights of a batch, each with the images that share them."""
+
+def group_rows(*tensors: Tensor) -> list[tuple[tuple[Tensor, ...], list[int]]]:
+    """The distinct rows of a batch's tensors, each with the numbers of the images that share them.
+
+    Example:
+        >>> [members for _, members in group_rows(torch.tensor([[1], [2], [1]]))]
+        [[0, 2], [1]]
+    """
     groups: dict[bytes, list[int]] = {}
-    for number, own in enumerate(weight.cpu()):
-        groups.setdefault(own.numpy().tobytes(), []).append(number)
-    return [(weight[members[0]], members) for members in groups.values()]
+    for number, rows in enumerate(zip(*(tensor.cpu() for tensor in tensors), strict=True)):
+        key = b"".join(row.numpy().tobytes() for row in rows)
+        groups.setdefault(key, []).append(number)
+    return [(tuple(t[members[0]] for t in tensors), members) for members in groups.values()]
 
 
 def _distances(visible: Tensor, samples: Tensor, weight: Tensor, norm: str) -> Tensor:

@@ -32,6 +32,8 @@ class ImageBatch:
         known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
         numbers: the images' numbers in a job, from 0.
         names: the images' names.
+        condition: ``(B, n, d)``: what they show, of which the best of n is searched for; None:
+            unknown.
         unread: number, name and reason of images that cannot be read.
     """
 
@@ -40,6 +42,7 @@ class ImageBatch:
     numbers: Sequence[int] = ()
     names: Sequence[str] = ()
     unread: Sequence[tuple[int, str, str]] = field(default_factory=tuple)
+    condition: Tensor | None = None
 
 
 class LatentReconstruction(pl.LightningModule):
@@ -59,6 +62,7 @@ class LatentReconstruction(pl.LightningModule):
         prior: generates the images; frozen.
         config: how to search.
         steps_per_look: z updates between two rows of ``history``, and between two callbacks.
+        groups: number of conditions for each image; each has ``restarts`` rows of its own.
 
     Attributes:
         z: ``(R, nz)``, one row per restart searched at once; a smaller batch uses the first rows.
@@ -74,15 +78,18 @@ class LatentReconstruction(pl.LightningModule):
     result: Result
     completions: Tensor
 
-    def __init__(self, prior: Prior, config: SearchConfig, steps_per_look: int = 10):
+    def __init__(
+        self, prior: Prior, config: SearchConfig, steps_per_look: int = 10, groups: int = 1
+    ):
         super().__init__()
         self.automatic_optimization = False
         self.prior, self.config, self.steps_per_look = prior, config, steps_per_look
         self._fast = prior.reduced() if resolve_precision(config.precision) == "bf16" else prior
         self._initializer = make_initializer(prior, config)
         self._guide = Guide(prior, config) if config.guide != "none" else None
-        self.images_at_once = config.images_at_once
-        self.z = nn.Parameter(torch.zeros(self.images_at_once * config.restarts, prior.nz))
+        self.images_at_once = max(1, config.images_at_once // groups)
+        self.rows_per_image = config.restarts * groups
+        self.z = nn.Parameter(torch.zeros(self.images_at_once * self.rows_per_image, prior.nz))
         # every process has the same frozen weights: DDP must not broadcast them at each step,
         # which would force all processes to make equally many steps
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
@@ -101,7 +108,8 @@ class LatentReconstruction(pl.LightningModule):
         parts, first = [], 0
         while first < len(batch.images):
             part = slice(first, first + self.images_at_once)
-            searched = self._search_or_none(batch.images[part], batch.known[part])
+            condition = None if batch.condition is None else batch.condition[part]
+            searched = self._search_or_none(batch.images[part], batch.known[part], condition)
             if searched is None:
                 self._halve_images_at_once(len(batch.images[part]))
                 continue
@@ -110,31 +118,40 @@ class LatentReconstruction(pl.LightningModule):
         self.result = Result.cat([result for result, _ in parts])
         self.completions = torch.cat([completions for _, completions in parts])
 
-    def _search_or_none(self, images: Tensor, known: Tensor) -> tuple[Result, Tensor] | None:
+    def _search_or_none(
+        self, images: Tensor, known: Tensor, condition: Tensor | None
+    ) -> tuple[Result, Tensor] | None:
         """None if memory ran out; the caller frees it, after the error's frames are gone."""
         try:
-            return self._search(images, known)
+            return self._search(images, known, condition)
         except Exception as problem:
             if not is_out_of_memory(problem):
                 raise
             return None
 
-    def _search(self, images: Tensor, known: Tensor) -> tuple[Result, Tensor]:
-        self.batch, config = ImageBatch(images, known), self.config
+    def _search(
+        self, images: Tensor, known: Tensor, condition: Tensor | None
+    ) -> tuple[Result, Tensor]:
+        self.batch, config, originals = ImageBatch(images, known), self.config, (images, known)
+        if condition is not None:  # an image under another condition is searched as another image
+            groups = condition.shape[1]
+            images, known = (t.repeat_interleave(groups, dim=0) for t in originals)
+            condition = condition.flatten(0, 1).to(images.device)
         weight = known.float()
         if config.weighting == "yeh":
             weight = importance_weights(known, config.window)
-        guide = self._guide(images, known) if self._guide else None
+        guide = self._guide(images, known, condition) if self._guide else None
         # rows of the parameter, changed in place
         z = self.z.detach()[: len(images) * config.restarts].requires_grad_()
         with torch.no_grad():
             if guide is None:
-                z.copy_(self._initializer(images, weight))
+                z.copy_(self._initializer(images, weight, condition))
             else:  # nearest under the guided distance
                 near = torch.where(known, images, guide[:, 0])
-                z.copy_(self._initializer(near, weight + config.guide_weight * ~known))
+                nearby = weight + config.guide_weight * ~known
+                z.copy_(self._initializer(near, nearby, condition))
         self.search = LatentOptimization(
-            self.prior, self._fast, images, weight, z, config, known, guide
+            self.prior, self._fast, images, weight, z, config, known, guide, condition
         )
         self._call("on_search_start")
         more = True
@@ -146,7 +163,8 @@ class LatentReconstruction(pl.LightningModule):
                 logger.log_metrics(means, step=int(row["step"]))
             self._call("on_search_step")
         state, history = self.search.finish(), self.search.history
-        return make_result(self.prior, images, known, state, history, config)
+        told = self.search.condition_of(torch.arange(len(z), device=z.device))
+        return make_result(self.prior, *originals, state, history, config, told)
 
     def _call(self, hook: str) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -156,9 +174,9 @@ class LatentReconstruction(pl.LightningModule):
 
     def _halve_images_at_once(self, images: int) -> None:
         free_memory()
-        spent = f"batch_size={images * self.config.restarts}: out of memory"
+        spent = f"batch_size={images * self.rows_per_image}: out of memory"
         if images == 1:
             raise InputError(f"{spent} on one image; set fewer restarts")
         self.images_at_once = (images + 1) // 2
-        rows = self.images_at_once * self.config.restarts
+        rows = self.images_at_once * self.rows_per_image
         _logger.warning("%s; continuing with batch_size=%d", spent, rows)

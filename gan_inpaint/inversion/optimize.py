@@ -38,6 +38,7 @@ class LatentOptimization:
         known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
         guide: ``(B, restarts, C, H, W)`` in [-1, 1], estimates of the hole. Each restart is pulled
             to its own; restarts are compared by the first one. None: no guide.
+        condition: ``(B, d)``, what the images show; None: unknown.
 
     Attributes:
         state: the best of every row so far.
@@ -54,6 +55,7 @@ class LatentOptimization:
         config: SearchConfig,
         known: Tensor,
         guide: Tensor | None = None,
+        condition: Tensor | None = None,
     ):
         self._exact, self._networks = prior, fast
         self._exact_from = -1 if fast is prior else config.steps - round(_EXACT * config.steps)
@@ -63,6 +65,7 @@ class LatentOptimization:
         rows = len(z)
         self._image_of = torch.arange(rows, device=z.device) // (rows // len(images))
         self._guide, self._hole = guide, (~known).float()
+        self._condition = condition
         self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
         self._halve_after = {round(share * config.steps) for share in config.halving}
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
@@ -101,7 +104,8 @@ class LatentOptimization:
                 term is 0, as it is when λ = 0.
         """
         config, image = self._config, self._image_of[rows]
-        generated = networks.decode(z)
+        condition = self.condition_of(rows)
+        generated = networks.decode(z, condition)
         context = contextual(generated, self._images[image], self._weight[image], config.norm)
         guided = torch.zeros_like(context)
         if self._guide is not None:  # each row has its own
@@ -109,8 +113,13 @@ class LatentOptimization:
             guided = contextual(generated, own, self._hole[image], config.norm)
         if not ask or config.lam == 0 or networks.discriminator is None:
             return context, torch.zeros_like(context), guided
-        logit = networks.discriminator(generated)
+        logit = networks.realism(generated, condition)
+        assert logit is not None
         return context, perceptual(logit, networks.loss, config.perceptual), guided
+
+    def condition_of(self, rows: Tensor) -> Tensor | None:
+        """``(R, d)``: the conditions of rows."""
+        return None if self._condition is None else self._condition[self._image_of[rows]]
 
     def objective(self, z: Tensor, context: Tensor, realism: Tensor, guided: Tensor) -> Tensor:
         """``(R,)``: the objective, from the terms at codes ``(R, nz)``."""
@@ -230,12 +239,13 @@ class LatentOptimization:
             self._keep_best(rows, objective, context, realism)
             self.state.stopped_by[rows] = StopReason.BUDGET
         z, found = self.state.z, self.state.objective.isfinite()
-        generated = self._exact.decode(z)
+        condition = self.condition_of(torch.arange(len(z), device=z.device))
+        generated = self._exact.decode(z, condition)
         given, weight = self._images[self._image_of], self._weight[self._image_of]
         context = contextual(generated, given, weight, self._config.norm)
         realism = torch.full_like(context, torch.nan)
-        if self._exact.discriminator is not None:
-            logit = self._exact.discriminator(generated)
+        logit = self._exact.realism(generated, condition)
+        if logit is not None:
             realism = perceptual(logit, self._exact.loss, self._config.perceptual)
         counted = realism if self._config.lam else torch.zeros_like(context)
         guided = self._guide_term(generated)

@@ -30,6 +30,7 @@ def inpaint(
     known: Tensor | np.ndarray | Sequence[Any],
     prior: Prior | str | Path,
     search: SearchConfig | None = None,
+    condition: Any = None,
     **options: Any,
 ) -> Result:
     """Fill the holes of images with the prior's image that best fits the known pixels.
@@ -43,6 +44,10 @@ def inpaint(
         known: ``(B or 1, 1, H, W)``, bool or 0/1: 1 = observed pixel, 0 = missing.
         prior: from ``load_prior`` or ``as_prior``, or an argument for ``load_prior``.
         search: how to search; ``SearchConfig()`` by default.
+        condition: what the images show, for a conditional prior: a label, attributes such as
+            ``{"Smiling": 1}`` or a caption for all, or a list with one for each, None where it is
+            unknown; ``"all"``: try every class, and keep the one with the lowest objective. The
+            class of a result is ``restart // restarts``.
         options: keys of ``search`` to change, such as ``lam=0`` or ``steps=100``.
 
     Returns:
@@ -68,11 +73,41 @@ def inpaint(
         images, known = _tensor(images, "images"), _tensor(known, "known")
         known = _checked(images, known, prior).clone()
         images = images.float().clone()
-        at_once = config.images_at_once
-        parts = zip(images.split(at_once), known.split(at_once), strict=True)
+        told = encode_conditions(prior, condition, len(images))
+        groups = 1 if told is None else told.shape[1]
+        batches = []
+        for index in torch.arange(len(images)).split(max(1, config.images_at_once // groups)):
+            own = None if told is None else told[index]
+            batches.append(ImageBatch(images[index], known[index], condition=own))
         results = _Results()
-        reconstruct(prior, config, [ImageBatch(*part) for part in parts], callbacks=[results])
+        reconstruct(prior, config, batches, groups=groups, callbacks=[results])
         return Result.cat(results.found)
+
+
+def encode_conditions(prior: Prior, condition: Any, count: int) -> Tensor | None:
+    """``(count, n, d)``: the conditions of images, n of which are tried for each; None: unknown.
+
+    Args:
+        condition: see ``inpaint``.
+
+    Raises:
+        InputError: the prior takes none, does not know one, or has no classes for ``all``.
+    """
+    if condition is None:
+        return None
+    if condition == "all":
+        classes = prior.encoder and prior.encoder.classes
+        if not classes:
+            raise InputError(
+                f"condition=all: the prior {prior.name} has no classes to try; that needs"
+                " conditioning=label"
+            )
+        return prior.encode(classes).expand(count, -1, -1)
+    if not isinstance(condition, list | tuple):
+        return prior.encode([condition]).expand(count, -1)[:, None]
+    if len(condition) != count:
+        raise InputError(f"condition: {len(condition)} of them for {count} images; give one each")
+    return prior.encode(condition)[:, None]
 
 
 def reconstruct(
@@ -80,6 +115,7 @@ def reconstruct(
     config: SearchConfig,
     batches: Sequence[ImageBatch] | Dataset[ImageBatch],
     *,
+    groups: int = 1,
     callbacks: Sequence[pl.Callback] = (),
     loggers: Sequence[pl.loggers.Logger] = (),
     trainer: Callable[..., pl.Trainer] | None = None,
@@ -90,6 +126,7 @@ def reconstruct(
         prior: generates the images.
         config: how to search.
         batches: read one by one; several processes share them.
+        groups: number of conditions tried for each image.
         callbacks: see ``LatentReconstruction`` for their hooks.
         loggers: log the losses during the search.
         trainer: makes the Trainer; by default on one device.
@@ -102,7 +139,7 @@ def reconstruct(
             f"lam={config.lam}: the prior {prior.name} has no discriminator; name one with"
             " discriminator=, or set lam=0"
         )
-    module = LatentReconstruction(prior, config)
+    module = LatentReconstruction(prior, config, groups=groups)
     with _quiet_lightning():
         # without the plugin, Lightning would take SLURM's settings as its own
         alone = partial(pl.Trainer, devices=1, plugins=[LightningEnvironment()])

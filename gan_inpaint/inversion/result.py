@@ -14,6 +14,8 @@ from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.state import RestartState, final_restarts
 from gan_inpaint.priors.gan import Prior
 
+_CHUNK = 256  # images generated at once
+
 
 @dataclass
 class Result:
@@ -76,6 +78,7 @@ def make_result(
     state: RestartState,
     history: list[dict[str, float]],
     config: SearchConfig,
+    condition: Tensor | None = None,
 ) -> tuple[Result, Tensor]:
     """The result of a finished search, and the generated image of every restart, on the CPU.
 
@@ -84,13 +87,16 @@ def make_result(
         known: ``(B, 1, H, W)`` bool.
         state: of all their restarts.
         history: of the search.
+        condition: ``(R, d)``, of all restarts.
 
     Returns:
         The result, and completions ``(B, restarts, C, H, W)``.
     """
     count = len(images)
+    told = [None] * len(state.z) if condition is None else condition.split(_CHUNK)
     with torch.no_grad():
-        generated = torch.cat([prior.decode(part).cpu() for part in state.z.split(256)])
+        parts = zip(state.z.split(_CHUNK), told, strict=False)
+        generated = torch.cat([prior.decode(part, own).cpu() for part, own in parts])
     completions = generated.unflatten(0, (count, -1))
     images, known, rows = images.cpu(), known.cpu(), state.to("cpu")
     # a row without any finite objective holds infinity, so it never wins

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -45,6 +46,8 @@ class Generator(nn.Module):
             times powers of two.
         kernels: sides of the kernels of all layers: of the first any, of the others even; by
             default 4. The image's side is the first kernel's, doubled by every other layer.
+        condition: length of a condition's vector, and of its projection, which joins z; None: the
+            images depend on z alone.
     """
 
     def __init__(
@@ -55,22 +58,36 @@ class Generator(nn.Module):
         ngf: int,
         widths: Sequence[int] | None = None,
         kernels: Sequence[int] | None = None,
+        condition: tuple[int, int] | None = None,
     ):
         super().__init__()
         self.nz = nz
         widths = widths or _widths(size, ngf)
         first, *others = kernels or [4] * (len(widths) + 1)
-        layers: list[nn.Module] = [Projection(nz, widths[0], first, bias=False)]
+        self.embed = nn.Linear(*condition, bias=False) if condition else None
+        inputs = nz + (condition[1] if condition else 0)
+        layers: list[nn.Module] = [Projection(inputs, widths[0], first, bias=False)]
         for (wide, narrow), k in zip(pairwise([*widths, channels]), others, strict=True):
             layers += [nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(wide, narrow, k, 2, k // 2 - 1, bias=False)]
         layers.append(nn.Tanh())
         self.main = nn.Sequential(*layers)
         self.apply(_dcgan_init)
+        if self.embed:  # a vector of length 1 becomes numbers of the size of a normal code
+            nn.init.normal_(self.embed.weight)
 
-    def forward(self, z: Tensor) -> Tensor:
-        """``(B, nz)`` or ``(B, nz, 1, 1)`` -> ``(B, C, H, W)`` in [-1, 1]."""
-        return self.main(z.flatten(1)[:, :, None, None])
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """``(B, nz)`` or ``(B, nz, 1, 1)`` -> ``(B, C, H, W)`` in [-1, 1].
+
+        Args:
+            condition: ``(B, d)`` vectors; None or zeros: nothing is known.
+        """
+        codes = z.flatten(1)
+        if self.embed:
+            if condition is None:
+                condition = codes.new_zeros(len(codes), self.embed.in_features)
+            codes = torch.cat([codes, self.embed(condition)], dim=1)
+        return self.main(codes[:, :, None, None])
 
 
 class Discriminator(nn.Module):
@@ -83,9 +100,20 @@ class Discriminator(nn.Module):
         norm: ``batch``; ``spectral``, each layer's largest singular value kept at 1 (Miyato et al.,
             ICLR 2018); or ``none``. With the last two, an image's logit does not depend on the
             others, as ``wgan_gp`` needs.
+        condition: length of a condition's vector; None: it judges images alone.
+
+    Source of the conditional logit: Miyato and Koyama, ICLR 2018, "cGANs with projection
+    discriminator", eq. 3.
     """
 
-    def __init__(self, size: int, channels: int, ndf: int, norm: str = "batch"):
+    def __init__(
+        self,
+        size: int,
+        channels: int,
+        ndf: int,
+        norm: str = "batch",
+        condition: int | None = None,
+    ):
         super().__init__()
         widths = _widths(size, ndf)[::-1]
         bias = norm != "batch"  # BatchNorm has its own bias
@@ -104,10 +132,25 @@ class Discriminator(nn.Module):
             for layer in layers:
                 if isinstance(layer, nn.Conv2d):
                     spectral_norm(layer)
+        self.embed = nn.Linear(condition, widths[-1], bias=False) if condition else None
+        if self.embed:
+            nn.init.normal_(self.embed.weight, 0.0, 0.02)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``(B, C, H, W)`` in [-1, 1] -> ``(B,)`` logits."""
-        return self.main(images)[:, 0, 0, 0]
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """``(B, C, H, W)`` in [-1, 1] -> ``(B,)`` logits.
+
+        Args:
+            condition: ``(B, d)`` vectors; None or zeros: only the image is judged. Of n for each
+                image, ``(B, n, d)``, the logits are ``(B, n)``.
+        """
+        if self.embed is None or condition is None:
+            return self.main(images)[:, 0, 0, 0]
+        features = self.main[:-1](images)
+        logit, pooled = self.main[-1](features)[:, 0, 0, 0], features.mean(dim=(2, 3))
+        directions = self.embed(condition)
+        if condition.ndim == 2:
+            return logit + (directions * pooled).sum(dim=1)
+        return logit[:, None] + (directions * pooled[:, None]).sum(dim=2)
 
 
 def _dcgan_init(module: nn.Module) -> None:

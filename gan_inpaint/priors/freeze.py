@@ -98,9 +98,9 @@ class ReducedPrecision(nn.Module):
         super().__init__()
         self.network = deepcopy(network).bfloat16()
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, *inputs: Tensor) -> Tensor:
         """See the network."""
-        return self.network(inputs.bfloat16()).float()
+        return self.network(*(tensor.bfloat16() for tensor in inputs)).float()
 
 
 @torch.no_grad()

@@ -2,13 +2,14 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from gan_inpaint.conditioning.encoder import Encoder, short
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.latent import project
 from gan_inpaint.functional.shapes import Size, as_size
@@ -34,6 +35,8 @@ class Prior(nn.Module):
         image_shape: ``(C, H, W)``; C is 1 (grey) or 3 (RGB).
         latent: the latent space.
         loss: the discriminator's training loss: ``bce`` if its logit is meant for a sigmoid.
+        encoder: of the conditions that both networks take as a second input; None: they take none.
+        conditions: ``(n, d)``, encoded, of some of its training images.
         metadata: of the file; all values are strings.
         name: a short description of its source.
         files: the prior's file, and the discriminator's if that is another one.
@@ -47,6 +50,8 @@ class Prior(nn.Module):
         image_shape: tuple[int, int, int],
         latent: LatentSpace,
         loss: str = "bce",
+        encoder: Encoder | None = None,
+        conditions: Tensor | None = None,
         metadata: Mapping[str, str] | None = None,
         name: str = "prior",
         files: tuple[Path, ...] = (),
@@ -54,6 +59,7 @@ class Prior(nn.Module):
         super().__init__()
         self.generator, self.discriminator = generator, discriminator
         self.image_shape, self.latent, self.loss = image_shape, latent, loss
+        self.encoder, self.conditions = encoder, conditions
         self.metadata, self.name, self.files = metadata or {}, name, files
         self.register_buffer("_place", torch.zeros(()), persistent=False)  # knows the device
         self.eval()
@@ -71,13 +77,38 @@ class Prior(nn.Module):
 
         return super()._apply(moved, recurse)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """``(B, dim)`` codes -> ``(B, C, H, W)`` images in [-1, 1]."""
-        return self.generator(z)
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """``(B, dim)`` codes -> ``(B, C, H, W)`` images in [-1, 1].
 
-    def realism(self, images: Tensor) -> Tensor | None:
-        """``(B, C, H, W)`` images in [-1, 1] -> ``(B,)`` logits; None without a discriminator."""
-        return None if self.discriminator is None else self.discriminator(images)
+        Args:
+            condition: ``(B, d)`` vectors of ``encoder``; None: nothing is known.
+        """
+        return self.generator(z) if condition is None else self.generator(z, condition)
+
+    def realism(self, images: Tensor, condition: Tensor | None = None) -> Tensor | None:
+        """``(B, C, H, W)`` images in [-1, 1] -> ``(B,)`` logits; None without a discriminator.
+
+        Args:
+            condition: see ``decode``.
+        """
+        if self.discriminator is None:
+            return None
+        if condition is None:
+            return self.discriminator(images)
+        return self.discriminator(images, condition)
+
+    def encode(self, conditions: Sequence[Any]) -> Tensor:
+        """``(N, d)`` vectors of N conditions: labels, attributes or captions, None for unknown.
+
+        Raises:
+            InputError: the prior takes no conditions, or does not know one of these.
+        """
+        if self.encoder is None:
+            raise InputError(
+                f"condition={short(conditions[0])}: the prior {self.name} takes no conditions;"
+                " train one with conditioning=label, attributes or text"
+            )
+        return self.encoder.encode(conditions)
 
     @property
     def nz(self) -> int:
@@ -171,26 +202,54 @@ class Prior(nn.Module):
             image_shape=self.image_shape,
             latent=self.latent,
             loss=self.loss,
+            encoder=self.encoder,
+            conditions=self.conditions,
             metadata=self.metadata,
             name=self.name,
             files=self.files,
         )
 
-    def sample(self, count: int, seed: int, radius: float = math.inf) -> Tensor:
+    def sample(
+        self, count: int, seed: int, radius: float = math.inf, condition: Any = None
+    ) -> Tensor:
         """``(count, C, H, W)`` images in [-1, 1] from the prior's own distribution.
 
         Args:
             radius: longer normal codes are shortened to this times √dim; smaller values give more
                 typical images.
+            condition: a label, attributes or a caption that all images show; None: unknown.
         """
-        return torch.cat(list(self.samples(count, seed, radius)))
+        vectors = None
+        if condition is not None:
+            vectors = self.encode([condition]).expand(count, -1)
+        return torch.cat(list(self.samples(count, seed, radius, vectors)))
 
     @torch.no_grad()
-    def samples(self, count: int, seed: int, radius: float = math.inf) -> Iterator[Tensor]:
-        """``sample`` in parts, to save memory."""
+    def samples(
+        self,
+        count: int,
+        seed: int,
+        radius: float = math.inf,
+        condition: Tensor | None = None,
+    ) -> Iterator[Tensor]:
+        """``sample`` in parts, to save memory.
+
+        Args:
+            condition: ``(count, d)`` vectors; None: unknown.
+        """
         z = self.latent.sample(count, torch_rng("sample", seed))
         if self.latent.constraint == "ball" and math.isfinite(radius):
             z = project(z, "ball", radius)
         pixels = math.prod(self.image_shape[1:])
-        for part in z.split(max(1, _CHUNK * 64**2 // max(64**2, pixels))):
-            yield self.decode(part.to(self.device)).cpu().clamp(-1, 1)
+        size = max(1, _CHUNK * 64**2 // max(64**2, pixels))
+        for first in range(0, count, size):
+            part = slice(first, first + size)
+            given = None if condition is None else condition[part].to(self.device)
+            yield self.decode(z[part].to(self.device), given).cpu().clamp(-1, 1)
+
+    def drawn_conditions(self, count: int, seed: int) -> Tensor | None:
+        """``(count, d)``: conditions as frequent as in training; None if the prior takes none."""
+        if self.conditions is None:
+            return None
+        rng = torch_rng("conditions", seed)
+        return self.conditions[torch.randint(len(self.conditions), (count,), generator=rng)]

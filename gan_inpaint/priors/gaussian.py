@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gan_inpaint.data.images import to_float, to_uint8
 from gan_inpaint.errors import InputError
-from gan_inpaint.functional.gaussian import Gaussian, fit_gaussian
+from gan_inpaint.functional.gaussian import Gaussian, fit_gaussian, split_condition
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.quantize import from_int4, from_int8, to_int4, to_int8
 from gan_inpaint.runtime.io import atomic_write, cache_folder
@@ -48,13 +48,16 @@ def load_gaussian(prior: Prior, guide: str) -> Gaussian:
     return _data_gaussian(prior) if guide == "data" else sample_gaussian(prior)
 
 
-def save_data_gaussian(prior_file: Path, pixels: np.ndarray, flip: bool) -> Path:
+def save_data_gaussian(
+    prior_file: Path, pixels: np.ndarray, flip: bool, conditions: Tensor | None = None
+) -> Path:
     """Write the statistics of the training images beside a prior; returns the file.
 
     Args:
         prior_file: of the prior.
         pixels: uint8 ``(N, C, H, W)``.
         flip: whether the prior was also trained on the mirrored images.
+        conditions: ``(N, d)``, theirs, if the prior is conditional.
     """
     values = math.prod(reduced_shape(pixels.shape[1:]))
     exact = min(_RANK, values)
@@ -63,7 +66,7 @@ def save_data_gaussian(prior_file: Path, pixels: np.ndarray, flip: bool) -> Path
         exact = _EXACT
         rank = min(_RANK, exact + 2 * (_FILE_BYTES - exact * values) // values)
     file = prior_file.with_suffix(".gaussian.safetensors")
-    _write(file, _fit(pixels, rank, flip), exact)
+    _write(file, _fit(pixels, rank, flip, conditions), exact)
     return file
 
 
@@ -91,13 +94,13 @@ def sample_gaussian(prior: Prior, samples: int | None = None) -> Gaussian:
             pass
     # as bytes: a quarter of the memory, and the fit reads them several times
     pixels, first = np.empty((samples, *reduced_shape(prior.image_shape)), np.uint8), 0
-    started = time.perf_counter()
-    for part in prior.samples(samples, seed=0):
+    started, conditions = time.perf_counter(), prior.drawn_conditions(samples, seed=0)
+    for part in prior.samples(samples, 0, condition=conditions):
         if not first:
             _say_if_slow((time.perf_counter() - started) * samples / len(part), samples)
         pixels[first : first + len(part)] = to_uint8(_reduce(part))
         first += len(part)
-    fitted = _fit(pixels, rank)
+    fitted = _fit(pixels, rank, conditions=conditions)
     if file:
         _write(file, fitted, exact=rank)
         return _read(file)
@@ -133,15 +136,29 @@ def _data_gaussian(prior: Prior) -> Gaussian:
 
 
 @torch.no_grad()
-def _fit(pixels: np.ndarray, rank: int, flip: bool = False) -> Gaussian:
+def _fit(
+    pixels: np.ndarray, rank: int, flip: bool = False, conditions: Tensor | None = None
+) -> Gaussian:
+    scale = 0.0
+    if conditions is not None:  # as much variance as the pixels: they are known exactly
+        spread = pixels[:: max(1, len(pixels) // 1000)].std(axis=0).astype(np.float64) / 127.5
+        told = conditions.var(dim=0).sum()
+        scale = float((spread**2).sum() / max(float(told), 1e-6)) ** 0.5
+
     def batches() -> Iterator[Tensor]:
         for first in range(0, len(pixels), _BATCH):
-            batch = _reduce(to_float(pixels[first : first + _BATCH]))
-            yield batch
-            if flip:
-                yield batch.flip(-1)
+            part = slice(first, first + _BATCH)
+            batch = _reduce(to_float(pixels[part]))
+            for images in (batch, batch.flip(-1)) if flip else (batch,):
+                if conditions is None:
+                    yield images
+                else:
+                    yield torch.cat([images.flatten(1), conditions[part] * scale], dim=1)
 
-    return fit_gaussian(batches, rank, torch_rng("gaussian"))
+    fitted = fit_gaussian(batches, rank, torch_rng("gaussian"))
+    if conditions is None:
+        return fitted
+    return split_condition(fitted, reduced_shape(pixels.shape[1:]), scale)
 
 
 def reduced_shape(shape: Sequence[int]) -> tuple[int, int, int]:
@@ -166,6 +183,10 @@ def _write(file: Path, gaussian: Gaussian, exact: int) -> None:
     content["directions"], content["scale"] = to_int8(gaussian.directions[:exact])
     if exact < len(gaussian.directions):
         content["coarse"], content["coarse_scale"] = to_int4(gaussian.directions[exact:])
+    if gaussian.condition_scale:
+        content["condition_scale"] = torch.tensor(gaussian.condition_scale)
+        content["condition_mean"] = gaussian.condition_mean
+        content["condition_directions"] = gaussian.condition_directions.half()
     with atomic_write(file) as temporary:
         temporary.write_bytes(save(content))
 
@@ -176,4 +197,9 @@ def _read(file: Path) -> Gaussian:
     if "coarse" in stored:
         coarse = from_int4(stored["coarse"], stored["coarse_scale"])
         directions = torch.cat([directions, coarse.unflatten(1, directions.shape[1:])])
-    return Gaussian(stored["mean"], directions, stored["variances"])
+    found = Gaussian(stored["mean"], directions, stored["variances"])
+    if "condition_scale" in stored:
+        found.condition_scale = float(stored["condition_scale"])
+        found.condition_mean = stored["condition_mean"]
+        found.condition_directions = stored["condition_directions"].float()
+    return found

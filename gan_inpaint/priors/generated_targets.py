@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gan_inpaint.data.datasets import Digits
+from gan_inpaint.data.digits import CaptionedDigits, Digits
 from gan_inpaint.data.images import to_uint8
 from gan_inpaint.data.loading import Source
 from gan_inpaint.errors import InputError
@@ -52,6 +52,9 @@ class Generated:
     def __len__(self) -> int:
         return len(self.names)
 
+    def condition(self, index: int) -> None:
+        """Empty, as the samples'."""
+
     def content(self, index: int) -> bytes:
         return b""  # the settings and the prior define it
 
@@ -76,6 +79,8 @@ def held_out(
     prior = _needed(prior, "auto")
     if prior.metadata.get("dataset") == Digits.dataset:
         return Digits(size, channels, split)
+    if prior.metadata.get("dataset") == CaptionedDigits.dataset:
+        return CaptionedDigits(size, channels, split)
     return Generated(size, channels, split, prior, count=count, seed=seed, radius=radius)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.priors.networks import read_networks, save_prior
+from gan_inpaint.priors.networks import read_networks
 from gan_inpaint.runtime.io import atomic_write
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def save_pretrained(prior: "Prior", folder: str | Path) -> Path:
         )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    networks = read_networks(*prior.files)  # type: ignore[arg-type]
-    save_prior(folder / WEIGHTS, networks.generator, networks.discriminator, prior.metadata)
+    read_networks(*prior.files).save(folder / WEIGHTS)  # type: ignore[arg-type]
     for kind in _COMPANIONS:
         if companion := prior.companion(kind):
             with atomic_write((folder / WEIGHTS).with_suffix(f".{kind}.safetensors")) as temporary:

@@ -56,6 +56,8 @@ def _loaded(source: str, discriminator: str | Path | None, latent: str | None) -
         image_shape=(channels, size, size),
         latent=LatentSpace(metadata["latent"], (nz,)),
         loss=metadata["loss"],
+        encoder=networks.encoder,
+        conditions=networks.conditions,
         metadata=metadata,
         name=name,
         files=files,

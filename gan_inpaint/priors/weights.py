@@ -1,6 +1,7 @@
 """Read the weights of a trained pair from a .safetensors file or a checkpoint."""
 
 import io
+import json
 import pickletools
 import zipfile
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from gan_inpaint.errors import InputError
 
+CONDITIONS = "conditions"  # the tensor's name
 _PICKLES = 5  # at the start of a file in torch's old format, before the numbers
 State = dict[str, Tensor]
 
@@ -27,6 +29,7 @@ class Weights:
     metadata: dict[str, str]
     generator_names: Mapping[str, str] = field(default_factory=dict)  # in the file, where other
     discriminator_names: Mapping[str, str] = field(default_factory=dict)
+    conditions: Tensor | None = None  # of some training images, encoded, of a conditional prior
 
 
 def read_safetensors(path: Path) -> Weights:
@@ -37,7 +40,8 @@ def read_safetensors(path: Path) -> Weights:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as problem:
         raise InputError(f"{path}: not a readable .safetensors file ({problem})") from None
-    return Weights(_part(tensors, "generator."), _part(tensors, "discriminator."), metadata)
+    own = _part(tensors, "generator."), _part(tensors, "discriminator.")
+    return Weights(*own, metadata, conditions=tensors.get(CONDITIONS))
 
 
 def unpickled(path: Path) -> Any:
@@ -75,7 +79,8 @@ def read_checkpoint(path: Path) -> Weights:
         metadata = prior_metadata(hparams, content["epoch"] + 1, images_seen(content))
     except Exception:  # damaged zips and pickles raise many kinds; torch's own advice is unsafe
         raise InputError(f"{path}: damaged, or not a checkpoint of a training run") from None
-    return Weights(_part(state, "average.module."), _part(state, "discriminator."), metadata)
+    own = _part(state, "average.module."), _part(state, "discriminator.")
+    return Weights(*own, metadata, conditions=state.get(CONDITIONS))
 
 
 def images_seen(checkpoint: Mapping[str, Any]) -> int:
@@ -91,6 +96,8 @@ def prior_metadata(hparams: Mapping[str, Any], epoch: int, images_seen: int) -> 
     metadata: dict[str, Any] = {"format": "gan_inpaint prior 1", "architecture": "dcgan"}
     metadata |= {key: hparams[key] for key in kept if key in hparams}
     metadata |= {"epoch": epoch, "images_seen": images_seen}
+    if conditioning := hparams.get("conditioning"):
+        metadata["conditioning"] = json.dumps(conditioning)
     return {key: str(value) for key, value in metadata.items()}
 
 

@@ -75,11 +75,12 @@ class Frames(pl.Callback):
     def _draw(self, module: Any) -> Tensor:
         """``(N, C, H, W)``: the best so far of each image, or its start before the first step."""
         count, state = len(self._images), module.search.state
-        objective = state.objective.view(-1, module.config.restarts)[:count]
+        objective = state.objective.view(-1, module.rows_per_image)[:count]
         best = objective.argmin(dim=1)  # the nearest start before the first step
-        z = state.z.view(-1, module.config.restarts, state.z.shape[1])[:count]
-        z = z[torch.arange(count, device=z.device), best]
-        return torch.where(self._known, self._images, module.prior.decode(z).cpu())
+        rows = torch.arange(count, device=best.device) * module.rows_per_image + best
+        condition = module.search.condition_of(rows)
+        images = module.prior.decode(state.z[rows], condition).cpu()
+        return torch.where(self._known, self._images, images)
 
     def _keep(self, step: int, images: Tensor) -> None:
         damaged = highlight_hole(self._images[:1], self._known[:1])

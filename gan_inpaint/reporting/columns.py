@@ -24,6 +24,7 @@ RESULTS = (
 RESTARTS = ("image", "restart", "steps", "stopped_by", "objective", "psnr_hole")
 EXTRA = (
     "error",  # of an image or mask that could not be read, or a search that failed
+    "condition",  # what the image shows, of a conditional prior
     "guide_term",  # with a guide
     "psnr_known",
     "z_norm",
@@ -36,9 +37,9 @@ EXTRA = (
     *(f"feature_distance_{name}" for name in ("average", *BASELINES)),
 )
 SETS = ("frechet_distance", "u_ids", "p_ids", "lpips", "fid")  # of all images, with metrics=
-WORDS = ("name", "stopped_by", "error")  # columns that hold text
-MEANS = ("steps", *RESULTS[5:], *EXTRA[1:])
-_KEYS = ("lam", "lr", "norm", "prior", "data", "mask")
+WORDS = ("name", "stopped_by", "error", "condition")  # columns that hold text
+MEANS = ("steps", *RESULTS[5:], *EXTRA[2:])
+_KEYS = ("lam", "lr", "norm", "prior", "data", "mask", "condition")
 COST = ("perceptual_share", "images", "seconds", "image_steps", "image_steps_per_second")
 COMPARISON = ("job", "status", "error", *_KEYS, *MEANS, *SETS, *COST)
 

@@ -15,6 +15,7 @@ from gan_inpaint.reporting.columns import BASELINES
 from gan_inpaint.reporting.statistics import Lead, differences, findings, leads
 from gan_inpaint.reporting.sweep import SweepJob, ranked, varied
 
+_CONDITIONS, _COMPARED = 20, 8  # rows, and jobs in columns, of the table of conditions
 _NAMED = 3  # images that are named, of those on which the best job loses
 
 
@@ -52,6 +53,7 @@ def write(
             }
             for job in jobs
         ],
+        conditions=_conditions(best_first),
         bars=_bars(best_first[0]) if done and not table else [],
         interactive=bool(done),
         truth=any(job.truth for job in done),
@@ -70,6 +72,27 @@ def _lead(best: SweepJob, found: Lead) -> dict[str, str]:
         "it loses on": f"{len(found.lost)} of {found.images}",
         "most on image": worst,
     }
+
+
+def _conditions(jobs: Sequence[SweepJob]) -> list[dict[str, str]]:
+    """Mean hole PSNR of the best jobs by what the images show, of conditional priors."""
+    jobs = jobs[:_COMPARED]
+    groups: dict[str, dict[int, list[float]]] = {}
+    for job in jobs:
+        for image, psnr in job.psnrs.items():
+            words = job.results[image].get("condition")
+            if words and math.isfinite(psnr):
+                groups.setdefault(words, {}).setdefault(job.number, []).append(psnr)
+    if not 1 < len(groups) <= _CONDITIONS:
+        return []
+    table = []
+    for words, found in sorted(groups.items()):
+        line = {"condition": words}
+        for job in jobs:
+            own = found.get(job.number)
+            line[job.label] = f"{np.mean(own):.2f} ({len(own)})" if own else ""
+        table.append(line)
+    return table
 
 
 def _about(sweep: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import WandbLogger
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_inpaint.data.images import grid
 from gan_inpaint.functional.adversarial import overfitting
@@ -25,7 +25,7 @@ from gan_inpaint.training import divergence
 from gan_inpaint.training.gan_module import AdversarialTraining
 
 log = logging.getLogger(__name__)
-_SAMPLES = 64  # on the fixed-noise grid, 8 x 8
+_SAMPLES, _COLUMNS = 64, 8  # on the fixed-noise grid; a conditional model has a row per condition
 _BY_HEART = 0.9  # of the distance from training to generated images
 
 
@@ -40,10 +40,18 @@ class DiscriminatorScores(pl.Callback):
 
     Args:
         train, held_out: ``(N, C, H, W)`` images in [-1, 1], at least two each.
+        train_conditions, held_out_conditions: theirs, ``(N, d)``, if the model is conditional.
     """
 
-    def __init__(self, train: Tensor, held_out: Tensor):
+    def __init__(
+        self,
+        train: Tensor,
+        held_out: Tensor,
+        train_conditions: Tensor | None = None,
+        held_out_conditions: Tensor | None = None,
+    ):
         self._train, self._held_out = train, held_out
+        self._conditions = train_conditions, held_out_conditions
         self._said = False
 
     @torch.no_grad()
@@ -52,14 +60,15 @@ class DiscriminatorScores(pl.Callback):
             return
         rng = torch_rng("scores", pl_module.hparams["seed"])
         count, nz, latent = len(self._train), pl_module.hparams["nz"], pl_module.hparams["latent"]
-        fake = pl_module.sample(draw_latent(count, nz, latent, rng))
+        of_train, of_held_out = self._conditions
+        fake = pl_module.sample(draw_latent(count, nz, latent, rng), of_train)
         judge = pl_module.discriminator.eval()
         logits = {
-            name: torch.cat([judge(part.to(pl_module.device)) for part in images.split(_SAMPLES)])
-            for name, images in (
-                ("train", self._train),
-                ("held_out", self._held_out),
-                ("fake", fake),
+            name: _logits(judge, images, condition, pl_module.device)
+            for name, images, condition in (
+                ("train", self._train, of_train),
+                ("held_out", self._held_out, of_held_out),
+                ("fake", fake, of_train),
             )
         }
         judge.train()
@@ -77,6 +86,16 @@ class DiscriminatorScores(pl.Callback):
                 " knows the training images by heart. More images, or augment.differentiable="
                 "[color,translation,cutout], help; select shows which epoch to use"
             )
+
+
+def _logits(
+    judge: nn.Module, images: Tensor, condition: Tensor | None, device: torch.device
+) -> Tensor:
+    """``(N,)``, in parts."""
+    if condition is None:
+        return torch.cat([judge(part.to(device)) for part in images.split(_SAMPLES)])
+    pairs = zip(images.split(_SAMPLES), condition.split(_SAMPLES), strict=True)
+    return torch.cat([judge(part.to(device), own.to(device)) for part, own in pairs])
 
 
 class Snapshots(Checkpoint):
@@ -114,6 +133,12 @@ class Snapshots(Checkpoint):
         hparams = pl_module.hparams
         rng = torch_rng("fixed", hparams["seed"])
         self._fixed_z = draw_latent(_SAMPLES, hparams["nz"], hparams["latent"], rng)
+        self._fixed_condition = None
+        if encoder := pl_module.encoder:  # the same codes in every row, under another condition
+            vectors = encoder.encode(encoder.shown)
+            columns = self._fixed_z[:_COLUMNS]
+            self._fixed_z = columns.repeat(len(vectors), 1)
+            self._fixed_condition = vectors.repeat_interleave(_COLUMNS, dim=0)
         signals.install_handlers()  # again: Lightning has installed its own
         self._hold_requeue()
 
@@ -143,7 +168,7 @@ class Snapshots(Checkpoint):
         epoch = trainer.current_epoch + 1
         due = epoch % self._every == 0
         if trainer.is_global_zero:
-            samples = pl_module.sample(self._fixed_z)
+            samples = pl_module.sample(self._fixed_z, self._fixed_condition)
             self._examine(epoch, samples, pl_module)
             self._metrics.save()
             if due or epoch == trainer.max_epochs:
@@ -175,7 +200,7 @@ class Snapshots(Checkpoint):
             divergence.check_diverse(self._metrics.rows)
 
     def _show(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
-        tiled = grid(list(samples.unflatten(0, (8, -1)).unbind(1)))
+        tiled = grid(list(samples.unflatten(0, (-1, _COLUMNS)).unbind(1)))
         write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", tiled)
         self._draw()
         if self._wandb:

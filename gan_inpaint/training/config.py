@@ -80,6 +80,26 @@ class AverageConfig:
 
 
 @dataclass
+class ConditioningConfig:
+    """The ``conditioning`` group of ``train``."""
+
+    encoder: dict[str, Any] | None
+    width: int
+    drop: float
+    mismatched: float
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= 4096:
+            raise InputError(f"conditioning.width={self.width}: must be from 1 to 4096")
+        if not 0 <= self.drop < 1:
+            raise InputError(f"conditioning.drop={self.drop}: must be at least 0 and under 1")
+        if not (math.isfinite(self.mismatched) and self.mismatched >= 0):
+            raise InputError(
+                f"conditioning.mismatched={self.mismatched}: must be a number of at least 0"
+            )
+
+
+@dataclass
 class CheckpointConfig:
     """The ``checkpoint`` of ``train``."""
 
@@ -97,6 +117,7 @@ class TrainConfig:
     name: str
     data: dict[str, Any]
     model: ModelConfig
+    conditioning: ConditioningConfig
     schedule: ScheduleConfig
     loss: str
     optimizer: OptimizerConfig

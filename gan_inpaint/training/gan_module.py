@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -11,16 +12,22 @@ from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from gan_inpaint.functional.adversarial import discriminator_loss, generator_loss, gradient_penalty
+from gan_inpaint.conditioning.stored import make_encoder
+from gan_inpaint.functional.adversarial import (
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    mismatch_loss,
+)
 from gan_inpaint.functional.augment import POLICIES, diffaugment, mirrored
 from gan_inpaint.functional.latent import draw_latent
-from gan_inpaint.functional.widening import widen
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.models.feature_discriminator import FeatureDiscriminator, FeaturePyramid
 from gan_inpaint.priors.weights import images_seen, prior_metadata
 from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training import divergence
 
+_CONDITIONS = 256  # of training images that are kept with the prior
 _FEATURE_LR = 2e-4  # of the feature discriminator, as in Sauer et al., 2021
 METRICS = (
     "loss/d",
@@ -65,10 +72,14 @@ class AdversarialTraining(pl.LightningModule):
         log_every: number of minibatches per logged row; each row is a mean over them.
         dataset, license: of the data, for the metadata of the trained prior.
         compile: whether to compile both networks with ``torch.compile``.
-        init: the prior that the weights start from, if any; see ``start_from``.
+        init: the prior that the weights start from, if any; see ``training.initialize``.
         freeze_discriminator: number of D's first convolutions that keep their weights.
         feature_weight: weight of a ``FeatureDiscriminator`` in the generator's loss; 0: none. It
             has the hinge loss, and sees images under all of ``diffaugment``.
+        conditioning: None, or ``{"encoder": state of the conditions' Encoder, "width", "drop",
+            "mismatched"}``. Each image then has a condition, and generated ones have those of the
+            minibatch. ``drop`` is the share of conditions that are left out; ``mismatched``
+            weighs the ``mismatch_loss``.
 
     All arguments are plain values and are saved in the checkpoints, which load with
     ``weights_only=True`` and with ``AdversarialTraining.load_from_checkpoint``.
@@ -76,6 +87,7 @@ class AdversarialTraining(pl.LightningModule):
 
     discriminator_steps: Tensor
     generator_steps: Tensor
+    conditions: Tensor | None
 
     def __init__(
         self,
@@ -100,14 +112,21 @@ class AdversarialTraining(pl.LightningModule):
         init: str | None = None,
         freeze_discriminator: int = 0,
         feature_weight: float = 0.0,
+        conditioning: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         self.save_hyperparameters()
         self.automatic_optimization = False
+        self.encoder = make_encoder(conditioning["encoder"]) if conditioning else None
+        self._conditioning = conditioning or {}
+        dim, both = None, None
+        if self.encoder:
+            dim = self.encoder.dim
+            both = dim, self._conditioning["width"]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.generator = Generator(size, channels, nz, ngf)
-            self.discriminator = Discriminator(size, channels, ndf, discriminator_norm)
+            self.generator = Generator(size, channels, nz, ngf, condition=both)
+            self.discriminator = Discriminator(size, channels, ndf, discriminator_norm, dim)
             if feature_weight:
                 # in a tuple: neither saved nor trained with this module
                 self._pyramid = (FeaturePyramid().to(memory_format=torch.channels_last),)  # type: ignore[call-overload]
@@ -117,6 +136,8 @@ class AdversarialTraining(pl.LightningModule):
         ).requires_grad_(False)
         self.register_buffer("discriminator_steps", torch.zeros((), dtype=torch.long))
         self.register_buffer("generator_steps", torch.zeros((), dtype=torch.long))
+        # of some training images: they travel with the prior
+        self.register_buffer("conditions", torch.zeros(_CONDITIONS, dim) if dim else None)
         self._schedule, self._optimizer, self._log_every = schedule, optimizer, log_every
         self._loss, self._augment, self._ema_decay = loss, augment, ema_decay
         self._from_scratch, self._freeze = init is None, freeze_discriminator
@@ -132,39 +153,6 @@ class AdversarialTraining(pl.LightningModule):
         if self._from_scratch:  # the initial weights should soon be forgotten
             decay = min(decay, (1 + self._g_steps) / (10 + self._g_steps))
         get_ema_multi_avg_fn(decay)(averaged, current, count)
-
-    def start_from(self, generator: nn.Module, discriminator: nn.Module | None) -> list[str]:
-        """Take the weights that fit from trained networks, also for the averaged generator.
-
-        Layers that are wider here are widened, see ``widen``.
-
-        Returns:
-            What did not fit, ``generator.main.0.weight (100, 256, 4, 4), here (64, 256, 4, 4)``.
-        """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)  # of the noise of widened layers
-            return self._start_from(generator, discriminator)
-
-    def _start_from(self, generator: nn.Module, discriminator: nn.Module | None) -> list[str]:
-        left = []
-        for name, own, other in (
-            ("generator", self.generator, generator),
-            ("discriminator", self.discriminator, discriminator),
-        ):
-            given = other.state_dict() if other else {}
-            for key, value in own.state_dict().items():
-                there = given.get(key)
-                codes = (name, key) == ("generator", "main.0.weight")  # more of them are not copies
-                same = there is not None and there.shape == value.shape
-                if there is not None and (same or _is_wider(value.shape, there.shape, codes)):
-                    value.copy_(widen(there.float(), value.shape, int(name == "discriminator")))
-                elif value.ndim > 1:
-                    shape = "missing" if there is None else tuple(there.shape)
-                    left.append(f"{name}.{key} is {shape} there, {tuple(value.shape)} here")
-        self.average.module.load_state_dict(self.generator.state_dict())
-        # the average goes on from these weights, instead of copying those of the first step
-        self.average.n_averaged.fill_(1)
-        return left
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Two Adams, the discriminator's first; a third one for the feature discriminator."""
@@ -232,32 +220,46 @@ class AdversarialTraining(pl.LightningModule):
         self.images_seen = images_seen(checkpoint)
         self._row = checkpoint.get("row")
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> None:
-        """One D step on ``batch``, uint8 ``(B, C, H, W)``, then the G steps that are due."""
-        real = (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    def training_step(self, batch: Tensor | list[Tensor], batch_idx: int) -> None:
+        """One D step on a minibatch, then the G steps that are due.
+
+        Args:
+            batch: uint8 ``(B, C, H, W)``, or a pair of that and conditions ``(B, d)``.
+        """
+        pixels, condition = (batch, None) if isinstance(batch, Tensor) else batch
+        if condition is not None:
+            condition = self._with_dropped(condition)
+        real = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         if self._augment["flip"]:
             real = mirrored(real, self._rng("flip", self._d_steps))
         # at 1 and 1 a G step reuses the images of the D step, which saves a forward pass
         shared = self._schedule["discriminator"] == self._schedule["generator"] == 1
         with torch.set_grad_enabled(shared):
-            fake = self.generator(self._draw("d", self._d_steps))
-        self._train_discriminator(real, fake.detach())
+            fake = self._generated("d", self._d_steps, condition)
+        self._train_discriminator(real, fake.detach(), condition)
         if self._d_steps % self._schedule["discriminator"] == 0:
             for _ in range(self._schedule["generator"]):
-                self._train_generator(fake if shared else None)
+                self._train_generator(fake if shared else None, condition)
         if self._d_steps % self._log_every == 0:
             self._log_row()
 
-    def _train_discriminator(self, real: Tensor, fake: Tensor) -> None:
+    def _with_dropped(self, condition: Tensor) -> Tensor:
+        """Conditions of which some are left out at random."""
+        rng = self._rng("drop", self._d_steps)
+        shares = torch.rand(len(condition), 1, generator=rng, device=rng.device)
+        return condition * (shares >= self._conditioning["drop"])
+
+    def _train_discriminator(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> None:
         optimizer, _, *others = cast(list[LightningOptimizer], self.optimizers())
         rng = self._rng("augment_d", self._d_steps)
         with self.toggled_optimizer(optimizer):
+            real_logit, mismatched = self._judged_real(real, rng, condition)
             # fp32 from here on, also under bf16 autocast
-            real_logit = self._judged(real, rng).float()
-            fake_logit = self._judged(fake, rng).float()
-            loss = discriminator_loss(real_logit, fake_logit, self._loss)
+            fake_logit = self._judged(fake, rng, condition).float()
+            loss = discriminator_loss(real_logit, fake_logit, self._loss) + mismatched
             if self._loss == "wgan_gp":
-                loss = loss + 10 * gradient_penalty(self.discriminator, real, fake, rng)
+                critic = partial(self.discriminator, condition=condition)
+                loss = loss + 10 * gradient_penalty(critic, real, fake, rng)
             self._step(optimizer, loss, "discriminator")
         for optimizer in others:
             with self.toggled_optimizer(optimizer):
@@ -274,13 +276,13 @@ class AdversarialTraining(pl.LightningModule):
         self._images += len(real) * self._ranks
         self.images_seen += len(real) * self._ranks
 
-    def _train_generator(self, fake: Tensor | None = None) -> None:
+    def _train_generator(self, fake: Tensor | None, condition: Tensor | None) -> None:
         optimizer = cast(list[LightningOptimizer], self.optimizers())[1]
         # toggled: computes no gradients for D's weights; D's BatchNorm statistics are kept
         with self.toggled_optimizer(optimizer), running_statistics_kept(self.discriminator):
             if fake is None:
-                fake = self.generator(self._draw("g", self._g_steps))
-            logit = self._judged(fake, self._rng("augment_g", self._g_steps))
+                fake = self._generated("g", self._g_steps, condition)
+            logit = self._judged(fake, self._rng("augment_g", self._g_steps), condition)
             loss = generator_loss(logit.float(), self._loss)
             if self._feature_weight:
                 logits = self._feature_logits(fake, self._rng("augment_features_g", self._g_steps))
@@ -299,9 +301,32 @@ class AdversarialTraining(pl.LightningModule):
             self.clip_gradients(cast(torch.optim.Optimizer, optimizer), clip, "norm")
         optimizer.step()
 
-    def _judged(self, images: Tensor, rng: torch.Generator) -> Tensor:
+    def _generated(self, use: str, step: int, condition: Tensor | None) -> Tensor:
+        """Images of fresh codes."""
+        codes = self._draw(use, step)
+        if condition is None:
+            return self.generator(codes)
+        return self.generator(codes, condition[: len(codes)])
+
+    def _judged(
+        self, images: Tensor, rng: torch.Generator, condition: Tensor | None = None
+    ) -> Tensor:
         """Logits of augmented images."""
-        return self.discriminator(diffaugment(images, self._augment["differentiable"], rng))
+        augmented = diffaugment(images, self._augment["differentiable"], rng)
+        return self.discriminator(augmented, condition)
+
+    def _judged_real(
+        self, real: Tensor, rng: torch.Generator, condition: Tensor | None
+    ) -> tuple[Tensor, Tensor | float]:
+        """Logits of real images, and the loss of the same images under others' conditions."""
+        weight = self._conditioning.get("mismatched", 0.0)
+        if condition is None or not weight:
+            return self._judged(real, rng, condition).float(), 0.0
+        others = condition.roll(1, dims=0)
+        logits = self._judged(real, rng, torch.stack([condition, others], dim=1)).float()
+        given = (condition != 0).any(dim=1) & (others != 0).any(dim=1)
+        differs = given & (condition != others).any(dim=1)
+        return logits[:, 0], weight * mismatch_loss(logits[:, 1], differs, self._loss)
 
     def _feature_logits(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """``(B, n)`` logits of the feature discriminator, in fp32."""
@@ -342,27 +367,18 @@ class AdversarialTraining(pl.LightningModule):
         self._start_row()
 
     @torch.no_grad()
-    def sample(self, z: Tensor) -> Tensor:
-        """``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1] from the averaged generator in eval mode."""
+    def sample(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """``(B, nz)`` -> ``(B, C, H, W)`` in [-1, 1] from the averaged generator in eval mode.
+
+        Args:
+            condition: ``(B, d)``; None: nothing is known.
+        """
         self.average.eval()
-        images = self.average(z.to(self.device)).float().cpu()
+        given = (z,) if condition is None else (z, condition)
+        images = self.average(*(tensor.to(self.device) for tensor in given)).float().cpu()
         self.average.train()
         return images
 
     def metadata(self) -> dict[str, str]:
         """The metadata of a prior that is exported now."""
         return prior_metadata(self.hparams, self.current_epoch, self.images_seen)
-
-
-def _is_wider(here: torch.Size, there: torch.Size, codes: bool) -> bool:
-    """Whether a tensor has as many feature maps as another or more, and equal kernels.
-
-    Args:
-        codes: whether the first dimension is that of codes, which must be equal.
-    """
-    maps = 2 if len(here) == 4 else 1
-    if len(here) != len(there) or here[maps:] != there[maps:]:
-        return False
-    if codes and here[0] != there[0]:
-        return False
-    return all(a >= b for a, b in zip(here[:maps], there[:maps], strict=True))
