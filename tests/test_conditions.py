@@ -31,7 +31,13 @@ from gan_inpaint.training.initialize import start_from
 
 Run = Callable[..., Ran]
 CLASSES = Label(["cat", "dog"])
-CONDITIONING = {"encoder": CLASSES.state, "width": 4, "drop": 0.1, "mismatched": 1.0}
+CONDITIONING = {
+    "encoder": CLASSES.state,
+    "width": 4,
+    "drop": 0.1,
+    "mismatched": 1.0,
+    "diversity": 0.1,
+}
 FAST: dict[str, Any] = {"lam": 0, "steps": 5, "candidates": 16, "guide": "none"}
 
 
@@ -135,6 +141,32 @@ def test_without_metadata_a_column_is_refused(tmp_path: Path) -> None:
     given: dict[str, Any] = {"truth": True, "grey": True, "box": None, "condition": "text"}
     with pytest.raises(InputError, match=r"no metadata.csv or metadata.jsonl"):
         Folder(16, 1, "all", path=str(folder), **given).condition(0)
+
+
+def test_a_column_of_a_hub_data_set(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    from gan_inpaint.data.huggingface import Hub
+
+    files = [str(file) for file in sorted(write_pictures(tmp_path / "p", 4).iterdir())]
+    columns = {"image": files, "label": [0, 1, -1, 1], "text": ["a", "b", None, "d"]}
+    features = datasets.Features(
+        image=datasets.Image(),
+        label=datasets.ClassLabel(names=["cat", "dog"]),
+        text=datasets.Value("string"),
+    )
+    datasets.Dataset.from_dict(columns, features).save_to_disk(str(tmp_path / "saved"))
+
+    def told(column: str | None) -> list[Any]:
+        rest: dict[str, Any] = {"path": None, "config": None, "image": "image", "grey": True}
+        rest |= {"license": "none", "splits": {"train": "train", "val": "train"}}
+        source = Hub(16, 1, "train", name=str(tmp_path / "saved"), condition=column, **rest)
+        return [source.condition(index) for index in range(4)]
+
+    assert told("label") == ["cat", "dog", None, "dog"]
+    assert told("text") == ["a", "b", None, "d"]
+    assert told(None) == [None] * 4
+    with pytest.raises(InputError, match="no such column, it has image, label, text"):
+        told("caption")
 
 
 @pytest.mark.parametrize("form", ["txt", "csv"])
@@ -288,6 +320,24 @@ def test_a_training_continues_an_unconditional_one(tiny_prior_file: Path) -> Non
     z, told = torch.randn(4, 8), CLASSES.encode(["cat", "dog", "cat", None])
     module.eval()
     torch.testing.assert_close(module.generator(z, told), plain.generator.float().eval()(z))
+
+
+def test_generated_pairs_share_a_condition_and_some_are_left_out() -> None:
+    module = tiny_training(conditioning=CONDITIONING | {"drop": 0.5})
+    module._d_steps = module._rank = 0
+    told = CLASSES.encode(["cat", "dog"] * 100)
+    dropped = module._with_dropped(told)
+    assert 60 < (dropped == 0).all(dim=1).sum() < 140
+    assert dropped.equal(module._with_dropped(told)), "the draw can be repeated"
+    for count in (6, 7):
+        pairs = module._in_pairs(torch.arange(count)[:, None])
+        assert pairs is not None
+        assert len(pairs) == count
+        half = count // 2
+        assert pairs[:half].equal(pairs[count - half :])
+    assert module._in_pairs(None) is None
+    plain = tiny_training(conditioning=CONDITIONING | {"diversity": 0.0})
+    assert plain._in_pairs(told) is told
 
 
 @pytest.fixture

@@ -81,9 +81,8 @@ class Text(Encoder):
     def resolve(self, condition: Any) -> Any:
         """See ``Encoder``; a caption without a known word is empty."""
         caption = as_caption(self._own(condition))
-        if caption is None or not self._vectorizer.transform([caption]).nnz:
-            return None
-        return caption
+        known = caption is not None and any(word in self._known for word in self._split(caption))
+        return caption if known else None
 
     def encode(self, conditions: Sequence[Any]) -> Tensor:
         """See ``Encoder``; all at once, which is faster."""
@@ -98,7 +97,7 @@ class Text(Encoder):
         caption = as_caption(self._own(condition))
         if caption is None:
             return None
-        words = list(dict.fromkeys(self._analyze_words(caption)))
+        words = list(dict.fromkeys(self._split(caption)))
         unknown = [word for word in words if word not in self._known]
         if not unknown:
             return None
@@ -111,9 +110,10 @@ class Text(Encoder):
     def _known(self) -> set[str]:
         return set(self._vocabulary)
 
-    def _analyze_words(self, caption: str) -> list[str]:
-        words: list[str] = self._make_vectorizer(ngram_range=(1, 1)).build_analyzer()(caption)
-        return words
+    @cached_property
+    def _split(self) -> Any:
+        """Turns a caption into its words."""
+        return self._make_vectorizer(ngram_range=(1, 1)).build_analyzer()
 
     @cached_property
     def _vectorizer(self) -> Any:

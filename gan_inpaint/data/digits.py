@@ -15,8 +15,6 @@ COLOURS = {
     "green": (44, 160, 44),
     "blue": (31, 90, 200),
     "yellow": (240, 220, 50),
-    "purple": (140, 60, 190),
-    "orange": (250, 140, 20),
     "white": (245, 245, 245),
     "black": (15, 15, 15),
 }
@@ -168,5 +166,4 @@ def describe_digit(colour: str, digit: int, background: str) -> str:
         >>> describe_digit("red", 7, "blue")
         'a red seven on blue'
     """
-    article = "an" if colour[0] in "aeiou" else "a"
-    return f"{article} {colour} {WORDS[digit]} on {background}"
+    return f"a {colour} {WORDS[digit]} on {background}"

@@ -27,24 +27,49 @@ def discriminator_loss(real_logit: Tensor, fake_logit: Tensor, loss: str) -> Ten
     return fake_logit.mean() - real_logit.mean()
 
 
-def mismatch_loss(logit: Tensor, differs: Tensor, loss: str) -> Tensor:
+def mismatch_loss(logit: Tensor, differs: Tensor, loss: str, hardest: int = 4) -> Tensor:
     """The discriminator's loss on real images under conditions of others, a scalar.
 
     Such pairs are false, as generated images are, see ``discriminator_loss``. Without them, D could
-    ignore the condition.
+    ignore the condition. Of each image only those that D takes for true most count: otherwise D
+    learns what tells most pairs apart, and no details.
 
-    Source: Reed et al., ICML 2016, "Generative adversarial text to image synthesis", algorithm 1.
+    Source: Reed et al., ICML 2016, "Generative adversarial text to image synthesis", algorithm 1,
+    with hard negatives as in Faghri et al., BMVC 2018, "VSE++".
 
     Args:
-        logit: ``(B,)``.
-        differs: ``(B,)`` bool, whether the other condition is a different one; others do not count.
+        logit: ``(B, n)``, of each image under n conditions.
+        differs: ``(B, n)`` bool, whether that condition is not the image's own; only these count.
+        hardest: how many conditions count for each image.
 
     Example:
-        >>> mismatch_loss(torch.zeros(4), torch.tensor([True, True, False, False]), "bce")  # log 2
+        >>> logit = torch.tensor([[9.0, 0.0, -9.0], [9.0, 9.0, 9.0]])
+        >>> own = torch.tensor([[True, False, False], [True, True, True]])
+        >>> mismatch_loss(logit, ~own, "bce", hardest=1)  # log 2
         tensor(0.6931)
     """
-    each = {"bce": F.softplus(logit), "hinge": F.relu(1 + logit), "wgan_gp": logit}[loss]
-    return (each * differs).sum() / differs.sum().clamp(min=1)
+    taken = logit.masked_fill(~differs, -torch.inf).topk(min(hardest, logit.shape[1]), dim=1).values
+    taken = taken[taken.isfinite()]
+    each = {"bce": F.softplus(taken), "hinge": F.relu(1 + taken), "wgan_gp": taken}[loss]
+    return each.sum() / max(len(taken), 1)
+
+
+def mode_seeking_loss(images: Tensor) -> Tensor:
+    """Large if the generator ignores z: the inverse distance of images under the same condition.
+
+    Source: Mao et al., CVPR 2019, "Mode seeking generative adversarial networks for diverse image
+    synthesis", eq. 4, without the distance of the codes, which is nearly constant.
+
+    Args:
+        images: ``(2n, C, H, W)``; image i and image n + i have the same condition.
+
+    Example:
+        >>> float(mode_seeking_loss(torch.tensor([0.0, 0.5]).view(2, 1, 1, 1)))
+        2.0
+    """
+    half = len(images) // 2
+    apart = (images[:half] - images[len(images) - half :]).float().abs().mean()
+    return 1 / apart.clamp(min=1e-3)
 
 
 def generator_loss(fake_logit: Tensor, loss: str) -> Tensor:

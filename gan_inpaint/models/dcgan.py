@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+PROJECTED = 128  # length of the vectors in which D compares an image with a condition
 WIDEST = 16  # feature maps stop doubling at this multiple, so that 256x256 is trainable
 
 
@@ -74,7 +75,7 @@ class Generator(nn.Module):
         self.main = nn.Sequential(*layers)
         self.apply(_dcgan_init)
         if self.embed:  # a vector of length 1 becomes numbers of the size of a normal code
-            nn.init.normal_(self.embed.weight)
+            nn.init.normal_(self.embed.weight, 0.0, 0.5)
 
     def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """``(B, nz)`` or ``(B, nz, 1, 1)`` -> ``(B, C, H, W)`` in [-1, 1].
@@ -132,25 +133,28 @@ class Discriminator(nn.Module):
             for layer in layers:
                 if isinstance(layer, nn.Conv2d):
                     spectral_norm(layer)
-        self.embed = nn.Linear(condition, widths[-1], bias=False) if condition else None
-        if self.embed:
-            nn.init.normal_(self.embed.weight, 0.0, 0.02)
+        self.embed = None
+        if condition:
+            # not the mean over positions, as in the source: the shape of a thing would be lost
+            self.project = nn.Conv2d(widths[-1], PROJECTED, 4, bias=False)
+            self.embed = nn.Linear(condition, PROJECTED, bias=False)
+            nn.init.normal_(self.embed.weight, 0.0, 0.1)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """``(B, C, H, W)`` in [-1, 1] -> ``(B,)`` logits.
 
         Args:
             condition: ``(B, d)`` vectors; None or zeros: only the image is judged. Of n for each
-                image, ``(B, n, d)``, the logits are ``(B, n)``.
+                image, ``(B or 1, n, d)``, the logits are ``(B, n)``.
         """
         if self.embed is None or condition is None:
             return self.main(images)[:, 0, 0, 0]
         features = self.main[:-1](images)
-        logit, pooled = self.main[-1](features)[:, 0, 0, 0], features.mean(dim=(2, 3))
-        directions = self.embed(condition)
+        logit, seen = self.main[-1](features)[:, 0, 0, 0], self.project(features)[:, :, 0, 0]
+        told = self.embed(condition)
         if condition.ndim == 2:
-            return logit + (directions * pooled).sum(dim=1)
-        return logit[:, None] + (directions * pooled[:, None]).sum(dim=2)
+            return logit + (told * seen).sum(dim=1)
+        return logit[:, None] + (told * seen[:, None]).sum(dim=2)
 
 
 def _dcgan_init(module: nn.Module) -> None:

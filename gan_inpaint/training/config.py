@@ -87,16 +87,17 @@ class ConditioningConfig:
     width: int
     drop: float
     mismatched: float
+    diversity: float
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= 4096:
             raise InputError(f"conditioning.width={self.width}: must be from 1 to 4096")
         if not 0 <= self.drop < 1:
             raise InputError(f"conditioning.drop={self.drop}: must be at least 0 and under 1")
-        if not (math.isfinite(self.mismatched) and self.mismatched >= 0):
-            raise InputError(
-                f"conditioning.mismatched={self.mismatched}: must be a number of at least 0"
-            )
+        for key in ("mismatched", "diversity"):
+            value = getattr(self, key)
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"conditioning.{key}={value}: must be a number of at least 0")
 
 
 @dataclass

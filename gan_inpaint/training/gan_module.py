@@ -18,6 +18,7 @@ from gan_inpaint.functional.adversarial import (
     generator_loss,
     gradient_penalty,
     mismatch_loss,
+    mode_seeking_loss,
 )
 from gan_inpaint.functional.augment import POLICIES, diffaugment, mirrored
 from gan_inpaint.functional.latent import draw_latent
@@ -77,9 +78,9 @@ class AdversarialTraining(pl.LightningModule):
         feature_weight: weight of a ``FeatureDiscriminator`` in the generator's loss; 0: none. It
             has the hinge loss, and sees images under all of ``diffaugment``.
         conditioning: None, or ``{"encoder": state of the conditions' Encoder, "width", "drop",
-            "mismatched"}``. Each image then has a condition, and generated ones have those of the
-            minibatch. ``drop`` is the share of conditions that are left out; ``mismatched``
-            weighs the ``mismatch_loss``.
+            "mismatched", "diversity"}``. Each image then has a condition, and generated ones have
+            those of the minibatch. ``drop`` is the share of conditions that are left out;
+            ``mismatched`` weighs the ``mismatch_loss``, ``diversity`` the ``mode_seeking_loss``.
 
     All arguments are plain values and are saved in the checkpoints, which load with
     ``weights_only=True`` and with ``AdversarialTraining.load_from_checkpoint``.
@@ -234,12 +235,13 @@ class AdversarialTraining(pl.LightningModule):
             real = mirrored(real, self._rng("flip", self._d_steps))
         # at 1 and 1 a G step reuses the images of the D step, which saves a forward pass
         shared = self._schedule["discriminator"] == self._schedule["generator"] == 1
+        asked = self._in_pairs(condition)
         with torch.set_grad_enabled(shared):
-            fake = self._generated("d", self._d_steps, condition)
-        self._train_discriminator(real, fake.detach(), condition)
+            fake = self._generated("d", self._d_steps, asked)
+        self._train_discriminator(real, fake.detach(), condition, asked)
         if self._d_steps % self._schedule["discriminator"] == 0:
             for _ in range(self._schedule["generator"]):
-                self._train_generator(fake if shared else None, condition)
+                self._train_generator(fake if shared else None, asked)
         if self._d_steps % self._log_every == 0:
             self._log_row()
 
@@ -249,13 +251,22 @@ class AdversarialTraining(pl.LightningModule):
         shares = torch.rand(len(condition), 1, generator=rng, device=rng.device)
         return condition * (shares >= self._conditioning["drop"])
 
-    def _train_discriminator(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> None:
+    def _in_pairs(self, condition: Tensor | None) -> Tensor | None:
+        """Conditions for generated images: the first half of those given, twice."""
+        if condition is None or not self._conditioning["diversity"]:
+            return condition
+        half = condition[: (len(condition) + 1) // 2]
+        return torch.cat([half, half])[: len(condition)]
+
+    def _train_discriminator(
+        self, real: Tensor, fake: Tensor, condition: Tensor | None, asked: Tensor | None
+    ) -> None:
         optimizer, _, *others = cast(list[LightningOptimizer], self.optimizers())
         rng = self._rng("augment_d", self._d_steps)
         with self.toggled_optimizer(optimizer):
             real_logit, mismatched = self._judged_real(real, rng, condition)
             # fp32 from here on, also under bf16 autocast
-            fake_logit = self._judged(fake, rng, condition).float()
+            fake_logit = self._judged(fake, rng, asked).float()
             loss = discriminator_loss(real_logit, fake_logit, self._loss) + mismatched
             if self._loss == "wgan_gp":
                 critic = partial(self.discriminator, condition=condition)
@@ -287,6 +298,8 @@ class AdversarialTraining(pl.LightningModule):
             if self._feature_weight:
                 logits = self._feature_logits(fake, self._rng("augment_features_g", self._g_steps))
                 loss = loss + self._feature_weight * generator_loss(logits, "hinge")
+            if condition is not None and self._conditioning["diversity"]:
+                loss = loss + self._conditioning["diversity"] * mode_seeking_loss(fake)
             self._step(optimizer, loss, "generator")
         self.average.update_parameters(self.generator)
         self._g_steps += 1
@@ -322,11 +335,11 @@ class AdversarialTraining(pl.LightningModule):
         weight = self._conditioning.get("mismatched", 0.0)
         if condition is None or not weight:
             return self._judged(real, rng, condition).float(), 0.0
-        others = condition.roll(1, dims=0)
-        logits = self._judged(real, rng, torch.stack([condition, others], dim=1)).float()
-        given = (condition != 0).any(dim=1) & (others != 0).any(dim=1)
-        differs = given & (condition != others).any(dim=1)
-        return logits[:, 0], weight * mismatch_loss(logits[:, 1], differs, self._loss)
+        # every image under all conditions of the minibatch, which costs next to nothing
+        logits = self._judged(real, rng, condition[None]).float()
+        known = (condition != 0).any(dim=1)
+        differs = (condition != condition[:, None]).any(dim=2) & known & known[:, None]
+        return logits.diagonal(), weight * mismatch_loss(logits, differs, self._loss)
 
     def _feature_logits(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """``(B, n)`` logits of the feature discriminator, in fp32."""
