@@ -97,6 +97,26 @@ def test_words_that_a_prior_does_not_know_are_said() -> None:
     assert len(encoder.words(long)) <= 60
 
 
+def test_numbers_are_compared_as_numbers_and_words_without_capitals() -> None:
+    assert Label().fit(["1.0", "2.0"]).resolve(1) == "1.0"
+    assert Label().fit(["1e3", "x"]).resolve(1000.0) == "1e3"
+    assert Label().fit(["true", "false"]).resolve(True) == "true"
+    assert text().words(True) == "none"
+    encoder = Attributes(["Old", "old"]).fit([{"Old": 1, "old": -1}])
+    assert encoder.encode([{"Old": 1, "old": -1}])[0].sign().tolist() == [1, -1]
+
+
+def test_columns_that_are_no_attributes_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = Attributes().fit([{"caption": "x", "Old": 1, "Red": 0}, {"Old": 0, "Red": -1}])
+    assert encoder.state["names"] == ["Old", "Red"]
+    assert "left out caption" in caplog.text
+    assert "Old is never -1" in caplog.text
+    assert attributes().understood({"Male": 10**400}) is None
+    for make, condition in ((text, 10**5000), (attributes, {"Male": 10**5000})):
+        with pytest.raises(InputError, match="a very large number"):
+            make().encode([condition])
+
+
 @pytest.mark.parametrize(
     ("make", "condition", "words"),
     [

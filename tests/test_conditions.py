@@ -113,8 +113,23 @@ def test_metadata_beside_the_images(tmp_path: Path, suffix: str, zipped: bool) -
     assert [int(source("Old").condition(i)) for i in range(2)] == [1, -1]
     assert source(None).condition(0).keys() == {"text", "Old"}
     assert source(None).notes == [], "metadata are no foreign files"
-    with pytest.raises(InputError, match="no such column, it has text, Old"):
+    with pytest.raises(InputError, match="no such column, it has Old, text"):
         source("label").condition(0)
+
+
+def test_jsonl_may_lack_a_column_and_hold_other_line_breaks(tmp_path: Path) -> None:
+    folder = write_pictures(tmp_path / "p", 3)
+    rows = [{"file_name": "00.png", "text": "a\u2028cat"}, {"file_name": "01.png"}]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    (folder / "metadata.jsonl").write_text("\n".join(lines), "utf-8")
+    given: dict[str, Any] = {"truth": True, "grey": True, "box": None, "condition": "text"}
+    source = Folder(16, 1, "all", path=str(folder), **given)
+    assert [source.condition(index) for index in range(3)] == ["a\u2028cat", None, None]
+    one = Folder(16, 1, "all", path=str(folder / "00.png"), **given)
+    assert one.condition(0) == "a\u2028cat"
+    (tmp_path / "list.txt").write_text("p/00.png\n")
+    (tmp_path / "metadata.csv").write_text("file_name,text\np/00.png,listed\n")
+    assert Folder(16, 1, "all", path=str(tmp_path / "list.txt"), **given).condition(0) == "listed"
 
 
 @pytest.mark.parametrize(
@@ -191,10 +206,17 @@ def test_attributes_of_celeba(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "no names of attributes"),
+        ("", "names of the attributes"),
         ("image_id,Smiling\n", "holds no image"),
-        ("image_id,Smiling\na.jpg,1,1\n", "line 2 must hold an image's name and 1 numbers"),
+        (
+            "image_id,Smiling\na.jpg,1,1\n",
+            "line 2 must hold an image's name and 1 times 1, -1 or 0",
+        ),
         ("image_id,Smiling\na.jpg,1\nb.jpg,x\n", "line 3"),
+        ("image_id,Smiling\na.jpg,257\n", "line 2"),
+        ("image_id,Smiling\na.jpg,0.5\n", "1, -1 or 0"),
+        ("image_id,Smiling,Smiling\na.jpg,1,1\n", "each once"),
+        ("image_id,Smiling\na.jpg," + "1" * 200_000, "damaged"),
         (b"\xff\xfe\x00", "UTF-8"),
     ],
 )
@@ -363,6 +385,7 @@ TRAIN = [*TINY, "data=folder", "data.channels=1", "batch_size=8", "logger=none",
 def test_training_with_labels_resumes_and_exports(run: Run, classes: Path, loss: str) -> None:
     norm = ["model.discriminator_norm=spectral"] if loss == "wgan_gp" else []
     options = [*TRAIN, f"data.path={classes}", "conditioning=label", f"loss={loss}", *norm]
+    options += ["data.condition=null", "precision=bf16"]
     schedule = ["schedule.discriminator=3", "schedule.generator=2"]
     first = run("train", *options, *schedule, "trainer.max_epochs=2", "checkpoint.every_n_epochs=1")
     assert first.code == 0, first.err
@@ -378,6 +401,16 @@ def test_training_with_labels_resumes_and_exports(run: Run, classes: Path, loss:
     assert run("select", f"run={directory}", "samples=4", "images=2", "steps=2").code == 0
     other = run("train", f"resume={directory}", "conditioning.width=8", "trainer.max_epochs=4")
     assert "the run has other conditions" in other.sentence
+    (classes / "cat/00.png").rename(classes / "dog/99.png")
+    moved = run("train", f"resume={directory}", "trainer.max_epochs=4")
+    assert "the images have other conditions now" in moved.sentence
+    renamed = run("train", *options, f"init={directory}", "trainer.max_epochs=1")
+    assert renamed.code == 0, renamed.err
+    assert "the conditions there are others" not in renamed.out
+    (classes / "dog").rename(classes / "wolf")
+    renamed = run("train", *options, f"init={directory}", "trainer.max_epochs=1")
+    assert "the conditions there are others" in renamed.out
+    assert "generator.embed.weight is missing" in renamed.out
     saved = prior.save_pretrained(Path("hub"))
     assert Prior.from_pretrained(saved).encode(["dog"]).equal(prior.encode(["dog"]))
 
@@ -419,14 +452,36 @@ def test_all_tries_every_class_and_keeps_the_best(conditional: Prior) -> None:
     assert (result.restart // 2).tolist() == [1, 1, 1, 0, 0, 0]
     objective = result.rows.objective.view(6, 4)
     assert result.objective.equal(objective.min(dim=1).values)
+    assert (
+        result.counted.tolist() == [[False] * 2 + [True] * 2] * 3 + [[True] * 2 + [False] * 2] * 3
+    )
+    mean = inpaint(images, known(), conditional, condition="all", estimate="mean", **options)
+    both = mean.rows.z.view(6, 4, -1)
+    for number, name in ((0, "dog"), (5, "cat")):
+        own = both[number, 2:] if name == "dog" else both[number, :2]
+        average = conditional.decode(own, conditional.encode([name] * 2)).mean(dim=0)
+        torch.testing.assert_close(mean.generated[number], average, atol=1e-4, rtol=0)
     again = conditional.decode(result.z, conditional.encode(["dog"] * 3 + ["cat"] * 3))
     torch.testing.assert_close(again, result.generated, atol=1e-5, rtol=0)
 
 
+def test_an_image_has_the_same_result_alone_and_among_other_conditions(
+    conditional: Prior, tiny_prior: Prior
+) -> None:
+    images = conditional.sample(4, seed=1, radius=0.7)
+    told = np.array(["dog", "cat", "cat", "dog"])
+    options = FAST | {"candidates": 64, "steps": 3}
+    together = inpaint(images, known(), conditional, condition=told, **options)
+    alone = inpaint(images[:1], known(), conditional, condition="dog", **options)
+    torch.testing.assert_close(together.generated[:1], alone.generated, atol=1e-4, rtol=0)
+    inpaint(tiny_prior.sample(2, seed=0), known(), tiny_prior, condition=[None, ""], **FAST)
+
+
 def test_without_a_condition_a_conditional_prior_works_as_another(conditional: Prior) -> None:
     images = conditional.sample(2, seed=1, radius=0.7)
-    none = inpaint(images, known(), conditional, **FAST)
-    zeros = inpaint(images, known(), conditional, condition=[None, None], **FAST)
+    options = FAST | {"candidates": 0}
+    none = inpaint(images, known(), conditional, **options)
+    zeros = inpaint(images, known(), conditional, condition=[None, None], **options)
     torch.testing.assert_close(none.generated, zeros.generated, atol=1e-3, rtol=0)
 
 
@@ -436,16 +491,14 @@ def test_without_a_condition_a_conditional_prior_works_as_another(conditional: P
         ("bird", "no such label; the prior knows cat, dog"),
         ("Dgo", "did you mean dog?"),
         (["cat"], "1 of them for 2 images"),
-        ({"Smiling": 1}, "condition"),
+        ({"Smiling": 1}, "takes a label"),
+        ({"label": "cat", "x": 1}, "takes a label"),
     ],
 )
 def test_an_unknown_condition_is_one_sentence(
     conditional: Prior, condition: Any, words: str
 ) -> None:
     images = conditional.sample(2, seed=1)
-    if condition == {"Smiling": 1}:  # no label in it: nothing is known
-        inpaint(images, known(), conditional, condition=condition, **FAST)
-        return
     with pytest.raises(InputError) as problem:
         inpaint(images, known(), conditional, condition=condition, **FAST)
     assert words in str(problem.value)
@@ -486,6 +539,21 @@ def test_a_guide_heeds_the_condition(conditional_file: Path, tmp_path: Path) -> 
         images, CLASSES.encode(["cat"] * 2)
     )
     assert (plain - told_mean).abs().mean() > 0.1
+
+
+def test_statistics_of_other_conditions_are_refused(conditional_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prior.safetensors"
+    file.write_bytes(conditional_file.read_bytes())
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 1, 16, 16), dtype=np.uint8)
+    for told in (torch.rand(40, 3), torch.full((40, 2), torch.nan)):
+        save_data_gaussian(file, pixels, flip=False, conditions=told.nan_to_num() + told.isnan())
+        if told.isnan().any():
+            from safetensors.torch import load_file, save_file
+
+            beside = file.with_suffix(".gaussian.safetensors")
+            save_file(load_file(beside) | {"condition_mean": told[0]}, beside)
+        with pytest.raises(InputError, match="its conditions do not fit"):
+            load_gaussian(load_prior(file), "data")
 
 
 # --- the command
@@ -544,7 +612,7 @@ def test_all_says_which_class_fits_best(run: Run, conditional_file: Path, classe
     ("condition", "words"),
     [
         ("bird", "the prior knows cat, dog"),
-        ("true", "condition=True: must be"),
+        ("true", "no such label"),
         ("[cat,dog]", "one condition for all images"),
         ("5e400", "condition"),
     ],

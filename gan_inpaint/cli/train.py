@@ -214,7 +214,9 @@ def start_from(module: "AdversarialTraining", init: str) -> None:
     except InputError as problem:
         raise InputError(str(problem).replace("prior=", "init=", 1)) from None
     networks = read_networks(path)
-    left = initialize.start_from(module, networks.generator, networks.discriminator)
+    own = module.encoder and module.encoder.state
+    same = networks.encoder is None or networks.encoder.state == own
+    left = initialize.start_from(module, networks.generator, networks.discriminator, same)
     kernels = [k for k, v in module.state_dict().items() if v.ndim > 1 and "average" not in k]
     if len(left) == len(kernels):
         raise InputError(f"init={init}: none of its layers fits this model; {left[0]}")
@@ -222,6 +224,8 @@ def start_from(module: "AdversarialTraining", init: str) -> None:
     for key in ("size", "channels", "nz", "ngf", "ndf"):
         if str(module.hparams[key]) != networks.metadata[key]:
             say(f"init: {key} is {networks.metadata[key]} there, {module.hparams[key]} here")
+    if not same:
+        say("init: the conditions there are others")
     for layer in left:
         say(f"init: starts at random: {layer}")
 
@@ -357,6 +361,11 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
                 f"{checkpoint}: the run has {key} {saved.get(key)}, the settings say {wanted};"
                 " leave it as it is when resuming, or start a new run"
             )
+    before, now = content["state_dict"].get("conditions"), module.conditions  # type: ignore[attr-defined]
+    if now is not None and not (before is not None and before.equal(now)):
+        raise InputError(
+            f"{checkpoint}: the images have other conditions now; restore them, or start a new run"
+        )
     if epochs < done:
         raise InputError(
             f"trainer.max_epochs={epochs}: the run has {done} epochs already; give at least {done}"

@@ -1,5 +1,6 @@
 """Attributes: an image has some properties, and others not."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from gan_inpaint.conditioning.encoder import LISTED, SHOWN, Encoder, nearest, short
 from gan_inpaint.errors import InputError
+
+_logger = logging.getLogger(__name__)
 
 
 class Attributes(Encoder):
@@ -40,7 +43,20 @@ class Attributes(Encoder):
                     f"conditioning.encoder.names: the data have no attribute"
                     f" {name}{nearest(name, present)}"
                 )
-        self._names = self._names or present
+        if not self._names:
+            self._names = [name for name in present if _has_values(tables, name)]
+            if unused := [name for name in present if name not in self._names]:
+                _logger.warning(
+                    "conditioning=attributes: left out %s: no image has 1 or -1 there",
+                    ", ".join(map(short, unused[:LISTED])),
+                )
+        for name in self._names:
+            if {_sign(row.get(name)) for row in tables} == {0, 1}:
+                _logger.warning(
+                    "conditioning=attributes: %s is never -1; 0 means unknown, so write -1 for has"
+                    " not",
+                    short(name),
+                )
         usable = sum(self.understood(value) is not None for value in tables)
         if not usable:
             raise InputError(
@@ -77,7 +93,8 @@ class Attributes(Encoder):
             return self.resolve(condition["attributes"])
         known, folded = {}, {name.casefold(): name for name in self._names}
         for key, value in condition.items():
-            name = folded.get(str(key).strip().casefold())
+            written = str(key).strip()
+            name = written if written in self._names else folded.get(written.casefold())
             if name is None:
                 raise InputError(
                     f"condition: no such attribute {short(key)}{nearest(str(key), self._names)};"
@@ -109,12 +126,16 @@ class Attributes(Encoder):
         )
 
 
+def _has_values(tables: Sequence[Mapping[str, Any]], name: str) -> bool:
+    return any(_sign(row.get(name)) for row in tables)
+
+
 def _sign(value: Any) -> int | None:
     """-1, 0 or 1; None if it is none of these. Text of a table counts, and an empty cell is 0."""
     if value is None or value == "":
         return 0
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return int(number) if number in (-1, 0, 1) else None

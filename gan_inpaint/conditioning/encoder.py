@@ -116,5 +116,8 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 def short(value: Any) -> str:
     """A value as messages and tables show it, without line breaks and not too long."""
-    text = printable(" ".join(str(value).split()))
+    try:
+        text = printable(" ".join(str(value).split()))
+    except ValueError:  # a whole number of thousands of digits
+        text = "a very large number"
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -63,12 +63,19 @@ class Label(Encoder):
 
     def resolve(self, condition: Any) -> Any:
         """See ``Encoder``; capitals and blanks around a label do not matter."""
-        label = _label(self._own(condition))
+        own = self._own(condition)
+        label = _label(own)
+        if label is None and own not in (None, ""):
+            raise InputError(
+                f"condition={short(condition)}: this prior takes a label, such as"
+                f" condition={self._classes[0]}"
+            )
         if label is None or label in self._index:
             return label
-        for name in self._classes:
-            if name.casefold() == label.casefold():
-                return name
+        for same in (str.casefold, _number):
+            for name in self._classes:
+                if same(name) == same(label) is not None:
+                    return name
         listed = ", ".join(self._classes[:LISTED]) + (" …" if self.dim > LISTED else "")
         raise InputError(
             f"condition={short(condition)}: no such label{nearest(label, self._classes)}; the"
@@ -87,4 +94,15 @@ def _label(value: Any) -> str | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return printable(str(value).strip()) or None
+    try:
+        return printable(str(value).strip()) or None
+    except ValueError:  # a number of thousands of digits
+        return None
+
+
+def _number(label: str) -> float | None:
+    """The number that a label is, as 1.0 in a table for the class 1."""
+    try:
+        return float(label)
+    except ValueError:
+        return None

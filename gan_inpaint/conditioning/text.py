@@ -11,6 +11,8 @@ from torch import Tensor
 from gan_inpaint.conditioning.encoder import LISTED, SHOWN, Encoder, short
 from gan_inpaint.errors import InputError
 
+_LARGEST = 1e3  # inverse document frequency: a logarithm, plus 1
+
 
 class Text(Encoder):
     """A caption as the words and pairs of neighbouring words in it (TF-IDF).
@@ -42,6 +44,8 @@ class Text(Encoder):
         self._features, self._pairs = features, pairs
         self._vocabulary, self._weights = list(vocabulary), list(weights)
         self._captions = list(captions)
+        if not all(0 < weight < _LARGEST for weight in self._weights):
+            raise ValueError("weights out of range")
 
     def fit(self, conditions: Sequence[Any]) -> "Text":
         """See ``Encoder``."""
@@ -139,9 +143,13 @@ def as_caption(condition: Any) -> str | None:
     """
     if isinstance(condition, list | tuple):
         condition = condition[0] if condition else None
-    if condition is None or isinstance(condition, bool):
+    if condition is None:
         return None
-    if not isinstance(condition, str | int | float):
+    if isinstance(condition, bool):
+        condition = str(condition).lower()
+    if not isinstance(condition, str | float) and not (
+        isinstance(condition, int) and abs(condition) < 10**18
+    ):
         raise InputError(
             f"condition={short(condition)}: this prior takes a caption, such as"
             " 'condition=\"some words\"'"

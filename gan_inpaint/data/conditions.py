@@ -13,6 +13,9 @@ import numpy as np
 from gan_inpaint.errors import InputError
 
 _LARGEST = 2**28  # bytes of a file
+_SIGNS = {text: sign for sign in (-1, 0, 1) for text in (str(sign), f"{sign}.0", f"+{sign}")} | {
+    "": 0
+}
 METADATA = ("metadata.csv", "metadata.jsonl")  # the names of Hugging Face's ImageFolder
 
 
@@ -28,31 +31,34 @@ class AttributeTable:
 
     def __init__(self, path: str):
         lines = _text(Path(path), "data.attributes").splitlines()
-        if len(lines) > 1 and lines[0].strip().isdecimal():  # the number of images
-            rows = ((number, line.split()) for number, line in enumerate(lines[1:], 2))
-        else:
-            rows = ((number, row) for number, row in enumerate(csv.reader(lines), 1))
-        _, header = next(rows, (0, []))
+        try:
+            if len(lines) > 1 and lines[0].strip().isdecimal():  # the number of images
+                rows = [(number, line.split()) for number, line in enumerate(lines[1:], 2)]
+            else:
+                rows = list(enumerate(csv.reader(lines), 1))
+        except csv.Error as problem:
+            raise InputError(f"data.attributes={path}: damaged ({problem})") from None
+        header = rows.pop(0)[1] if rows else []
         names = header[1:] if header and header[0].strip() == "image_id" else header
-        if not names:
-            raise InputError(f"data.attributes={path}: no names of attributes in its first line")
+        if not names or len(set(names)) < len(names):
+            raise InputError(
+                f"data.attributes={path}: its first line must hold the names of the attributes,"
+                " each once"
+            )
         self._names = [name.strip() for name in names]
         self._row: dict[str, int] = {}
         values: list[np.ndarray] = []
         for number, row in rows:
             if not row:
                 continue
-            try:
-                signs = np.array(row[1:], dtype=np.float32).astype(np.int8)
-            except ValueError:
-                signs = np.empty(0, dtype=np.int8)
-            if len(signs) != len(self._names):
+            signs = [_SIGNS.get(cell.strip()) for cell in row[1:]]
+            if len(signs) != len(self._names) or None in signs:
                 raise InputError(
                     f"data.attributes={path}: line {number} must hold an image's name and"
-                    f" {len(self._names)} numbers"
+                    f" {len(self._names)} times 1, -1 or 0"
                 )
             self._row[_stem(row[0])] = len(values)
-            values.append(signs)
+            values.append(np.array(signs, np.int8))
         if not values:
             raise InputError(f"data.attributes={path}: holds no image")
         self._values = np.stack(values)
@@ -82,23 +88,23 @@ def read_metadata(
     """
     found: dict[str, Any] = {}
     for name in files:
-        if PurePosixPath(name).name not in METADATA:
-            continue
+        present: set[str] = set()
         folder = PurePosixPath(name).parent
         for number, row in _rows(name, files[name]):
             if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
                 raise InputError(f"{name}: line {number} has no file_name")
             own = {key: value for key, value in row.items() if key and key != "file_name"}
-            if column is not None and column not in own:
-                raise InputError(
-                    f"data.condition={column}: {name} has no such column, it has"
-                    f" {', '.join(map(str, own))}"
-                )
+            present |= own.keys()
             path = str(folder / row["file_name"].strip().replace("\\", "/"))
             if column is not None:
-                found[path] = own[column]
+                found[path] = own.get(column)
             else:
                 found[path] = next(iter(own.values())) if len(own) == 1 else own
+        if column is not None and column not in present:
+            raise InputError(
+                f"data.condition={column}: {name} has no such column, it has"
+                f" {', '.join(sorted(present)) or 'none'}"
+            )
     return found
 
 
@@ -108,7 +114,7 @@ def _rows(name: str, opened: Callable[[], BinaryIO | Path]) -> Iterator[tuple[in
         if name.endswith(".csv"):
             yield from enumerate(csv.DictReader(io.StringIO(text)), 2)
         else:
-            lines = enumerate(text.splitlines(), 1)
+            lines = enumerate(text.split("\n"), 1)  # JSON may hold other line breaks
             yield from ((number, json.loads(line)) for number, line in lines if line.strip())
     except (csv.Error, ValueError, RecursionError) as problem:
         raise InputError(f"{name}: damaged ({problem})") from None
@@ -131,7 +137,7 @@ class Captions:
         for image, captions in read(file, name):
             listed = captions if isinstance(captions, list | tuple) else [captions]
             own = [" ".join(text.split()) for text in map(_decoded, listed) if text.strip()]
-            if own:
+            if own and isinstance(image, str | bytes | int):
                 self._captions.setdefault(_number(image), []).extend(own)
         if not self._captions:
             raise InputError(f"{name}: holds no captions")
@@ -193,8 +199,9 @@ def _number(image: Any) -> str:
         >>> _number("train2014/COCO_train2014_000000000009.jpg"), _number(9)
         ('9', '9')
     """
-    last = _stem(str(image)).rpartition("_")[2]
-    return last.lstrip("0") if last.isdecimal() else _stem(str(image))
+    text = image.decode("latin1") if isinstance(image, bytes) else f"{image!s:.200}"
+    last = _stem(text).rpartition("_")[2]
+    return last.lstrip("0") if last.isdecimal() else _stem(text)
 
 
 def _stem(name: str) -> str:

@@ -82,7 +82,7 @@ class ImageFiles:
     def notes(self) -> list[str]:
         """Sentences on ignored files, and on problems in the images read so far."""
         notes = []
-        if left_out := [n for n in self._files.left_out if n.rpartition("/")[2] not in METADATA]:
+        if left_out := [name for name in self._files.left_out if not _says_conditions(name)]:
             notes.append(f"{len(left_out)} files are not images: {count_by_suffix(left_out)}")
         if self._several:
             notes.append(
@@ -243,12 +243,15 @@ class Folder(ImageFiles):
     def _metadata(self) -> dict[str, Any] | None:
         """Image -> condition; None without a metadata file."""
         tables = [n for n in self._files.left_out if n.rpartition("/")[2] in METADATA]
-        if not tables and self._column is not None:
+        readers: dict[str, Any] = {name: partial(self._files.read, name) for name in tables}
+        for name in METADATA:  # beside a list or a single image
+            if self.root.is_dir() and (self.root / name).is_file():
+                readers.setdefault(name, partial(Path, self.root / name))
+        if not readers and self._column is not None:
             raise InputError(
                 f"data.condition={self._column}: no {' or '.join(METADATA)} beside the images"
             )
-        readers = {name: partial(self._files.read, name) for name in tables}
-        return read_metadata(readers, self._column) if tables else None
+        return read_metadata(readers, self._column) if readers else None
 
 
 class CelebA(ImageFiles):
@@ -340,6 +343,10 @@ class Coco(ImageFiles):
             return [Captions(Path(self._captions), self._captions)]
         beside = [name for name in self._files.left_out if Captions.is_one(name)]
         return [Captions(self._files.read(name), name) for name in beside]
+
+
+def _says_conditions(name: str) -> bool:
+    return name.rpartition("/")[2] in METADATA or Captions.is_one(name)
 
 
 def checked_levels(white: Any) -> Any:

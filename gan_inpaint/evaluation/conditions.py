@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.loading import Source
 from gan_inpaint.inversion.pipeline import encode_conditions
 from gan_inpaint.priors.gan import Prior
@@ -63,7 +64,12 @@ class JobConditions:
         words = [self.words(index) for index in indices]
         missing = words.count("none")
         if missing == len(words):
-            return ["condition: none; the data say nothing that the prior knows"]
+            cure = (
+                "; name the column that does with data.condition="
+                if isinstance(self._source, Folder)
+                else ""
+            )
+            return [f"condition: none; the data say nothing that the prior knows{cure}"]
         left = f"; {missing} of {len(words)} have none" if missing else ""
         first = next(word for word in words if word != "none")
         return [f"condition: each image's own, such as {first}{left}"]

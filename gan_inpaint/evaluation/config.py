@@ -96,7 +96,7 @@ class SelectConfig:
 
 def check_condition(asked: Any) -> None:
     """Refuse what cannot be a condition."""
-    if isinstance(asked, bool) or not isinstance(asked, str | int | float | dict | list | None):
+    if not isinstance(asked, str | int | float | dict | list | None):
         raise InputError(
             f"condition={asked}: must be data, none, all, a label, a caption in quotes, or"
             " attributes in braces, as in 'condition={Smiling: 1}'"

@@ -14,7 +14,6 @@ from gan_inpaint.evaluation.job_batch import JobBatch
 from gan_inpaint.functional.completions import mean_completion
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.result import Result, fill
-from gan_inpaint.inversion.state import final_restarts
 from gan_inpaint.priors.gan import Prior
 
 _FAILED = {  # why a search failed, by whether it had a result before that
@@ -133,8 +132,7 @@ class Measure:
         table["ssim"] = torch.as_tensor(similarity).reshape(-1).tolist()
         average: dict[str, Tensor] = {}
         if several:
-            counted = final_restarts(result.rows, len(batch.numbers))
-            mean = mean_completion(completions, counted)
+            mean = mean_completion(completions, result.counted)
             mean = fill(batch.images, batch.known, mean, self.blend)
             table["psnr_hole_average"] = psnr(mean - batch.images, hole).tolist()
             average["average"] = mean

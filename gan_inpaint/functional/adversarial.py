@@ -130,6 +130,6 @@ def gradient_penalty(
         4.0
     """
     share = torch.rand(len(real), 1, 1, 1, generator=rng, device=rng.device)
-    between = torch.lerp(real.detach(), fake.detach(), share).requires_grad_(True)
+    between = torch.lerp(real.detach().float(), fake.detach().float(), share).requires_grad_(True)
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()

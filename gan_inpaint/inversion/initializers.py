@@ -13,7 +13,7 @@ from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
 _CHUNK = 256  # candidates generated and compared at once
-_CONDITIONS = 8  # up to this many in a batch have all candidates each
+_CONDITIONS = 8  # each condition has this fraction of the candidates, for a batch may hold many
 _KEPT = 2**28  # bytes: the candidates' images are kept for later batches up to this size
 
 
@@ -59,7 +59,7 @@ class NearestSampleInit:
     The distance is the contextual term with each image's own weights. The candidates are drawn
     once. Their images are kept if they fit into 256 MiB (in half precision); otherwise they are
     generated again for each batch, so that memory does not grow with their number. Images under
-    different conditions have candidates of their own, fewer if there are many conditions.
+    different conditions have candidates of their own, an eighth of the number.
 
     Args:
         prior: generates the candidates, on its device.
@@ -80,10 +80,9 @@ class NearestSampleInit:
         codes = self._codes.to(images.device)
         if condition is None:
             return codes[self._nearest(visible, weight, self._chunks()).flatten()]
-        groups = group_rows(condition)
-        fewer = max(restarts, len(codes) * _CONDITIONS // max(_CONDITIONS, len(groups)))
+        fewer = max(restarts, len(codes) // _CONDITIONS)  # whatever else is in the batch
         index = torch.empty(len(images), restarts, dtype=torch.long, device=images.device)
-        for (shared,), members in groups:
+        for (shared,), members in group_rows(condition):
             samples = self._generated(codes[:fewer], shared)
             index[members] = self._nearest(visible[members], weight[members], samples)
         return codes[index.flatten()]

@@ -24,6 +24,8 @@ from gan_inpaint.inversion.result import Result
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
 
+_EMPTY: tuple[Any, ...] = (None, "", {})  # conditions
+
 
 def inpaint(
     images: Tensor | np.ndarray | Sequence[Any],
@@ -93,6 +95,14 @@ def encode_conditions(prior: Prior, condition: Any, count: int) -> Tensor | None
     Raises:
         InputError: the prior takes none, does not know one, or has no classes for ``all``.
     """
+    if hasattr(condition, "tolist"):  # an array
+        condition = condition.tolist()
+    several = isinstance(condition, list | tuple)
+    if (
+        all(one in _EMPTY for one in (condition if several else [condition]))
+        and prior.encoder is None
+    ):
+        return None
     if condition is None:
         return None
     if condition == "all":
@@ -103,7 +113,7 @@ def encode_conditions(prior: Prior, condition: Any, count: int) -> Tensor | None
                 " conditioning=label"
             )
         return prior.encode(classes).expand(count, -1, -1)
-    if not isinstance(condition, list | tuple):
+    if not several:
         return prior.encode([condition]).expand(count, -1)[:, None]
     if len(condition) != count:
         raise InputError(f"condition: {len(condition)} of them for {count} images; give one each")

@@ -31,7 +31,8 @@ class Result:
         stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
         alternatives: ``(B, keep, C, H, W)``, filled like ``images``: the best completions that
             differ from each other (see ``completions.select_diverse``), the best first.
-        spread: ``(B, 1, H, W)``, standard deviation over the restarts, 0 on known pixels.
+        counted: ``(B, restarts)`` bool: which restarts count for averages and the spread.
+        spread: ``(B, 1, H, W)``, standard deviation over these, 0 on known pixels.
         binding: ``(B,)`` in [0, 1], how active the constraint on z is for the best restart.
         rows: all restarts; those of an image are consecutive.
         history: the losses, one row every few steps, means over images and restarts.
@@ -47,6 +48,7 @@ class Result:
     restart: Tensor
     stopped_by: list[str]
     alternatives: Tensor
+    counted: Tensor
     spread: Tensor
     binding: Tensor
     rows: RestartState
@@ -104,7 +106,9 @@ def make_result(
     kept = select_diverse(completions, objective, ~known, config.keep)
     restart = kept[:, 0]
     winner = rows[torch.arange(count) * objective.shape[1] + restart]
-    counted = final_restarts(rows, count)
+    # of several conditions only that of the best restart
+    group = torch.arange(objective.shape[1]) // config.restarts
+    counted = final_restarts(rows, count, group == (restart // config.restarts)[:, None])
     alternatives = completions[torch.arange(count)[:, None], kept]
     alternatives = torch.stack(
         [fill(images, known, shown, config.blend) for shown in alternatives.unbind(1)], dim=1
@@ -126,6 +130,7 @@ def make_result(
         restart=restart,
         stopped_by=winner.reasons,
         alternatives=alternatives,
+        counted=counted,
         spread=completion_std(completions, counted) * ~known,
         binding=constraint_activity(winner.z, constraint, config.radius),
         rows=rows,

@@ -70,14 +70,15 @@ class RestartState:
         return RestartState(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
-def final_restarts(rows: RestartState, count: int) -> Tensor:
+def final_restarts(rows: RestartState, count: int, among: Tensor) -> Tensor:
     """``(B, restarts)`` bool: the restarts to average over: those with a result, not halved.
 
     If all restarts of an image failed, all are used; its result is marked as failed anyway.
 
     Args:
         rows: the restarts of ``count`` images.
+        among: ``(B, restarts)`` bool, the others do not count.
     """
     usable = rows.objective.isfinite() & (rows.stopped_by != StopReason.HALVED)
-    usable = usable.view(count, -1)
-    return torch.where(usable.any(dim=1, keepdim=True), usable, True)
+    usable = usable.view(count, -1) & among
+    return torch.where(usable.any(dim=1, keepdim=True), usable, among)

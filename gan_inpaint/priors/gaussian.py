@@ -124,7 +124,7 @@ def _data_gaussian(prior: Prior) -> Gaussian:
         )
     try:
         found = _read(file)
-    except (SafetensorError, OSError, KeyError) as problem:
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as problem:
         raise InputError(f"{file}: damaged ({problem}); set guide=samples") from None
     if tuple(found.mean.shape) != reduced_shape(prior.image_shape):
         shape = "x".join(map(str, found.mean.shape))
@@ -132,6 +132,17 @@ def _data_gaussian(prior: Prior) -> Gaussian:
             f"{file}: holds statistics of {shape} images, which do not fit the prior {prior.name};"
             " set guide=samples"
         )
+    if found.condition_scale:
+        numbers, dim = found.condition_mean, prior.encoder.dim if prior.encoder else 0
+        fits = numbers.shape == (dim,) and found.condition_directions.shape == (
+            len(found.variances),
+            dim,
+        )
+        finite = math.isfinite(found.condition_scale) and bool(numbers.isfinite().all())
+        if not (fits and finite and bool(found.condition_directions.isfinite().all())):
+            raise InputError(
+                f"{file}: its conditions do not fit the prior {prior.name}; set guide=samples"
+            )
     return found
 
 

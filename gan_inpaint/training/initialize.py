@@ -8,29 +8,39 @@ from gan_inpaint.training.gan_module import AdversarialTraining
 
 
 def start_from(
-    module: AdversarialTraining, generator: nn.Module, discriminator: nn.Module | None
+    module: AdversarialTraining,
+    generator: nn.Module,
+    discriminator: nn.Module | None,
+    conditions: bool = True,
 ) -> list[str]:
     """Take the weights that fit from trained networks, also for the averaged generator.
 
     Layers that are wider in the module are widened, see ``widen``. If only the module is
     conditional, its conditions have no effect at first.
 
+    Args:
+        module: to be trained.
+        generator, discriminator: trained ones.
+        conditions: whether these have the same conditions, so that their layers are taken, too.
+
     Returns:
         What did not fit, ``generator.main.0.weight (100, 256, 4, 4), here (64, 256, 4, 4)``.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(module.hparams["seed"])  # of the noise of widened layers
-        left = _take(module.generator, generator, "generator")
-        left += _take(module.discriminator, discriminator, "discriminator")
+        left = _take(module.generator, generator, "generator", conditions)
+        left += _take(module.discriminator, discriminator, "discriminator", conditions)
     module.average.module.load_state_dict(module.generator.state_dict())
     # the average goes on from these weights, instead of copying those of the first step
     module.average.n_averaged.fill_(1)
     return left
 
 
-def _take(own: nn.Module, other: nn.Module | None, name: str) -> list[str]:
+def _take(own: nn.Module, other: nn.Module | None, name: str, conditions: bool) -> list[str]:
     """Copy the weights that fit; returns what did not."""
     given, left = other.state_dict() if other else {}, []
+    if not conditions:
+        given.pop("embed.weight", None)
     for key, value in own.state_dict().items():
         there = given.get(key)
         codes = (name, key) == ("generator", "main.0.weight")  # more of them are not copies
