@@ -36,11 +36,6 @@ class JobConditions:
         """Number of conditions that are tried for each image."""
         return max(1, len(self.classes))
 
-    @property
-    def known(self) -> bool:
-        """Whether anything is known of any image."""
-        return self._asked == "data" or self._shared is not None
-
     def vectors(self, indices: Sequence[int]) -> Tensor | None:
         """``(B, n, d)`` for images of the source; None: nothing is known."""
         if self._asked != "data":
@@ -64,12 +59,9 @@ class JobConditions:
         words = [self.words(index) for index in indices]
         missing = words.count("none")
         if missing == len(words):
-            cure = (
-                "; name the column that does with data.condition="
-                if isinstance(self._source, Folder)
-                else ""
-            )
-            return [f"condition: none; the data say nothing that the prior knows{cure}"]
+            sentence = "condition: none; the data say nothing that the prior knows"
+            folder = isinstance(self._source, Folder)
+            return [sentence + "; name a column with data.condition=" * folder]
         left = f"; {missing} of {len(words)} have none" if missing else ""
         first = next(word for word in words if word != "none")
         return [f"condition: each image's own, such as {first}{left}"]

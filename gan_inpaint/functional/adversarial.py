@@ -30,15 +30,16 @@ def discriminator_loss(real_logit: Tensor, fake_logit: Tensor, loss: str) -> Ten
 def mismatch_loss(logit: Tensor, differs: Tensor, loss: str, hardest: int = 4) -> Tensor:
     """The discriminator's loss on real images under conditions of others, a scalar.
 
-    Such pairs are false, as generated images are, see ``discriminator_loss``. Without them, D could
-    ignore the condition. Of each image only those that D takes for true most count: otherwise D
-    learns what tells most pairs apart, and no details.
+    Without it, D could ignore the condition. A logit counts by how much it is above that of the
+    image under its own condition, so that D's judgement of the image alone cancels. Of each image
+    only those that D takes for true most count: otherwise D learns what tells most pairs apart, and
+    no details.
 
-    Source: Reed et al., ICML 2016, "Generative adversarial text to image synthesis", algorithm 1,
-    with hard negatives as in Faghri et al., BMVC 2018, "VSE++".
+    Sources: Reed et al., ICML 2016, "Generative adversarial text to image synthesis", algorithm 1
+    (mismatched pairs); Faghri et al., BMVC 2018, "VSE++" (the hardest ones, in comparison).
 
     Args:
-        logit: ``(B, n)``, of each image under n conditions.
+        logit: ``(B, n)``, of each image under n conditions, minus that under its own.
         differs: ``(B, n)`` bool, whether that condition is not the image's own; only these count.
         hardest: how many conditions count for each image.
 

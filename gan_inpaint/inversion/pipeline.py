@@ -98,12 +98,8 @@ def encode_conditions(prior: Prior, condition: Any, count: int) -> Tensor | None
     if hasattr(condition, "tolist"):  # an array
         condition = condition.tolist()
     several = isinstance(condition, list | tuple)
-    if (
-        all(one in _EMPTY for one in (condition if several else [condition]))
-        and prior.encoder is None
-    ):
-        return None
-    if condition is None:
+    empty = all(one in _EMPTY for one in (condition if several else [condition]))
+    if condition is None or (empty and prior.encoder is None):
         return None
     if condition == "all":
         classes = prior.encoder and prior.encoder.classes

@@ -339,7 +339,8 @@ class AdversarialTraining(pl.LightningModule):
         logits = self._judged(real, rng, condition[None]).float()
         known = (condition != 0).any(dim=1)
         differs = (condition != condition[:, None]).any(dim=2) & known & known[:, None]
-        return logits.diagonal(), weight * mismatch_loss(logits, differs, self._loss)
+        own = logits.diagonal()
+        return own, weight * mismatch_loss(logits - own[:, None], differs, self._loss)
 
     def _feature_logits(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """``(B, n)`` logits of the feature discriminator, in fp32."""
