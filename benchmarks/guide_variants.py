@@ -70,7 +70,7 @@ def search(
     guide = Guide(prior, config)(truth, known)
     target = torch.where(known, truth, guide[:, 0])
     weight = known + config.guide_weight * ~known
-    z = start(target) if start else make_initializer(prior, config)(target, weight)
+    z = start(target) if start else make_initializer(prior, config)(target, weight)[0]
     found = LatentOptimization(
         prior, prior, truth, known.float(), z.clone().requires_grad_(), config, known, guide
     )

@@ -38,7 +38,8 @@ def self_test(known: Tensor, prior: Prior, settings: SearchConfig) -> dict[str, 
     images = prior.sample(len(known), settings.seed, settings.radius)
     options = {key: getattr(settings, key) for key in SearchConfig.__dataclass_fields__}
     result = inpaint(images, known, prior, **options | {"guide": "none"})
-    error = prior.decode(result.z) - images
+    told = result.condition if prior.encoder else None
+    error = prior.decode(result.z, told) - images
     return {
         "search_error": float(rms_error(error, known.float()).mean()),
         "self_test_psnr_hole": float(psnr(error, (~known).float()).median()),

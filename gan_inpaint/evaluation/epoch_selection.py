@@ -111,8 +111,7 @@ def measure(
         steps, candidates, seed: settings of the search.
         conditions: of the N images, if the prior is conditional.
     """
-    drawn = prior.drawn_conditions(samples, seed)
-    fake = torch.cat(list(prior.samples(samples, seed, condition=drawn)))
+    fake = prior.sample(samples, seed)
     truth = real[: len(known)]
     # the contextual term alone: can the generator produce the image?
     search = SearchConfig(

@@ -30,16 +30,15 @@ def discriminator_loss(real_logit: Tensor, fake_logit: Tensor, loss: str) -> Ten
 def mismatch_loss(logit: Tensor, differs: Tensor, loss: str, hardest: int = 4) -> Tensor:
     """The discriminator's loss on real images under conditions of others, a scalar.
 
-    Without it, D could ignore the condition. A logit counts by how much it is above that of the
-    image under its own condition, so that D's judgement of the image alone cancels. Of each image
-    only those that D takes for true most count: otherwise D learns what tells most pairs apart, and
-    no details.
+    Such pairs are false, as generated images are, see ``discriminator_loss``. Without them, D could
+    ignore the condition. Of each image only those that D takes for true most count: otherwise D
+    learns what tells most pairs apart, and no details.
 
-    Sources: Reed et al., ICML 2016, "Generative adversarial text to image synthesis", algorithm 1
-    (mismatched pairs); Faghri et al., BMVC 2018, "VSE++" (the hardest ones, in comparison).
+    Sources: Reed et al., ICML 2016, "Generative adversarial text to image synthesis", algorithm 1;
+    Faghri et al., BMVC 2018, "VSE++" (the hardest ones).
 
     Args:
-        logit: ``(B, n)``, of each image under n conditions, minus that under its own.
+        logit: ``(B, n)``, of each image under n conditions.
         differs: ``(B, n)`` bool, whether that condition is not the image's own; only these count.
         hardest: how many conditions count for each image.
 

@@ -1,6 +1,7 @@
 """Where a search starts: at random codes, or at the nearest of many random samples."""
 
 import math
+import zlib
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -20,13 +21,19 @@ _KEPT = 2**28  # bytes: the candidates' images are kept for later batches up to 
 class Initializer(Protocol):
     """Gives the starting codes of a batch."""
 
-    def __call__(self, images: Tensor, weight: Tensor, condition: Tensor | None = None) -> Tensor:
-        """``(B * restarts, nz)``, the restarts of one image being neighbours.
+    def __call__(
+        self, images: Tensor, weight: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The codes and the conditions of all restarts, those of one image being neighbours.
 
         Args:
             images: ``(B, C, H, W)`` in [-1, 1].
             weight: ``(B, 1, H, W)``, 0 in the hole.
-            condition: ``(B, d)``, what the images show; None: unknown.
+            condition: ``(B, d)``, what the images show; zeros: unknown; None: the prior takes none.
+
+        Returns:
+            ``(B * restarts, nz)`` and ``(B * restarts, d)``. Where nothing is known, a restart has
+            one of the conditions of training, as often as they occur there.
         """
 
 
@@ -45,12 +52,22 @@ class RandomInit:
         self._prior, self._config = prior, config
         self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
 
-    def __call__(self, images: Tensor, weight: Tensor, condition: Tensor | None = None) -> Tensor:
-        config, codes = self._config, []
+    def __call__(
+        self, images: Tensor, weight: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        config, codes, drawn = self._config, [], []
         for image in torch.where(weight > 0, images, 0.0).cpu():
-            rng = torch_rng("start", config.seed, image.numpy().tobytes())
+            key = image.numpy().tobytes()
+            rng = torch_rng("start", config.seed, key)
             codes.append(self._prior.latent.sample(config.restarts, rng))
-        return project(torch.cat(codes), self._constraint, config.radius).to(images.device)
+            seed = zlib.crc32(key) ^ config.seed
+            drawn.append(self._prior.drawn_conditions(config.restarts, seed))
+        starts = project(torch.cat(codes), self._constraint, config.radius).to(images.device)
+        if condition is None:
+            return starts, None
+        own = condition.repeat_interleave(config.restarts, dim=0)
+        others = torch.cat([one for one in drawn if one is not None]).to(own.device)
+        return starts, torch.where((own != 0).any(dim=1, keepdim=True), own, others)
 
 
 class NearestSampleInit:
@@ -72,20 +89,28 @@ class NearestSampleInit:
         codes = prior.latent.sample(config.candidates, rng)
         constraint = resolve_constraint(config.constraint, prior.latent.constraint)
         self._codes = project(codes, constraint, config.radius)
+        self._conditions = prior.drawn_conditions(config.candidates, config.seed)
         self._samples: list[Tensor] = []
         self._keep = config.candidates * math.prod(prior.image_shape) * 2 <= _KEPT
 
-    def __call__(self, images: Tensor, weight: Tensor, condition: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, images: Tensor, weight: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         visible, restarts = torch.where(weight > 0, images, 0.0), self._config.restarts
         codes = self._codes.to(images.device)
-        if condition is None:
-            return codes[self._nearest(visible, weight, self._chunks()).flatten()]
+        if condition is None or self._conditions is None:
+            return codes[self._nearest(visible, weight, self._chunks()).flatten()], None
+        own = condition.repeat_interleave(restarts, dim=0).unflatten(0, (-1, restarts))
         fewer = max(restarts, len(codes) // _CONDITIONS)  # whatever else is in the batch
         index = torch.empty(len(images), restarts, dtype=torch.long, device=images.device)
         for (shared,), members in group_rows(condition):
-            samples = self._generated(codes[:fewer], shared)
+            known = bool((shared != 0).any())
+            among = shared.expand(fewer, -1)
+            samples = self._generated(codes[:fewer], among) if known else self._chunks()
             index[members] = self._nearest(visible[members], weight[members], samples)
-        return codes[index.flatten()]
+            if not known:
+                own[members] = self._conditions.to(own.device)[index[members]]
+        return codes[index.flatten()], own.flatten(0, 1)
 
     def _nearest(self, visible: Tensor, weight: Tensor, chunks: Iterator[Tensor]) -> Tensor:
         """``(B, restarts)``: indices of codes, the nearest first."""
@@ -112,7 +137,7 @@ class NearestSampleInit:
             yield from (part.float() for part in self._samples)
             return
         made = []
-        for part in self._generated(self._codes.to(self._prior.device), None):
+        for part in self._generated(self._codes.to(self._prior.device), self._conditions):
             # also rounded the first time: every batch must see the same images
             rounded = part.half()
             yield rounded.float()
@@ -122,10 +147,11 @@ class NearestSampleInit:
 
     @torch.no_grad()
     def _generated(self, codes: Tensor, condition: Tensor | None) -> Iterator[Tensor]:
-        """The images of codes under one condition ``(d,)``, in chunks."""
-        for part in codes.split(_CHUNK):
-            shared = None if condition is None else condition.expand(len(part), -1)
-            yield self._prior.decode(part, shared)
+        """The images of codes ``(N, nz)`` under conditions ``(N, d)``, in chunks."""
+        for first in range(0, len(codes), _CHUNK):
+            part = slice(first, first + _CHUNK)
+            told = None if condition is None else condition[part].to(codes.device)
+            yield self._prior.decode(codes[part], told)
 
 
 def group_rows(*tensors: Tensor) -> list[tuple[tuple[Tensor, ...], list[int]]]:

@@ -32,8 +32,8 @@ class ImageBatch:
         known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
         numbers: the images' numbers in a job, from 0.
         names: the images' names.
-        condition: ``(B, n, d)``: what they show, of which the best of n is searched for; None:
-            unknown.
+        condition: ``(B, n, d)``: what they show, of which the best of n is searched for; zeros and
+            None: unknown.
         unread: number, name and reason of images that cannot be read.
     """
 
@@ -133,6 +133,8 @@ class LatentReconstruction(pl.LightningModule):
         self, images: Tensor, known: Tensor, condition: Tensor | None
     ) -> tuple[Result, Tensor]:
         self.batch, config, originals = ImageBatch(images, known), self.config, (images, known)
+        if condition is None and self.prior.encoder:
+            condition = torch.zeros(len(images), 1, self.prior.encoder.dim)
         if condition is not None:  # an image under another condition is searched as another image
             groups = condition.shape[1]
             images, known = (t.repeat_interleave(groups, dim=0) for t in originals)
@@ -144,12 +146,12 @@ class LatentReconstruction(pl.LightningModule):
         # rows of the parameter, changed in place
         z = self.z.detach()[: len(images) * config.restarts].requires_grad_()
         with torch.no_grad():
-            if guide is None:
-                z.copy_(self._initializer(images, weight, condition))
-            else:  # nearest under the guided distance
+            near, nearby = images, weight
+            if guide is not None:  # nearest under the guided distance
                 near = torch.where(known, images, guide[:, 0])
                 nearby = weight + config.guide_weight * ~known
-                z.copy_(self._initializer(near, nearby, condition))
+            starts, condition = self._initializer(near, nearby, condition)
+            z.copy_(starts)
         self.search = LatentOptimization(
             self.prior, self._fast, images, weight, z, config, known, guide, condition
         )
@@ -163,8 +165,7 @@ class LatentReconstruction(pl.LightningModule):
                 logger.log_metrics(means, step=int(row["step"]))
             self._call("on_search_step")
         state, history = self.search.finish(), self.search.history
-        told = self.search.condition_of(torch.arange(len(z), device=z.device))
-        return make_result(self.prior, *originals, state, history, config, told)
+        return make_result(self.prior, *originals, state, history, config, condition)
 
     def _call(self, hook: str) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]

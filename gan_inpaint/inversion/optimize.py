@@ -38,7 +38,7 @@ class LatentOptimization:
         known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
         guide: ``(B, restarts, C, H, W)`` in [-1, 1], estimates of the hole. Each restart is pulled
             to its own; restarts are compared by the first one. None: no guide.
-        condition: ``(B, d)``, what the images show; None: unknown.
+        condition: ``(B * restarts, d)``, what the images show; None: the prior takes none.
 
     Attributes:
         state: the best of every row so far.
@@ -119,7 +119,7 @@ class LatentOptimization:
 
     def condition_of(self, rows: Tensor) -> Tensor | None:
         """``(R, d)``: the conditions of rows."""
-        return None if self._condition is None else self._condition[self._image_of[rows]]
+        return None if self._condition is None else self._condition[rows]
 
     def objective(self, z: Tensor, context: Tensor, realism: Tensor, guided: Tensor) -> Tensor:
         """``(R,)``: the objective, from the terms at codes ``(R, nz)``."""

@@ -28,6 +28,8 @@ class Result:
         z: ``(B, nz)``, of the best restart.
         objective, contextual, perceptual, steps: ``(B,)``, likewise.
         restart: ``(B,)``, the index of the best restart.
+        condition: ``(B, d)``, encoded, of the best restart; where nothing is known, the one that it
+            started with; d is 0 if the prior takes no conditions.
         stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
         alternatives: ``(B, keep, C, H, W)``, filled like ``images``: the best completions that
             differ from each other (see ``completions.select_diverse``), the best first.
@@ -46,6 +48,7 @@ class Result:
     perceptual: Tensor
     steps: Tensor
     restart: Tensor
+    condition: Tensor
     stopped_by: list[str]
     alternatives: Tensor
     counted: Tensor
@@ -105,7 +108,10 @@ def make_result(
     objective = rows.objective.view(count, -1)
     kept = select_diverse(completions, objective, ~known, config.keep)
     restart = kept[:, 0]
-    winner = rows[torch.arange(count) * objective.shape[1] + restart]
+    best = torch.arange(count) * objective.shape[1] + restart
+    winner, shown = rows[best], torch.zeros(count, 0)
+    if condition is not None:
+        shown = condition.cpu()[best]
     # of several conditions only that of the best restart
     group = torch.arange(objective.shape[1]) // config.restarts
     counted = final_restarts(rows, count, group == (restart // config.restarts)[:, None])
@@ -128,6 +134,7 @@ def make_result(
         perceptual=winner.perceptual,
         steps=winner.steps,
         restart=restart,
+        condition=shown,
         stopped_by=winner.reasons,
         alternatives=alternatives,
         counted=counted,

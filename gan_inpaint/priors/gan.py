@@ -217,7 +217,8 @@ class Prior(nn.Module):
         Args:
             radius: longer normal codes are shortened to this times √dim; smaller values give more
                 typical images.
-            condition: a label, attributes or a caption that all images show; None: unknown.
+            condition: a label, attributes or a caption that all images show; None: of a conditional
+                prior as often as in its training.
         """
         vectors = None
         if condition is not None:
@@ -235,8 +236,10 @@ class Prior(nn.Module):
         """``sample`` in parts, to save memory.
 
         Args:
-            condition: ``(count, d)`` vectors; None: unknown.
+            condition: ``(count, d)`` vectors; None: see ``drawn_conditions``.
         """
+        if condition is None:
+            condition = self.drawn_conditions(count, seed)
         z = self.latent.sample(count, torch_rng("sample", seed))
         if self.latent.constraint == "ball" and math.isfinite(radius):
             z = project(z, "ball", radius)

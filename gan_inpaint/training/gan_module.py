@@ -246,10 +246,14 @@ class AdversarialTraining(pl.LightningModule):
             self._log_row()
 
     def _with_dropped(self, condition: Tensor) -> Tensor:
-        """Conditions of which some are left out at random."""
+        """Conditions of which some are left out at random; of attributes, also single ones."""
         rng = self._rng("drop", self._d_steps)
-        shares = torch.rand(len(condition), 1, generator=rng, device=rng.device)
-        return condition * (shares >= self._conditioning["drop"])
+        shares = torch.rand(len(condition), 2, generator=rng, device=rng.device)
+        kept = shares[:, :1] >= self._conditioning["drop"]
+        if self.encoder and self.encoder.partial:
+            each = torch.rand(condition.shape, generator=rng, device=rng.device)
+            kept = kept & (each >= shares[:, 1:])
+        return condition * kept
 
     def _in_pairs(self, condition: Tensor | None) -> Tensor | None:
         """Conditions for generated images: the first half of those given, twice."""
@@ -339,8 +343,7 @@ class AdversarialTraining(pl.LightningModule):
         logits = self._judged(real, rng, condition[None]).float()
         known = (condition != 0).any(dim=1)
         differs = (condition != condition[:, None]).any(dim=2) & known & known[:, None]
-        own = logits.diagonal()
-        return own, weight * mismatch_loss(logits - own[:, None], differs, self._loss)
+        return logits.diagonal(), weight * mismatch_loss(logits, differs, self._loss)
 
     def _feature_logits(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """``(B, n)`` logits of the feature discriminator, in fp32."""
