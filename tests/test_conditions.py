@@ -664,3 +664,26 @@ def test_a_damaged_conditional_prior_is_one_sentence(
         save_prior(file, networks.generator, networks.discriminator, metadata, conditions)
         with pytest.raises(InputError, match=words):
             load_prior(file)
+
+
+def test_the_bundled_prior_draws_what_its_captions_say(run: Run) -> None:
+    options = [
+        "prior=captions",
+        "mask.side=0.7",
+        "limit=3",
+        "steps=10",
+        "logger=none",
+        "guide=none",
+    ]
+    ran = run("reconstruct", *options)
+    assert ran.code == 0, ran.err
+    assert "condition: each image's own, such as a " in ran.out
+    odd = run("reconstruct", *options, "condition='a purple seven on blue'")
+    assert "does not know purple" in odd.out
+    prior = load_prior("captions")
+    red, blue = (
+        prior.sample(8, seed=0, condition=f"a {c} eight on white") for c in ("red", "blue")
+    )
+    ink = [images.mean(dim=(0, 2, 3)) for images in (red, blue)]
+    assert ink[0][0] > ink[1][0], "more red"
+    assert ink[1][2] > ink[0][2], "more blue"
