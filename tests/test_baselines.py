@@ -26,7 +26,7 @@ def case(channels: int) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_method_keeps_the_known_pixels_and_never_looks_into_the_hole(channels: int) -> None:
     images, known, training = case(channels)
-    guides = dict.fromkeys(("linear", "network"), lambda images, known: images * 0.5)
+    guides = dict.fromkeys(("linear", "network"), lambda images, known, told: images * 0.5)
     fill = Baselines(torch.zeros(channels, 16, 16), training, guides)
     damaged = torch.where(known, images, torch.nan)
     found, again = fill(images, known), fill(damaged, known)

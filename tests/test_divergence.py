@@ -221,7 +221,7 @@ def test_a_training_that_collapses_is_stopped(
 
     forward = AdversarialTraining.sample
 
-    def constant(self: AdversarialTraining, z: torch.Tensor) -> torch.Tensor:
+    def constant(self: AdversarialTraining, z: torch.Tensor, _: None) -> torch.Tensor:
         return forward(self, torch.zeros_like(z))
 
     monkeypatch.setattr(AdversarialTraining, "sample", constant)

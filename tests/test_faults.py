@@ -149,11 +149,11 @@ def no_memory_for(rows: int, failures: list[int]) -> Callable:
     """A search that has memory for so many rows."""
     search = SEARCH
 
-    def limited(self: LatentReconstruction, images: torch.Tensor, known: torch.Tensor) -> object:
+    def limited(self: LatentReconstruction, images: torch.Tensor, *rest: object) -> object:
         if len(images) * self.config.restarts > rows:
             failures.append(len(images))
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return search(self, images, known)
+        return search(self, images, *rest)
 
     return limited
 
