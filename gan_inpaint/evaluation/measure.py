@@ -117,7 +117,7 @@ class Measure:
         if self.guided:
             rows = torch.arange(len(batch.numbers)) * completions.shape[1] + result.restart
             table["guide_term"] = result.rows.guide_term[rows].tolist()
-        several = completions.shape[1] > 1
+        several = completions.shape[1] > max(1, len(self.classes))
         if several:
             squares = (result.spread.square() * hole).sum(dim=(1, 2, 3)) / hole.sum(dim=(1, 2, 3))
             table["spread"] = squares.sqrt().tolist()
@@ -177,7 +177,7 @@ class Measure:
             images["truth/{}"] = batch.images
         if self.blend != "none":
             images["images/{}_raw"] = raw
-        if len(result.rows.z) > len(batch.numbers):
+        if len(result.rows.z) > len(batch.numbers) * max(1, len(self.classes)):
             images["spread/{}"] = result.spread * 2 - 1  # black: all restarts agree
         if result.alternatives.shape[1] > 1:
             for rank, alternative in enumerate(result.alternatives.unbind(1)):
