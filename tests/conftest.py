@@ -104,15 +104,20 @@ def search_unchecked(prior: Prior, images: Tensor, known: Tensor, config: Search
     return found[0]
 
 
+def add_contrast(model: AdversarialTraining) -> None:
+    """Enlarge the kernels of both untrained networks, so that their outputs differ."""
+    for network in (model.generator, model.discriminator):
+        for weight in network.parameters():
+            if weight.ndim > 1:
+                weight.mul_(10)
+
+
 def save_tiny_prior(path: Path, **changes: object) -> Path:
     """An untrained prior with contrast, whose BatchNorm statistics are not the trivial ones."""
     model = tiny_training(**changes)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
-        for network in (model.generator, model.discriminator):
-            for weight in network.parameters():
-                if weight.ndim > 1:
-                    weight.mul_(10)
+        add_contrast(model)
         for _ in range(50):
             model.discriminator(model.generator(torch.randn(16, model.hparams["nz"])))
     save_prior(path, model.generator, model.discriminator, model.metadata())

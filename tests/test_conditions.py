@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, Ran, only, tiny_training, write_pictures
+from conftest import TINY, Ran, add_contrast, only, tiny_training, write_pictures
 from torch import Tensor
 
 from gan_inpaint import InputError, Prior, inpaint, load_prior
@@ -21,12 +21,14 @@ from gan_inpaint.data.conditions import AttributeTable, Captions
 from gan_inpaint.data.datasets import CelebA, Coco, Folder
 from gan_inpaint.data.digits import CaptionedDigits, Digits
 from gan_inpaint.data.loading import EncodedConditions
+from gan_inpaint.functional.conditions import drop_conditions, in_pairs
 from gan_inpaint.functional.gaussian import Posterior
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.guide import Guide
 from gan_inpaint.priors.gaussian import load_gaussian, save_data_gaussian
 from gan_inpaint.priors.networks import read_networks, save_prior
 from gan_inpaint.runtime.io import read_csv
+from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training.initialize import start_from
 
 Run = Callable[..., Ran]
@@ -46,10 +48,7 @@ def save_conditional(path: Path, **changes: Any) -> Path:
     model = tiny_training(conditioning=CONDITIONING, **changes)
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(0)
-        for network in (model.generator, model.discriminator):
-            for weight in network.parameters():
-                if weight.ndim > 1:
-                    weight.mul_(10)
+        add_contrast(model)
         model.generator.embed.weight.mul_(0.3)
         assert model.conditions is not None
         model.conditions.copy_(CLASSES.encode(["cat", "dog"] * (len(model.conditions) // 2)))
@@ -346,21 +345,20 @@ def test_a_training_continues_an_unconditional_one(tiny_prior_file: Path) -> Non
 
 
 def test_generated_pairs_share_a_condition_and_some_are_left_out() -> None:
-    module = tiny_training(conditioning=CONDITIONING | {"drop": 0.5})
-    module._d_steps = module._rank = 0
     told = CLASSES.encode(["cat", "dog"] * 100)
-    dropped = module._with_dropped(told)
+    dropped, again = (drop_conditions(told, 0.5, torch_rng("drop")) for _ in range(2))
     assert 60 < (dropped == 0).all(dim=1).sum() < 140
-    assert dropped.equal(module._with_dropped(told)), "the draw can be repeated"
+    assert dropped.equal(again), "the draw can be repeated"
+    signs = torch.ones(200, 8)
+    partly = drop_conditions(signs, 0.0, torch_rng("drop"), partial=True)
+    assert 0.4 < partly.mean() < 0.6
+    assert len(partly.sum(dim=1).unique()) > 4, "of some images more than of others"
+    assert drop_conditions(signs, 0.0, torch_rng("drop")).equal(signs)
     for count in (6, 7):
-        pairs = module._in_pairs(torch.arange(count)[:, None])
-        assert pairs is not None
+        pairs = in_pairs(torch.arange(count)[:, None])
         assert len(pairs) == count
         half = count // 2
         assert pairs[:half].equal(pairs[count - half :])
-    assert module._in_pairs(None) is None
-    plain = tiny_training(conditioning=CONDITIONING | {"diversity": 0.0})
-    assert plain._in_pairs(told) is told
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from gan_inpaint.functional.adversarial import (
     mode_seeking_loss,
 )
 from gan_inpaint.functional.augment import POLICIES, diffaugment, mirrored
+from gan_inpaint.functional.conditions import differ, drop_conditions, in_pairs
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.models.feature_discriminator import FeatureDiscriminator, FeaturePyramid
@@ -228,14 +229,19 @@ class AdversarialTraining(pl.LightningModule):
             batch: uint8 ``(B, C, H, W)``, or a pair of that and conditions ``(B, d)``.
         """
         pixels, condition = (batch, None) if isinstance(batch, Tensor) else batch
+        asked = condition
         if condition is not None:
-            condition = self._with_dropped(condition)
+            rng, partly = (
+                self._rng("drop", self._d_steps),
+                bool(self.encoder and self.encoder.partial),
+            )
+            condition = drop_conditions(condition, self._conditioning["drop"], rng, partly)
+            asked = in_pairs(condition) if self._conditioning["diversity"] else condition
         real = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         if self._augment["flip"]:
             real = mirrored(real, self._rng("flip", self._d_steps))
         # at 1 and 1 a G step reuses the images of the D step, which saves a forward pass
         shared = self._schedule["discriminator"] == self._schedule["generator"] == 1
-        asked = self._in_pairs(condition)
         with torch.set_grad_enabled(shared):
             fake = self._generated("d", self._d_steps, asked)
         self._train_discriminator(real, fake.detach(), condition, asked)
@@ -244,23 +250,6 @@ class AdversarialTraining(pl.LightningModule):
                 self._train_generator(fake if shared else None, asked)
         if self._d_steps % self._log_every == 0:
             self._log_row()
-
-    def _with_dropped(self, condition: Tensor) -> Tensor:
-        """Conditions of which some are left out at random; of attributes, also single ones."""
-        rng = self._rng("drop", self._d_steps)
-        shares = torch.rand(len(condition), 2, generator=rng, device=rng.device)
-        kept = shares[:, :1] >= self._conditioning["drop"]
-        if self.encoder and self.encoder.partial:
-            each = torch.rand(condition.shape, generator=rng, device=rng.device)
-            kept = kept & (each >= shares[:, 1:])
-        return condition * kept
-
-    def _in_pairs(self, condition: Tensor | None) -> Tensor | None:
-        """Conditions for generated images: the first half of those given, twice."""
-        if condition is None or not self._conditioning["diversity"]:
-            return condition
-        half = condition[: (len(condition) + 1) // 2]
-        return torch.cat([half, half])[: len(condition)]
 
     def _train_discriminator(
         self, real: Tensor, fake: Tensor, condition: Tensor | None, asked: Tensor | None
@@ -341,9 +330,7 @@ class AdversarialTraining(pl.LightningModule):
             return self._judged(real, rng, condition).float(), 0.0
         # every image under all conditions of the minibatch, which costs next to nothing
         logits = self._judged(real, rng, condition[None]).float()
-        known = (condition != 0).any(dim=1)
-        differs = (condition != condition[:, None]).any(dim=2) & known & known[:, None]
-        return logits.diagonal(), weight * mismatch_loss(logits, differs, self._loss)
+        return logits.diagonal(), weight * mismatch_loss(logits, differ(condition), self._loss)
 
     def _feature_logits(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """``(B, n)`` logits of the feature discriminator, in fp32."""
