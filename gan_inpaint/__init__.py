@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from gan_inpaint.inversion.config import SearchConfig as SearchConfig
     from gan_inpaint.inversion.lightning_module import LatentReconstruction as LatentReconstruction
     from gan_inpaint.inversion.pipeline import inpaint as inpaint
+    from gan_inpaint.inversion.progress import Cancelled as Cancelled
+    from gan_inpaint.inversion.progress import Progress as Progress
     from gan_inpaint.inversion.result import Result as Result
     from gan_inpaint.priors.adapters import as_prior as as_prior
     from gan_inpaint.priors.gan import Prior as Prior
@@ -19,9 +21,11 @@ __version__ = "0.1.0"
 # looked up when first used: `--help` must not wait for torch and Lightning
 _HOMES = {
     "AdversarialTraining": "training.gan_module",
+    "Cancelled": "inversion.progress",
     "InputError": "errors",
     "LatentReconstruction": "inversion.lightning_module",
     "Prior": "priors.gan",
+    "Progress": "inversion.progress",
     "SearchConfig": "inversion.config",
     "Result": "inversion.result",
     "as_prior": "priors.adapters",

@@ -65,7 +65,7 @@ def drawing(path: Path, width: int, height: int, box: tuple[int, int, int, int])
 def test_a_mask_lies_over_the_whole_picture_at_any_scale(tmp_path: Path, scale: int) -> None:
     box = (6 * scale, 2 * scale, 12 * scale, 4 * scale)
     path = drawing(tmp_path / "m.png", 24 * scale, 16 * scale, box)
-    hole = MaskFile(path, invert=False).hole("a", (24, 16), (4, 0, 20, 16))
+    hole = MaskFile(path, invert=False).hole("a", (24, 16), (4, 0, 20, 16))[0]
     expected = np.zeros((16, 16), bool)
     expected[2:4, 2:8] = True  # what the square (4, 0, 20, 16) sees of it
     assert np.array_equal(hole, expected)
@@ -73,7 +73,7 @@ def test_a_mask_lies_over_the_whole_picture_at_any_scale(tmp_path: Path, scale: 
 
 def test_a_square_mask_for_a_picture_that_is_none_lies_over_the_square(tmp_path: Path) -> None:
     path = drawing(tmp_path / "m.png", 8, 8, (0, 0, 4, 8))
-    hole = MaskFile(path, invert=False).hole("a", (40, 16), (12, 0, 28, 16))
+    hole = MaskFile(path, invert=False).hole("a", (40, 16), (12, 0, 28, 16))[0]
     assert hole.shape == (16, 16)
     assert hole[:, :8].all()
     assert not hole[:, 8:].any()
@@ -82,7 +82,7 @@ def test_a_square_mask_for_a_picture_that_is_none_lies_over_the_square(tmp_path:
 def test_a_mask_of_other_proportions_is_refused_with_both_sizes(tmp_path: Path) -> None:
     path = drawing(tmp_path / "m.png", 10, 30, (0, 0, 5, 5))
     with pytest.raises(InputError, match=r"m\.png: .* 10x30 .* photo\.jpg 24x16.*proportions"):
-        MaskFile(path, invert=False).hole("photo.jpg", (24, 16), (4, 0, 20, 16))
+        MaskFile(path, invert=False).hole("photo.jpg", (24, 16), (4, 0, 20, 16))[0]
 
 
 def test_a_pixel_is_missing_if_any_part_of_it_is() -> None:

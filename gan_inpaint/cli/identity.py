@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_inpaint.evaluation.config import ReconstructConfig
@@ -33,7 +34,7 @@ def identity(
     Args:
         indices: the job's images in ``source``.
     """
-    from gan_inpaint.data.datasets import ImageFiles
+    from gan_inpaint.data.image_files import ImageFiles
     from gan_inpaint.data.loading import content_digest
     from gan_inpaint.data.mask_files import MaskFile
     from gan_inpaint.runtime.io import file_digest
@@ -54,6 +55,8 @@ def identity(
     for group in ("data", "mask"):  # the location of files does not matter, their content does
         kept[group] = {k: v for k, v in kept[group].items() if k not in ("path", "_partial_")}
         kept[group]["_target_"] = kept[group]["_target_"].rpartition(".")[2]
+    if boxes := kept["data"].pop("boxes", None):
+        kept["data"]["boxes"] = file_digest(Path(boxes))
     files = isinstance(source, ImageFiles)
     own = [(source.names[i], source.file(i) if files else None) for i in indices]  # type: ignore[attr-defined]
     return {

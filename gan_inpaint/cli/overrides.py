@@ -17,7 +17,7 @@ from gan_inpaint.errors import InputError
 
 _PATH_KEY = re.compile(
     r"((data|mask|hydra\.run|hydra\.sweep)\.)?(path|dir|prior|discriminator|resume|run|sweep)"
-    r"|name|data\.(name|splits\.\w+)"
+    r"|name|data\.(name|boxes|splits\.\w+)"
 )
 _NEVER_SWEPT = ("hydra.run.dir", "hydra.sweep.dir")
 _TAKES_A_VALUE = {

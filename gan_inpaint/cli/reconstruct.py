@@ -210,6 +210,10 @@ def source_maker(settings: ReconstructConfig, prior: "Prior") -> Callable[..., "
     given: dict[str, Any] = {"size": prior.resolution, "channels": prior.channels}
     if "prior" in signature(make).parameters:  # samples of the prior
         given["prior"] = prior
+    if settings.data.get("box") == "auto":
+        from gan_inpaint.priors.frames import propose_one
+
+        given["propose"] = partial(propose_one, prior=prior)
     return partial(make, **given)
 
 
@@ -316,7 +320,7 @@ def report(job: Job, summary: dict[str, Any]) -> None:
 
 def images_to_fill(settings: ReconstructConfig, source: "Source", mask: Callable) -> list[int]:
     """Indices of the images, up to ``limit``; files that are masks of others are excluded."""
-    from gan_inpaint.data.datasets import ImageFiles
+    from gan_inpaint.data.image_files import ImageFiles
     from gan_inpaint.data.loading import subset_indices
     from gan_inpaint.data.mask_files import MaskFile
 

@@ -1,7 +1,6 @@
 """Read image files, convert them to tensors in [-1, 1] and back, tile them."""
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +14,6 @@ from gan_inpaint.data.image_metadata import keep_tiff_exif, strip_metadata
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.shapes import Box, Size, centered_box, sides
 
-Crop = Callable[[Image.Image, Size], Box]  # chooses the part of an image that is used
 Levels = tuple[float, float]  # black and white level of an image with more than 8 bits
 
 MISSING = (255, 120, 120)  # the colour that shows missing pixels

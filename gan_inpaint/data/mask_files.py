@@ -55,7 +55,7 @@ class MaskFile:
     def __call__(self, size: Size, rng: np.random.Generator, name: str) -> Tensor:
         """``(1, H, W)`` bool, 1 = known, for an image of that size."""
         height, width = sides(size)
-        return torch.from_numpy(~self.hole(name, (width, height), (0, 0, width, height)))[None]
+        return torch.from_numpy(~self.hole(name, (width, height), (0, 0, width, height))[0])[None]
 
     def hole(
         self,
@@ -63,47 +63,20 @@ class MaskFile:
         frame: tuple[int, int],
         box: tuple[int, int, int, int],
         image_file: Path | None = None,
-    ) -> np.ndarray:
-        """``(height, width)`` bool of a box in an image, 1 = missing.
+    ) -> tuple[np.ndarray, float]:
+        """See ``hole_in_box``.
 
         Args:
             name: of the image.
             frame: its width and height.
             box: left, top, right, bottom of the crop.
-            own: the image's file (in an archive: below its path), which cannot be its mask.
+            image_file: the image's file (in an archive: below its path), which cannot be its mask.
 
         Raises:
             InputError: the mask is not there, cannot be read, or does not fit.
         """
         file = self._mask_for(name, image_file)
-        hole = self._read(file)
-        height, width = hole.shape
-        if self._covers(hole, frame):
-            left, top, right, bottom = box
-            return resize_mask(hole, frame)[top:bottom, left:right]
-        part = box[2] - box[0], box[3] - box[1]
-        if self._covers(hole, part):
-            return resize_mask(hole, part)
-        raise InputError(
-            f"{self._where(file)}: the mask has {width}x{height} pixels, the image {name}"
-            f" {frame[0]}x{frame[1]}: draw it over the whole image, at any size of the same"
-            " proportions"
-        )
-
-    def outside(
-        self,
-        name: str,
-        frame: tuple[int, int],
-        box: tuple[int, int, int, int],
-        image_file: Path | None = None,
-    ) -> float:
-        """The share of an image's missing pixels that lie outside a box; see ``hole``."""
-        hole = self._read(self._mask_for(name, image_file))
-        if not self._covers(hole, frame):
-            return 0.0
-        whole = resize_mask(hole, frame)
-        inside = whole[box[1] : box[3], box[0] : box[2]].sum()
-        return float(1 - inside / whole.sum()) if whole.any() else 0.0
+        return hole_in_box(self._read(file), frame, box, self._where(file), f"the image {name}")
 
     def masks_among(self, names: Sequence[str], root: Path) -> set[str]:
         """The images that are masks of other images: both may lie in one folder.
@@ -131,12 +104,6 @@ class MaskFile:
             except InputError as problem:
                 digest.update(str(problem).encode())
         return digest.hexdigest()
-
-    @staticmethod
-    def _covers(hole: np.ndarray, frame: tuple[int, int]) -> bool:
-        """Whether a mask has an image's proportions, to one pixel of the coarser of the two."""
-        height, width = hole.shape
-        return abs(height * frame[0] / width - frame[1]) <= max(frame[0] / width, 1.0)
 
     def _where(self, file: str) -> str:
         return str(self._files.root / file)
@@ -191,6 +158,48 @@ class MaskFile:
             raise InputError(f"{where}: cannot be read ({problem}); replace it") from None
         hole = read_hole(open_image(content, where), where)
         return ~hole if self._invert else hole
+
+
+def hole_in_box(
+    mask: np.ndarray,
+    frame: tuple[int, int],
+    box: tuple[int, int, int, int],
+    where: str,
+    image: str,
+) -> tuple[np.ndarray, float]:
+    """The hole in a box of an image, and the share of the missing pixels that lie outside the box.
+
+    Args:
+        mask: ``(H, W)`` bool, 1 = missing: of the image's proportions, or of the box's.
+        frame: the image's width and height.
+        box: left, top, right, bottom.
+        where, image: what messages call the mask and the image.
+
+    Returns:
+        ``(height, width)`` bool of the box, 1 = missing; in [0, 1].
+
+    Raises:
+        InputError: the mask has other proportions.
+    """
+    if _covers(mask, frame):
+        left, top, right, bottom = box
+        whole = resize_mask(mask, frame)
+        hole = whole[top:bottom, left:right]
+        return hole, float(1 - hole.sum() / whole.sum()) if whole.any() else 0.0
+    part = box[2] - box[0], box[3] - box[1]
+    if _covers(mask, part):
+        return resize_mask(mask, part), 0.0
+    height, width = mask.shape
+    raise InputError(
+        f"{where}: the mask has {width}x{height} pixels, {image} {frame[0]}x{frame[1]}: draw it"
+        " over the whole image, at any size of the same proportions"
+    )
+
+
+def _covers(mask: np.ndarray, frame: tuple[int, int]) -> bool:
+    """Whether a mask has an image's proportions, to one pixel of the coarser of the two."""
+    height, width = mask.shape
+    return abs(height * frame[0] / width - frame[1]) <= max(frame[0] / width, 1.0)
 
 
 def _normalized_name(name: str) -> str:

@@ -13,12 +13,20 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from gan_inpaint.data.datasets import ImageFiles
+from gan_inpaint.data.image_files import ImageFiles
 from gan_inpaint.data.image_metadata import save_arguments
-from gan_inpaint.data.images import Levels, is_deep, to_float, to_rgb, to_uint8
-from gan_inpaint.data.mask_files import MaskFile, resize_mask
+from gan_inpaint.data.images import (
+    Levels,
+    crop_and_resize,
+    infer_levels,
+    is_deep,
+    to_float,
+    to_rgb,
+    to_uint8,
+)
+from gan_inpaint.data.mask_files import MaskFile, hole_in_box, resize_mask
 from gan_inpaint.functional.blending import poisson_multiscale
-from gan_inpaint.functional.shapes import Box, as_size
+from gan_inpaint.functional.shapes import Box, Size, as_size
 from gan_inpaint.runtime.io import atomic_write
 
 _PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # modes that Pillow writes as PNG
@@ -41,6 +49,67 @@ class Photograph:
     levels: Levels | None
     hole: np.ndarray
     outside: float = 0.0
+
+    @classmethod
+    def from_mask(cls, image: Image.Image, box: Box, mask: np.ndarray) -> "Photograph":
+        """A photograph in memory, with its hole from a mask over the whole of it.
+
+        Args:
+            image: from ``open_image``.
+            mask: ``(height, width)`` bool, 1 = missing, in the image's proportions, at any size;
+                or in those of the box.
+
+        Raises:
+            InputError: the mask has other proportions.
+        """
+        hole, outside = hole_in_box(mask, image.size, box, "mask", "the photograph")
+        levels = infer_levels(image) if is_deep(image) else None
+        return cls(image, box, levels, hole, outside)
+
+    def crop(
+        self, size: Size, channels: int, name: str = "photograph", grey: bool = False
+    ) -> tuple[np.ndarray, Tensor]:
+        """The box at a prior's size: uint8 ``(C, H, W)``; bool ``(1, H, W)``, 1 = known.
+
+        The hole is filled with the nearest known pixels before the image is reduced, so that the
+        damage does not bleed into the known pixels.
+
+        Args:
+            name: for messages.
+            grey: whether a colour image may be converted to grey when ``channels`` is 1.
+
+        Raises:
+            InputError: a colour image for a grey prior.
+        """
+        image, levels = self.undamaged(), self.levels
+        if image is not self.image:
+            levels = None
+        pixels = crop_and_resize(image, self.box, name, size, channels, grey, levels)
+        known = torch.from_numpy(~resize_mask(self.hole, (pixels.shape[2], pixels.shape[1])))
+        return pixels, known[None]
+
+    def undamaged(self) -> Image.Image:
+        """The image with its hole filled with the nearest known pixels of the box, in RGB.
+
+        The image itself if nothing or everything is missing.
+        """
+        if not self.hole.any() or self.hole.all():
+            return self.image
+        rgb = to_rgb(self.image, "white", self.levels)
+        nearest = distance_transform_edt(self.hole, return_distances=False, return_indices=True)
+        square = np.asarray(rgb.crop(self.box))[tuple(nearest)]
+        filled = rgb.copy()  # to_rgb may return the photograph itself
+        filled.paste(Image.fromarray(square), self.box[:2])
+        return filled
+
+    def reduced(self, side: int) -> "Photograph":
+        """The box alone, at most ``side`` pixels wide and high, in RGB: quick to fill and show."""
+        width, height = self.hole.shape[1], self.hole.shape[0]
+        scale = min(1.0, side / max(width, height))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        square = to_rgb(self.image, "white", self.levels).crop(self.box)
+        small = square.resize(size, Image.Resampling.LANCZOS) if square.size != size else square
+        return Photograph(small, (0, 0, *size), None, resize_mask(self.hole, size))
 
     @property
     def nbytes(self) -> int:
@@ -95,22 +164,12 @@ def read_photograph(
         known = mask(as_size(*pixels.shape[1:]), rng, name)
         hole = resize_mask(~known[0].numpy(), (box[2] - box[0], box[3] - box[1]))
         return pixels, known, Photograph(image, box, levels, hole)
-    place = image.size, box, source.file(index)
-    hole = mask.hole(name, *place)
-    cropped = image
-    if not source.truth and hole.any() and not hole.all():
-        cropped = _filled_with_nearest(to_rgb(image, "white", levels), box, hole)
-    pixels = source.crop_resized(index, cropped, box)
+    hole, outside = mask.hole(name, image.size, box, source.file(index))
+    photograph = Photograph(image, box, levels, hole, outside)
+    shown = image if source.truth else photograph.undamaged()
+    pixels = source.crop_resized(index, shown, box)
     known = torch.from_numpy(~resize_mask(hole, (pixels.shape[2], pixels.shape[1])))[None]
-    return pixels, known, Photograph(image, box, levels, hole, mask.outside(name, *place))
-
-
-def _filled_with_nearest(rgb: Image.Image, box: Box, hole: np.ndarray) -> Image.Image:
-    nearest = distance_transform_edt(hole, return_distances=False, return_indices=True)
-    square = np.asarray(rgb.crop(box))[tuple(nearest)]
-    filled = rgb.copy()  # to_rgb may return the photograph itself
-    filled.paste(Image.fromarray(square), box[:2])
-    return filled
+    return pixels, known, photograph
 
 
 def _pasted(

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gan_inpaint.data.datasets import Folder, ImageFiles
+from gan_inpaint.data.datasets import Folder
+from gan_inpaint.data.image_files import ImageFiles
 from gan_inpaint.data.images import to_float
 from gan_inpaint.data.loading import Source
 from gan_inpaint.data.masks import validate_mask
@@ -31,6 +32,7 @@ from gan_inpaint.evaluation.measure import Measure
 from gan_inpaint.evaluation.results import JobResults
 from gan_inpaint.functional.shapes import as_size
 from gan_inpaint.inversion.lightning_module import LatentReconstruction
+from gan_inpaint.inversion.result import Result
 from gan_inpaint.reporting.progress import Bar
 from gan_inpaint.runtime.seeding import numpy_rng
 from gan_inpaint.runtime.signals import defer_signals
@@ -228,7 +230,7 @@ class ResultWriter(pl.Callback):
         if not len(batch.images):
             return
         took = time.perf_counter() - self._started
-        self._batches.run_on_reader(self._restore, batch, pl_module.result.generated)
+        self._batches.run_on_reader(self._restore, batch, pl_module.result)
         with defer_signals():  # after the photographs: a resume skips images that are recorded
             result = pl_module.result
             measured = self._measure(batch, result, pl_module.completions, pl_module.prior)
@@ -249,17 +251,25 @@ class ResultWriter(pl.Callback):
         """The photographs' names to write under; made once, for all of the source."""
         return unique_names(self._batches.source.names)
 
-    def _restore(self, batch: JobBatch, generated: Tensor) -> None:
-        """Write the user's own photographs, filled at their own size, to ``restored``."""
+    def _restore(self, batch: JobBatch, result: Result) -> None:
+        """Write the user's own photographs, filled at their own size.
+
+        The best goes to ``restored``, further completions to ``restored_alternatives``.
+        """
         source, indices = self._batches.source, self._batches.indices
         if not isinstance(source, Folder):
             return
-        for number, kept, filling in zip(batch.numbers, batch.photographs, generated, strict=True):
+        for row, (number, kept) in enumerate(zip(batch.numbers, batch.photographs, strict=True)):
             index = indices[number]
+            name = self._names[index]
+            places = {f"restored/{name}": result.generated[row]}
+            for rank, completion in enumerate(result.completions[row][1:], start=1):
+                places[f"restored_alternatives/{name}_{rank}"] = completion
             try:
                 photograph = kept or self._batches.photograph(number)
-                filled = photograph.fill(filling, self._measure.blend)
-                write_photograph(self._directory / "restored", self._names[index], filled)
+                for place, filling in places.items():
+                    filled = photograph.fill(filling, self._measure.blend)
+                    write_photograph(self._directory, place, filled)
             except (InputError, OSError, ValueError) as problem:  # one odd file loses no job
                 _logger.warning("not restored: %s: %s", source.names[index], problem)
 

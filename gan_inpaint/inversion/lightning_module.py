@@ -52,9 +52,10 @@ class LatentReconstruction(pl.LightningModule):
     ``training_step`` is the whole search for one batch, see ``LatentOptimization``; every batch
     starts afresh. If memory runs out, the search continues with half as many images at once.
 
-    Callbacks may have two hooks besides Lightning's: ``on_search_start(module)`` before the first
-    step for a batch, and ``on_search_step(module)`` after every ``steps_per_look`` steps. In
-    ``on_train_batch_end`` the batch's ``result`` is available.
+    Callbacks may have further hooks besides Lightning's: ``on_search_phase(module, phase)`` before
+    the ``guide`` and the ``starts`` are made, ``on_search_start(module)`` before the first step for
+    a batch, ``on_search_update(module)`` after every step, and ``on_search_step(module)`` after
+    every ``steps_per_look`` steps. In ``on_train_batch_end`` the batch's ``result`` is available.
 
     Source: Yeh et al., CVPR 2017.
 
@@ -139,12 +140,14 @@ class LatentReconstruction(pl.LightningModule):
             groups = condition.shape[1]
             images, known = (t.repeat_interleave(groups, dim=0) for t in originals)
             condition = condition.flatten(0, 1).to(images.device)
+        self._call("on_search_phase", "guide")
         weight = known.float()
         if config.weighting == "yeh":
             weight = importance_weights(known, config.window)
         guide = self._guide(images, known, condition) if self._guide else None
         # rows of the parameter, changed in place
         z = self.z.detach()[: len(images) * config.restarts].requires_grad_()
+        self._call("on_search_phase", "starts")
         with torch.no_grad():
             near, nearby = images, weight
             if guide is not None:  # nearest under the guided distance
@@ -158,7 +161,7 @@ class LatentReconstruction(pl.LightningModule):
         self._call("on_search_start")
         more = True
         while more:
-            more = self.search.advance(self.steps_per_look)
+            more = self.search.advance(self.steps_per_look, lambda: self._call("on_search_update"))
             row = self.search.history[-1]
             for logger in self.loggers:
                 means = {key: value for key, value in row.items() if key != "step"}
@@ -167,11 +170,27 @@ class LatentReconstruction(pl.LightningModule):
         state, history = self.search.finish(), self.search.history
         return make_result(self.prior, *originals, state, history, config, condition)
 
-    def _call(self, hook: str) -> None:
+    @torch.no_grad()
+    def best_images(self, count: int | None = None) -> Tensor:
+        """``(B, C, H, W)`` on the CPU: the best so far, with the known pixels unchanged.
+
+        Before the first step, the images of the nearest starts.
+
+        Args:
+            count: only so many images of the batch.
+        """
+        images, known = self.batch.images[:count], self.batch.known[:count]
+        objective = self.search.state.objective.view(-1, self.rows_per_image)[: len(images)]
+        first = torch.arange(len(images), device=objective.device) * self.rows_per_image
+        rows = first + objective.argmin(dim=1)
+        generated = self.prior.decode(self.search.state.z[rows], self.search.condition_of(rows))
+        return torch.where(known, images, generated).cpu()
+
+    def _call(self, hook: str, *arguments: str) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             method: Any = getattr(callback, hook, None)
             if method is not None:
-                method(self)
+                method(self, *arguments)
 
     def _halve_images_at_once(self, images: int) -> None:
         free_memory()

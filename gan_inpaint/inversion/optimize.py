@@ -1,5 +1,7 @@
 """The search loop: minimise the objective over the latent codes of one batch."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -76,8 +78,11 @@ class LatentOptimization:
         self.state = RestartState.initial(self._initial)
         self.history: list[dict[str, float]] = []
 
-    def advance(self, steps: int) -> bool:
+    def advance(self, steps: int, after_update: Callable[[], None] = lambda: None) -> bool:
         """Make up to ``steps`` steps of every row that is still searching.
+
+        Args:
+            after_update: called after every step.
 
         Returns:
             Whether any row is still searching.
@@ -90,6 +95,7 @@ class LatentOptimization:
             if not len(rows):
                 break
             self._step(rows)
+            after_update()
         self._log(min(steps, budget))
         return self._steps < self._config.steps and bool(self.state.running.any())
 

@@ -20,6 +20,7 @@ from gan_inpaint.data.masks import validate_mask
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig, search_config
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
+from gan_inpaint.inversion.progress import Progress, ReportProgress
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
@@ -33,6 +34,7 @@ def inpaint(
     prior: Prior | str | Path,
     search: SearchConfig | None = None,
     condition: Any = None,
+    progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Result:
     """Fill the holes of images with the prior's image that best fits the known pixels.
@@ -50,6 +52,8 @@ def inpaint(
             ``{"Smiling": 1}`` or a caption for all, or a list with one for each, None where it is
             unknown; ``"all"``: try every class, and keep the one with the lowest objective. The
             class of a result is ``restart // restarts``.
+        progress: called with a ``Progress`` as each phase begins and after every update of z; if it
+            raises ``Cancelled``, the search ends there, and so does this function.
         options: keys of ``search`` to change, such as ``lam=0`` or ``steps=100``.
 
     Returns:
@@ -57,6 +61,7 @@ def inpaint(
 
     Raises:
         InputError: a shape, value, mask or option is invalid (a ValueError).
+        Cancelled: ``progress`` raised it.
 
     Example:
         >>> import gan_inpaint, torch
@@ -82,7 +87,8 @@ def inpaint(
             own = None if told is None else told[index]
             batches.append(ImageBatch(images[index], known[index], condition=own))
         results = _Results()
-        reconstruct(prior, config, batches, groups=groups, callbacks=[results])
+        report = [ReportProgress(progress)] if progress else []
+        reconstruct(prior, config, batches, groups=groups, callbacks=[results, *report])
         return Result.cat(results.found)
 
 

@@ -33,6 +33,8 @@ class Result:
         stopped_by: B words: ``tolerance``, ``plateau``, ``budget`` or ``failed``.
         alternatives: ``(B, keep, C, H, W)``, filled like ``images``: the best completions that
             differ from each other (see ``completions.select_diverse``), the best first.
+        completions: ``(B, keep, C, H, W)``, G(z) of each of them: ``fill`` fills with it, so that
+            another ``blend`` needs no other search.
         counted: ``(B, restarts)`` bool: which restarts count for averages and the spread.
         spread: ``(B, 1, H, W)``, standard deviation over these, 0 on known pixels.
         binding: ``(B,)`` in [0, 1], how active the constraint on z is for the best restart.
@@ -51,6 +53,7 @@ class Result:
     condition: Tensor
     stopped_by: list[str]
     alternatives: Tensor
+    completions: Tensor
     counted: Tensor
     spread: Tensor
     binding: Tensor
@@ -115,9 +118,9 @@ def make_result(
     # of several conditions only that of the best restart
     group = torch.arange(objective.shape[1]) // config.restarts
     counted = final_restarts(rows, count, group == (restart // config.restarts)[:, None])
-    alternatives = completions[torch.arange(count)[:, None], kept]
+    best_few = completions[torch.arange(count)[:, None], kept]
     alternatives = torch.stack(
-        [fill(images, known, shown, config.blend) for shown in alternatives.unbind(1)], dim=1
+        [fill(images, known, one, config.blend) for one in best_few.unbind(1)], dim=1
     )
     chosen = completions[torch.arange(count), restart]
     filled = alternatives[:, 0]
@@ -137,6 +140,7 @@ def make_result(
         condition=shown,
         stopped_by=winner.reasons,
         alternatives=alternatives,
+        completions=best_few,
         counted=counted,
         spread=completion_std(completions, counted) * ~known,
         binding=constraint_activity(winner.z, constraint, config.radius),

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -71,16 +70,9 @@ class Frames(pl.Callback):
             pl_module.steps_per_look = self._usual
             self._save(self._animation)
 
-    @torch.no_grad()
     def _draw(self, module: Any) -> Tensor:
         """``(N, C, H, W)``: the best so far of each image, or its start before the first step."""
-        count, state = len(self._images), module.search.state
-        objective = state.objective.view(-1, module.rows_per_image)[:count]
-        best = objective.argmin(dim=1)  # the nearest start before the first step
-        rows = torch.arange(count, device=best.device) * module.rows_per_image + best
-        condition = module.search.condition_of(rows)
-        images = module.prior.decode(state.z[rows], condition).cpu()
-        return torch.where(self._known, self._images, images)
+        return module.best_images(_IMAGES)
 
     def _keep(self, step: int, images: Tensor) -> None:
         damaged = highlight_hole(self._images[:1], self._known[:1])
