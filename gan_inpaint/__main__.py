@@ -3,7 +3,7 @@
 import runpy
 import sys
 
-COMMANDS = ("train", "train_guide", "reconstruct", "select", "compare")
+COMMANDS = ("train", "train_guide", "reconstruct", "select", "compare", "app")
 
 
 def main() -> None:

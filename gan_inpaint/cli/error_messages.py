@@ -20,6 +20,7 @@ GROUPS = {
     "reconstruct": ("data", "mask", "recipe", "prior_preset", "trainer"),
     "select": ("mask",),
     "compare": (),
+    "app": (),
 }
 
 

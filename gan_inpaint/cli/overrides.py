@@ -14,9 +14,10 @@ from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 
 from gan_inpaint.errors import InputError
+from gan_inpaint.runtime.quoting import hydra_quoted
 
 _PATH_KEY = re.compile(
-    r"((data|mask|hydra\.run|hydra\.sweep)\.)?(path|dir|prior|discriminator|resume|run|sweep)"
+    r"((data|mask|hydra\.run|hydra\.sweep)\.)?(path|dir|photograph|prior|discriminator|resume|run|sweep)"
     r"|name|data\.(name|boxes|splits\.\w+)"
 )
 _NEVER_SWEPT = ("hydra.run.dir", "hydra.sweep.dir")
@@ -61,7 +62,7 @@ def _quote_override(override: str, sweeping: bool) -> str:
     if not _parses(override):
         if not equals:
             raise InputError(f"{override}: not a setting: write KEY=VALUE (--help lists the keys)")
-        cure = f"{key}={_quoted(value)}"
+        cure = f"{key}={hydra_quoted(value)}"
         cure = shlex.quote(cure) if re.search(r'["$`\\!]', cure) else f'"{cure}"'
         raise InputError(f"{override}: Hydra cannot parse it; quote the value: {cure}")
     return override
@@ -81,15 +82,15 @@ def _quote_path(value: str, whole: bool = False) -> str:
     try:
         parsed = OverridesParser.create().parse_override(f"key={value}")
     except HydraException:
-        return _quoted(value)
+        return hydra_quoted(value)
     if parsed.is_sweep_override():
-        return _quoted(value) if whole or _exists(value) else value
+        return hydra_quoted(value) if whole or _exists(value) else value
     content = parsed.value()
     plain = content is not None and not isinstance(content, list | dict)
     if not plain or isinstance(parsed._value, QuotedString):
-        return _quoted(value) if _exists(value) else value
+        return hydra_quoted(value) if _exists(value) else value
     literal = content == value and not ("${" in value and _exists(value))
-    return value if literal else _quoted(value)
+    return value if literal else hydra_quoted(value)
 
 
 def _parses(override: str) -> bool:
@@ -98,13 +99,6 @@ def _parses(override: str) -> bool:
     except HydraException:
         return False
     return True
-
-
-def _quoted(value: str) -> str:
-    """In Hydra's quotes, with interpolations escaped."""
-    inside = re.sub(r"(\\*)'", r"\1\1\\'", value.replace("${", "\\${"))
-    inside += "\\" * (len(inside) - len(inside.rstrip("\\")))
-    return f"'{inside}'"
 
 
 def _exists(path: str) -> bool:

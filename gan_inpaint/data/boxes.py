@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,12 @@ def box_within(image: Image.Image, size: Size, box: Box, where: str) -> Box:
     if box[2] > image.width or box[3] > image.height:
         raise InputError(f"{where}: an image has only {image.width}x{image.height} pixels")
     return centered_box(box, size)
+
+
+def write_boxes(boxes: Iterable[tuple[str, Box]]) -> str:
+    """The text of a csv that ``read_boxes`` reads, from file names and boxes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((name, *box) for name, box in boxes)
+    return text.getvalue()

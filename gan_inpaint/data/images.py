@@ -70,13 +70,16 @@ def highlight_hole(images: Tensor, known: Tensor) -> Tensor:
     return torch.where(known, images.expand(-1, 3, -1, -1), colour)
 
 
-def open_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
+def open_image(
+    file: Path | BinaryIO, name: str | None = None, formats: tuple[str, ...] | None = None
+) -> Image.Image:
     """Decode an image file completely, and turn it upright.
 
-    Only the formats of ``formats`` are opened. Damaged EXIF, text and other metadata are dropped.
+    Damaged EXIF, text and other metadata are dropped.
 
     Args:
         name: what messages call it; its path if not given.
+        formats: Pillow's names of the formats that may be opened; None: those of ``data.formats``.
 
     Raises:
         InputError: it cannot be read.
@@ -86,7 +89,7 @@ def open_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = _decoded(file, name)
+            image = _decoded(file, name, formats or tuple(pillow_formats(name)))
             try:
                 keep_tiff_exif(image)
                 return ImageOps.exif_transpose(image)
@@ -102,9 +105,9 @@ def open_image(file: Path | BinaryIO, name: str | None = None) -> Image.Image:
         raise InputError(f"{name}: cannot be read ({problem}); replace or remove it") from None
 
 
-def _decoded(file: Path | BinaryIO, name: str) -> Image.Image:
+def _decoded(file: Path | BinaryIO, name: str, formats: tuple[str, ...]) -> Image.Image:
     try:
-        image = _loaded(file, name)
+        image = _loaded(file, formats)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise
     except Exception:
@@ -112,7 +115,7 @@ def _decoded(file: Path | BinaryIO, name: str) -> Image.Image:
         if bare is None:
             raise
         try:
-            image = _loaded(bare, name)
+            image = _loaded(bare, formats)
         except Exception:
             bare = None
         if bare is None:  # the metadata was not the cause: raise the original error
@@ -122,8 +125,8 @@ def _decoded(file: Path | BinaryIO, name: str) -> Image.Image:
     return image
 
 
-def _loaded(file: Path | BinaryIO, name: str) -> Image.Image:
-    with Image.open(file, formats=pillow_formats(name)) as image:
+def _loaded(file: Path | BinaryIO, formats: tuple[str, ...]) -> Image.Image:
+    with Image.open(file, formats=formats) as image:
         # a JPEG of a phone may hold a depth map as its second image, which is not a page
         several = image.format in ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
         image.info["several"] = several and getattr(image, "is_animated", False)

@@ -41,8 +41,10 @@ def propose(photograph: Image.Image, prior: Prior) -> Proposal:
     """Squares of a photograph that show a face in the same place as the prior's samples.
 
     The detector is scikit-image's cascade of local binary patterns. Where it finds a face in the
-    prior's samples says where the frame must lie around a face in the photograph. A frame that
-    would reach beyond the photograph is moved inside, and made smaller if it must be.
+    prior's samples says where the frame must lie around a face in the photograph. The size that it
+    finds depends on an image's resolution, so it looks again within the frame, at the size that the
+    samples had. A frame that would reach beyond the photograph is moved inside, and made smaller if
+    it must be.
 
     Args:
         photograph: upright, of any mode.
@@ -66,7 +68,7 @@ def propose(photograph: Image.Image, prior: Prior) -> Proposal:
     faces = _merged(_detect(np.asarray(small.convert("L")), _SMALLEST)) / scale
     if not len(faces):
         return Proposal([middle], "no face was found")
-    boxes = [_frame(face, place, rgb.size) for face in faces]
+    boxes = [_refined(rgb, _frame(face, place, rgb.size), place) for face in faces]
     return Proposal(sorted(set(boxes), key=lambda box: box[0] - box[2]))
 
 
@@ -96,8 +98,9 @@ def _detect(grey: np.ndarray, smallest: int) -> np.ndarray:
         return np.empty((0, 3))
     found = _cascade().detect_multi_scale(  # type: ignore[attr-defined]
         img=grey,
-        scale_factor=1.1,
+        scale_factor=1.05,
         step_ratio=1.0,
+        min_neighbor_number=10,
         min_size=(smallest, smallest),
         max_size=(largest, largest),
     )
@@ -143,6 +146,16 @@ def _enlarged(images: Tensor) -> np.ndarray:
         grey = images.mean(dim=1, keepdim=True)
         larger = F.interpolate(grey, (_SAMPLE_SIDE, _SAMPLE_SIDE), mode="bicubic")
     return to_uint8(larger.clamp(-1, 1))[:, 0]
+
+
+def _refined(rgb: Image.Image, box: Box, place: Place) -> Box:
+    """The frame, from the face that is found within it; the same frame if none or several are."""
+    resized = rgb.crop(box).convert("L").resize((_SAMPLE_SIDE,) * 2, Image.Resampling.BICUBIC)
+    faces = _merged(_detect(np.asarray(resized), _SAMPLE_SIDE // 4))
+    if len(faces) != 1:
+        return box
+    face = faces[0] * (box[2] - box[0]) / _SAMPLE_SIDE
+    return _frame(face + [box[0], box[1], 0], place, rgb.size)
 
 
 def _frame(face: np.ndarray, place: Place, size: tuple[int, int]) -> Box:

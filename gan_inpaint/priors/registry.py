@@ -13,7 +13,7 @@ from gan_inpaint.priors.networks import read_networks
 from gan_inpaint.priors.tutorial_weights import SUFFIXES as TUTORIAL
 
 BUNDLED = Path(__file__).parent
-_TRAINED = ("outputs/train", "multirun/train")  # folders of training runs
+TRAINED = ("outputs/train", "multirun/train")  # folders of training runs
 
 
 def load_prior(
@@ -78,7 +78,7 @@ def find_prior(source: str) -> tuple[Path, str]:
         raise InputError(f"prior={source[:80]}: {problem.strerror}; check the path") from None
     if source == "latest":
         trained = sorted(
-            (p for d in _TRAINED for p in Path(d).glob("**/prior.safetensors")),
+            (p for d in TRAINED for p in Path(d).glob("**/prior.safetensors")),
             key=lambda p: p.stat().st_mtime,
         )
         if trained:

@@ -1,0 +1,155 @@
+"""What the page asks for, as settings of a search and as a command line that does the same."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gan_inpaint.errors import InputError
+from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.runtime.quoting import hydra_quoted
+from gan_inpaint.runtime.schema import validate_config
+from gan_inpaint.runtime.validation import check_one_of
+
+QUALITY = {
+    "quick": {"restarts": 4, "candidates": 256, "steps": 30},
+    "good": {"restarts": 8, "candidates": 1024, "steps": 50},
+}
+MOST = 8  # completions
+_RADIUS = (0.3, 1.2)  # from ordinary to unusual
+
+
+class Refused(InputError):
+    """A mistake in one field of the page.
+
+    Attributes:
+        field: its name.
+    """
+
+    def __init__(self, message: str, field: str):
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass
+class FillRequest:
+    """A search for one photograph.
+
+    Attributes:
+        photograph, prior: their ids.
+        box: left, top, right, bottom in the photograph's pixels.
+        keep: number of completions.
+        quality: ``quick`` or ``good``.
+        radius: how unusual codes may be, see ``SearchConfig``.
+        guide_weight: how much the guide counts: towards likeness, away from sharpness.
+        blend: of the search's own result; another view needs no search.
+        condition: what the hole shows, for a conditional prior; None: unknown.
+        lam, seed: see ``SearchConfig``.
+    """
+
+    photograph: str
+    prior: str
+    box: list[int] = field(default_factory=list)
+    keep: int = 4
+    quality: str = "good"
+    radius: float = 0.7
+    guide_weight: float = 0.1
+    blend: str = "poisson"
+    condition: Any = None
+    lam: float = 1.0e-5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_one_of(self, "quality", *QUALITY)
+        if not 1 <= self.keep <= MOST:
+            raise Refused(f"completions: {self.keep} is not between 1 and {MOST}", "keep")
+        least, most = _RADIUS
+        if not least <= self.radius <= most:
+            raise Refused(f"unusual: {self.radius} is not between {least} and {most}", "radius")
+        if not 0 <= self.guide_weight <= 10:
+            raise Refused(f"likeness: {self.guide_weight} is not between 0 and 10", "guide_weight")
+        if len(self.box) != 4:
+            raise Refused("frame: give left, top, right and bottom", "box")
+        self.search_config()
+
+    @classmethod
+    def parse(cls, content: bytes) -> "FillRequest":
+        """From JSON.
+
+        Raises:
+            InputError: it is not JSON, or a value is invalid.
+        """
+        try:
+            given = json.loads(content)
+        except (ValueError, RecursionError):
+            given = None
+        if not isinstance(given, dict):
+            raise InputError("the request is not a JSON object")
+        condition = given.pop("condition", None)
+        if not isinstance(condition, str | int | dict | None):
+            raise Refused("condition: must be a label, attributes or a caption", "condition")
+        # a text with ${ must not be interpolated, so it does not go through OmegaConf
+        request = validate_config(given, cls)
+        request.condition = condition or (condition if condition == 0 else None)
+        return request
+
+    def options(self) -> dict[str, Any]:
+        """The keys of ``reconstruct`` that differ from their defaults, or matter."""
+        quality = dict(QUALITY[self.quality])
+        restarts = max(self.keep, quality.pop("restarts"))
+        return {
+            "keep": self.keep,
+            "restarts": restarts,
+            **quality,
+            "radius": self.radius,
+            "guide_weight": self.guide_weight,
+            "blend": self.blend,
+            "lam": self.lam,
+            "seed": self.seed,
+        }
+
+    def search_config(self) -> SearchConfig:
+        """The settings of the search."""
+        return SearchConfig(**self.options())
+
+    def told(self, kind: str | None) -> Any:
+        """The condition as ``inpaint`` takes it.
+
+        Args:
+            kind: of the prior's encoder, if it has one. A caption may be a word such as ``all``.
+        """
+        caption = kind in ("text", "wordllama") and isinstance(self.condition, str)
+        return {"text": self.condition} if caption else self.condition
+
+    def command(
+        self, prior: str, kind: str | None, path: str, mask: str, box: str, blend: str
+    ) -> str:
+        """The shell command that gives the same result, bit for bit.
+
+        Args:
+            prior: a name or path.
+            kind: of the prior's encoder, if it has one.
+            path, mask: files of the photograph and its mask, or folders of several.
+            box: the override that says where to look.
+            blend: of the view.
+        """
+        words = [
+            *("python", "-m", "gan_inpaint.reconstruct"),
+            f"prior={prior}",
+            *("data=folder", f"data.path={path}", box),
+            *("mask=file", f"mask.path={mask}"),
+            *(f"{key}={value}" for key, value in (self.options() | {"blend": blend}).items()),
+        ]
+        if kind:
+            words.append(f"condition={_hydra_value(self.told(kind), none='none')}")
+        return shlex.join([*words, "logger=none"])
+
+
+def _hydra_value(value: Any, none: str = "null") -> str:
+    if value is None:
+        return none
+    if isinstance(value, Mapping):
+        items = (f"{hydra_quoted(str(key))}: {_hydra_value(item)}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
+    return hydra_quoted(value) if isinstance(value, str) else str(value)

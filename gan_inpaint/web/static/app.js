@@ -1,0 +1,402 @@
+// The page: photographs, settings, one search at a time.
+
+import * as api from "./api.js";
+import { Painter, readMask } from "./painter.js";
+import { Results } from "./results.js";
+
+const $ = (id) => document.getElementById(id);
+const PHASES = { prior: "Loading the prior", guide: "Estimating the hole", starts: "Choosing starts", search: "Searching" };
+const MISSING = { nothing: "Paint over what is missing first.", outside: "What is painted lies outside the frame.", everything: "Everything in the frame is painted: leave something to go by." };
+
+const painter = new Painter($("canvas"), changed);
+const results = new Results();
+const photographs = new Map(); // id -> { info, file, image, kept, job, told, asked }
+let current = null; // the photograph that is open
+let priors = [];
+let running = null; // { job, photograph }
+let queue = []; // of "fill all"
+let sharesDue = 0, shares = { inside: 0, outside: 0, any: false };
+
+// opening
+
+async function open(files) {
+  problem(null);
+  for (const file of files) {
+    say(`Reading ${file.name}`);
+    document.body.classList.add("reading");
+    try {
+      await adopt(await api.openPhotograph(file, priorId()), file);
+    } catch (error) {
+      problem(`${error.message}`);
+    } finally {
+      document.body.classList.remove("reading");
+    }
+  }
+}
+
+async function adopt(info, file, kept, job) {
+  const image = await picture(`/api/photographs/${info.id}/preview`);
+  photographs.set(info.id, { info, file, image, kept, job, told: null, asked: null });
+  while (photographs.size > 8) photographs.delete(photographs.keys().next().value);
+  select(info.id);
+}
+
+function picture(source) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => createImageBitmap(image).then(resolve, reject);
+    image.onerror = () => reject(new Error("the photograph cannot be shown"));
+    image.src = source;
+  });
+}
+
+function select(id) {
+  if (current) keep();
+  current = photographs.get(id);
+  const { info, image, kept } = current;
+  $("studio").hidden = false;
+  $("drop").classList.add("small");
+  painter.load(image, info.width, info.height, square(info.proposals[0]), kept);
+  painter.setBrush(Math.max(2, painter.frame.side / 8));
+  $("frame-note").textContent = info.fallback
+    ? `The frame is the centred square, because ${info.fallback}. Move it: the prior knows faces in one place.`
+    : "The frame is where a face was found. Move it if it is not right.";
+  const frames = info.proposals.map((box, number) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = `${number + 1}`;
+    button.setAttribute("aria-label", `Frame ${number + 1}`);
+    button.addEventListener("click", () => { const { left, top, side } = square(box); painter.setFrame(left, top, side); painter.zoomToFrame(); });
+    return button;
+  });
+  $("proposals").replaceChildren(...(info.proposals.length > 1 ? frames : []));
+  if (!info.fallback) painter.zoomToFrame();
+  if (current.told) results.show(current.job, current.told, blend()); else results.hide();
+  strip();
+  update();
+  say(`${info.name}, ${info.width} by ${info.height} pixels`);
+}
+
+const square = ([left, top, right, bottom]) => ({ left, top, side: Math.min(right - left, bottom - top) });
+
+function strip() {
+  $("strip").hidden = photographs.size < 2;
+  const items = [...photographs.values()].map((one) => {
+    const item = document.createElement("li"), button = document.createElement("button"), image = document.createElement("img");
+    image.src = `/api/photographs/${one.info.id}/preview`;
+    image.alt = one.info.name + (one.told ? ", filled" : "");
+    button.type = "button";
+    button.setAttribute("aria-current", one === current);
+    button.classList.toggle("filled", Boolean(one.told));
+    button.append(image);
+    button.addEventListener("click", () => select(one.info.id));
+    item.append(button);
+    return item;
+  });
+  $("strip").querySelector("ul").replaceChildren(...items);
+  const filled = [...photographs.values()].filter((one) => one.told);
+  $("fill-all").hidden = photographs.size < 2;
+  $("zip-all").hidden = filled.length < 2;
+  $("zip-all").href = `/api/bundle?jobs=${filled.map((one) => one.job).join(",")}&blend=${blend()}`;
+}
+
+// settings
+
+const priorId = () => $("prior").value || (priors.find((one) => one.selected) ?? priors[0])?.id;
+const blend = () => ($("blend").checked ? "poisson" : "none");
+
+function asked() {
+  const { left, top, side } = painter.frame;
+  return {
+    photograph: current.info.id,
+    prior: priorId(),
+    box: [left, top, left + side, top + side],
+    keep: Number($("keep").value),
+    quality: document.querySelector("input[name=quality]:checked").value,
+    radius: Number($("radius").value),
+    guide_weight: Number($("guide").value),
+    seed: Number($("seed").value),
+    lam: Number($("lam").value),
+    condition: condition(),
+  };
+}
+
+/** What a result depends on; the blend is only a view of it. */
+const fingerprint = () => JSON.stringify([asked(), painter.edits.slice(0, painter.done).map(brief)]);
+const brief = (edit) => (edit.kind === "file" ? [edit.kind, edit.name] : edit);
+
+function condition() {
+  const prior = priors.find((one) => one.id === priorId());
+  if (!prior?.condition) return null;
+  if (prior.condition.kind === "attributes") {
+    const signs = [...$("condition").querySelectorAll("select")].map((one) => [one.name, Number(one.value)]);
+    const known = signs.filter(([, sign]) => sign);
+    return known.length ? Object.fromEntries(known) : null;
+  }
+  return $("condition").querySelector("input, select").value.trim() || null;
+}
+
+function showCondition() {
+  const prior = priors.find((one) => one.id === priorId()), box = $("condition");
+  box.replaceChildren();
+  box.hidden = !prior?.condition;
+  $("prior-note").textContent = prior ? `${prior.size}x${prior.size} pixels, ${prior.channels === "1" ? "grey" : "colour"}, knows ${prior.knows}. ${prior.license ?? ""}` : "";
+  $("radius").disabled = !prior?.ball;
+  if (!prior?.condition) return;
+  const { kind, choices } = prior.condition;
+  const choice = (name, text, options) => {
+    const label = document.createElement("label"), select = document.createElement("select");
+    select.name = name;
+    for (const [value, shown] of options) select.append(new Option(shown, value));
+    select.addEventListener("change", update);
+    label.append(text, " ", select);
+    return label;
+  };
+  if (kind === "attributes") box.append(...choices.map((name) => choice(name, name.replaceAll("_", " "), [[0, "unknown"], [1, "yes"], [-1, "no"]])));
+  else if (kind === "label") box.append(choice("label", "What it shows", [["", "unknown"], ["all", "try all"], ...choices.map((one) => [one, one])]));
+  else {
+    const label = document.createElement("label"), input = document.createElement("input");
+    input.type = "text";
+    input.maxLength = 400;
+    input.placeholder = "a red seven on blue";
+    input.addEventListener("input", update);
+    label.append("What it shows, in words ", input);
+    box.append(label);
+  }
+}
+
+// state
+
+function changed(what) {
+  if (what === "tool" || what === "brush") tools();
+  if (what === "mask" || what === "frame") {
+    numbers();
+    clearTimeout(sharesDue);
+    sharesDue = setTimeout(update, 60);
+  }
+}
+
+function tools() {
+  for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === painter.tool);
+  $("brush").max = Math.max(2, Math.round(painter.frame.side / 2));
+  $("brush").value = painter.brush;
+  painter.draw();
+}
+
+function numbers() {
+  for (const [id, value] of [["left", painter.frame.left], ["top", painter.frame.top], ["side", painter.frame.side]]) $(`box-${id}`).value = value;
+}
+
+function update() {
+  if (!current) return;
+  shares = painter.shares();
+  const why = !shares.any ? MISSING.nothing : shares.inside === 0 ? MISSING.outside : shares.inside >= 1 ? MISSING.everything : "";
+  $("why").textContent = running ? "" : why;
+  $("fill").disabled = Boolean(why) || Boolean(running);
+  $("outside").textContent = shares.outside > 0.005 && shares.inside > 0 ? `${Math.round(shares.outside * 100)} % lies outside the frame and stays.` : "";
+  $("undo").disabled = !painter.done;
+  $("redo").disabled = painter.done >= painter.edits.length;
+  if (current.told) results.stale(current.asked !== fingerprint());
+  numbers();
+  keep();
+}
+
+function keep() {
+  if (!current) return;
+  current.kept = painter.state();
+  const saved = [...photographs.values()].map(({ info, kept, job, asked: told }) => ({
+    id: info.id, job, asked: told,
+    kept: kept && { ...kept, edits: kept.edits.filter((edit) => edit.kind !== "file") },
+  }));
+  try { sessionStorage.setItem("photographs", JSON.stringify({ saved, current: current.info.id, prior: priorId() })); } catch { /* full */ }
+}
+
+// filling
+
+async function fill() {
+  if (running || !current) return;
+  problem(null);
+  const one = current, request = asked(), mark = fingerprint();
+  running = { photograph: one, job: null };
+  $("stop").hidden = false;
+  update();
+  try {
+    await api.sendMask(one.info.id, await painter.maskFile());
+    const { id } = await api.startJob({ ...request, blend: blend() });
+    one.job = id;
+    one.asked = mark;
+    one.told = null;
+    watch(one);
+  } catch (error) {
+    ended();
+    problem(error.message);
+    if (error.status === 0) lost();
+  }
+}
+
+function watch(one) {
+  running = { photograph: one, job: one.job };
+  let quarter = -1;
+  $("stop").hidden = false;
+  $("running").hidden = false;
+  $("progress").removeAttribute("value");
+  update();
+  api.follow(one.job, {
+    phase: ({ phase }) => { $("phase").textContent = PHASES[phase]; if (phase !== "search") say(PHASES[phase]); },
+    progress: ({ step, steps, image }) => {
+      $("progress").value = (100 * step) / steps;
+      $("phase").textContent = `Step ${step} of ${steps}`;
+      $("live").src = image;
+      const now = Math.floor((4 * step) / steps);
+      if (now > quarter) { quarter = now; say(`${25 * now} % done`); }
+    },
+    done: (told) => {
+      one.told = told;
+      ended();
+      if (one === current) {
+        results.show(one.job, told, blend());
+        update();
+        if (!queue.length) $("results-title").focus({ preventScroll: false });
+      }
+      say(`100 % done: ${told.completions} completions`);
+      next();
+    },
+    failed: ({ error }) => { ended(); queue = []; problem(error); },
+    cancelled: () => { ended(); queue = []; say("Stopped."); },
+    lost: () => { ended(); lost(); },
+  });
+}
+
+function ended() {
+  running = null;
+  $("stop").hidden = true;
+  $("running").hidden = true;
+  $("live").removeAttribute("src");
+  strip();
+  update();
+}
+
+function fillAll() {
+  keep();
+  queue = [...photographs.values()].filter((one) => one.kept?.done);
+  if (!queue.length) { problem("No photograph has anything painted on it."); return; }
+  next();
+}
+
+function next() {
+  const one = queue.shift();
+  if (!one) return;
+  select(one.info.id);
+  if ($("fill").disabled) { problem(`${one.info.name}: ${$("why").textContent}`); next(); return; }
+  fill();
+}
+
+// what the program says, and when it does not
+
+function say(sentence) { $("status").textContent = sentence; }
+
+function problem(sentence) {
+  $("problem").hidden = !sentence;
+  $("problem").textContent = sentence ?? "";
+  if (sentence) say("");
+}
+
+function lost() {
+  $("offline").hidden = false;
+}
+
+async function reconnect() {
+  try {
+    await loadPriors();
+    const there = new Set((await api.listPhotographs()).map((info) => info.id));
+    for (const [id, one] of [...photographs]) {
+      if (there.has(id) || !one.file) continue;
+      const info = await api.openPhotograph(one.file, priorId());
+      photographs.delete(id);
+      if (one === current) one.kept = painter.state();
+      Object.assign(one, { info, job: null, told: null });
+      photographs.set(info.id, one);
+    }
+    $("offline").hidden = true;
+    if (current) select(current.info.id);
+  } catch (error) {
+    problem(error.message);
+  }
+}
+
+async function loadPriors() {
+  priors = await api.listPriors();
+  const before = $("prior").value;
+  $("prior").replaceChildren(...priors.map((one) => new Option(one.name, one.id, false, one.selected)));
+  if (priors.some((one) => one.id === before)) $("prior").value = before;
+  showCondition();
+}
+
+async function begin() {
+  say("Starting");
+  try {
+    await loadPriors();
+    let before = {};
+    try { before = JSON.parse(sessionStorage.getItem("photographs") ?? "{}"); } catch { /* damaged */ }
+    if (priors.some((one) => one.id === before.prior)) { $("prior").value = before.prior; showCondition(); }
+    const saved = new Map((before.saved ?? []).map((one) => [one.id, one]));
+    for (const info of await api.listPhotographs()) {
+      const own = saved.get(info.id);
+      await adopt(info, null, own?.kept, own?.job);
+      photographs.get(info.id).asked = own?.asked ?? null;
+    }
+    if (photographs.has(before.current)) select(before.current);
+    for (const one of photographs.values()) if (one.job) watch(one); // its events come again
+    if (!photographs.size) say("");
+  } catch (error) {
+    if (error.status === 0) lost(); else problem(error.message);
+  }
+}
+
+// wiring
+
+$("file").addEventListener("change", (event) => { open([...event.target.files]); event.target.value = ""; });
+$("example").addEventListener("click", async () => {
+  problem(null);
+  try { await adopt(await api.openExample(priorId()), null); } catch (error) { problem(error.message); }
+});
+for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
+  event.preventDefault();
+  if (kind === "drop") open([...event.dataTransfer.files]);
+});
+document.addEventListener("paste", (event) => { if (event.clipboardData.files.length) open([...event.clipboardData.files]); });
+for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => painter.setTool(button.dataset.tool));
+$("brush").addEventListener("input", () => painter.setBrush(Number($("brush").value)));
+$("undo").addEventListener("click", () => painter.undo());
+$("redo").addEventListener("click", () => painter.redo());
+$("clear").addEventListener("click", () => painter.edit({ kind: "clear" }));
+$("invert").addEventListener("click", () => painter.edit({ kind: "invert" }));
+$("zoom-in").addEventListener("click", () => painter.zoomBy(1.5));
+$("zoom-out").addEventListener("click", () => painter.zoomBy(1 / 1.5));
+$("zoom-frame").addEventListener("click", () => painter.zoomToFrame());
+for (const id of ["left", "top", "side"]) $(`box-${id}`).addEventListener("change", () => {
+  painter.setFrame(Number($("box-left").value), Number($("box-top").value), Number($("box-side").value));
+});
+for (const kind of ["rectangle", "ellipse"]) $(`add-${kind}`).addEventListener("click", () => {
+  const [x, y, width, height] = ["left", "top", "width", "height"].map((id) => Number($(`shape-${id}`).value));
+  painter.edit({ kind, x, y, width: Math.max(1, width), height: Math.max(1, height) });
+});
+$("mask-file").addEventListener("change", async (event) => {
+  problem(null);
+  const [file] = event.target.files;
+  if (!file || !current) return;
+  try {
+    await api.sendMask(current.info.id, file); // the same rules as mask=file
+    painter.edit({ kind: "file", name: `${file.name} ${file.lastModified}`, bitmap: await readMask(`/api/photographs/${current.info.id}/mask?${Date.now()}`) });
+  } catch (error) { problem(error.message); }
+  event.target.value = "";
+});
+for (const id of ["keep", "radius", "guide", "seed", "lam"]) $(id).addEventListener("input", update);
+for (const radio of document.querySelectorAll("input[name=quality]")) radio.addEventListener("change", update);
+$("prior").addEventListener("change", () => { showCondition(); update(); });
+$("blend").addEventListener("change", () => { results.setBlend(blend()); strip(); });
+$("fill").addEventListener("click", () => { queue = []; fill(); });
+$("fill-all").addEventListener("click", fillAll);
+$("stop").addEventListener("click", () => { if (running?.job) api.stopJob(running.job).catch(lost); });
+$("reconnect").addEventListener("click", (event) => { event.preventDefault(); reconnect(); });
+begin();
