@@ -20,6 +20,8 @@ _context.set_forkserver_preload(
         "gan_inpaint.training.callbacks",
         "gan_inpaint.evaluation.runner",
         "gan_inpaint.reporting.comparison",
+        "gan_inpaint.web.studio",
+        "gan_inpaint.app",
         "gan_inpaint.train",
         "gan_inpaint.reconstruct",
         "pytorch_lightning",

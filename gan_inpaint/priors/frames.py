@@ -135,8 +135,8 @@ def _place(prior: Prior) -> Place | None:
         found = [_merged(_detect(grey, _SAMPLE_SIDE // 4)) for grey in _enlarged(images)]
         single = [faces[0] for faces in found if len(faces) == 1]
         enough = len(single) >= _SAMPLES / 4
-        median = np.median(single, axis=0) / _SAMPLE_SIDE if enough else None
-        _places[prior] = None if median is None else (median[0], median[1], median[2])
+        x, y, side = (np.median(single, axis=0) / _SAMPLE_SIDE).tolist() if enough else (0, 0, 0)
+        _places[prior] = (x, y, side) if enough else None
     return _places[prior]
 
 
@@ -154,8 +154,8 @@ def _refined(rgb: Image.Image, box: Box, place: Place) -> Box:
     faces = _merged(_detect(np.asarray(resized), _SAMPLE_SIDE // 4))
     if len(faces) != 1:
         return box
-    face = faces[0] * (box[2] - box[0]) / _SAMPLE_SIDE
-    return _frame(face + [box[0], box[1], 0], place, rgb.size)
+    x, y, side = faces[0] * (box[2] - box[0]) / _SAMPLE_SIDE
+    return _frame(np.array([x + box[0], y + box[1], side]), place, rgb.size)
 
 
 def _frame(face: np.ndarray, place: Place, size: tuple[int, int]) -> Box:

@@ -134,7 +134,8 @@ class Server:
             raise web.HTTPForbidden(text="open the link that the terminal printed")
 
     def _knows(self, token: str) -> bool:
-        return secrets.compare_digest(token.encode(), self.token.encode())
+        given = token.encode(errors="replace")  # a header may hold any bytes
+        return secrets.compare_digest(given, self.token.encode())
 
     async def _call(self, function: Callable[..., Any], *arguments: object) -> Any:
         """Run what takes long on another thread."""

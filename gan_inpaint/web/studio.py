@@ -86,7 +86,7 @@ class Studio:
         with self._lock:
             if any(job.running for job in self._jobs.values()):
                 raise Busy
-            job = Job(
+            job = Job(  # raises if the frame holds nothing known, or nothing missing
                 request,
                 opened,
                 source,
