@@ -184,7 +184,10 @@ function tools() {
 }
 
 function numbers() {
-  for (const [id, value] of [["left", painter.frame.left], ["top", painter.frame.top], ["side", painter.frame.side]]) $(`box-${id}`).value = value;
+  for (const id of ["left", "top", "side"]) {
+    const field = $(`box-${id}`);
+    if (field !== document.activeElement) field.value = painter.frame[id]; // not what is being typed
+  }
 }
 
 function update() {
@@ -376,6 +379,7 @@ $("zoom-out").addEventListener("click", () => painter.zoomBy(1 / 1.5));
 $("zoom-frame").addEventListener("click", () => painter.zoomToFrame());
 for (const id of ["left", "top", "side"]) $(`box-${id}`).addEventListener("change", () => {
   painter.setFrame(Number($("box-left").value), Number($("box-top").value), Number($("box-side").value));
+  $(`box-${id}`).value = painter.frame[id];
 });
 for (const kind of ["rectangle", "ellipse"]) $(`add-${kind}`).addEventListener("click", () => {
   const [x, y, width, height] = ["left", "top", "width", "height"].map((id) => Number($(`shape-${id}`).value));
