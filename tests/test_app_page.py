@@ -207,7 +207,7 @@ def test_eraser_undo_redo_clear_invert(page: Page) -> None:
     page.fill()
     assert alike(page.mask(), both) > 0.97
     page.page.locator("#clear").click()
-    assert page.page.locator("#fill").is_disabled()
+    page.page.locator("#fill:disabled").wait_for()
     page.page.locator("#undo").click()
     page.page.locator("#invert").click()
     page.fill()

@@ -29,6 +29,7 @@ from gan_inpaint.functional.blending import poisson_multiscale
 from gan_inpaint.functional.shapes import Box, Size, as_size
 from gan_inpaint.runtime.io import atomic_write
 
+_MARGIN = 64  # pixels around the hole that blending looks at; it needs two of its coarse grid
 _PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # modes that Pillow writes as PNG
 
 
@@ -96,10 +97,15 @@ class Photograph:
         if not self.hole.any() or self.hole.all():
             return self.image
         rgb = to_rgb(self.image, "white", self.levels)
-        nearest = distance_transform_edt(self.hole, return_distances=False, return_indices=True)
-        square = np.asarray(rgb.crop(self.box))[tuple(nearest)]
+        rows, columns = surroundings(self.hole, 1)  # the nearest known pixel touches the hole
+        hole, place = (
+            self.hole[rows, columns],
+            (self.box[0] + columns.start, self.box[1] + rows.start),
+        )
+        nearest = distance_transform_edt(hole, return_distances=False, return_indices=True)
+        part = rgb.crop((*place, place[0] + hole.shape[1], place[1] + hole.shape[0]))
         filled = rgb.copy()  # to_rgb may return the photograph itself
-        filled.paste(Image.fromarray(square), self.box[:2])
+        filled.paste(Image.fromarray(np.asarray(part)[tuple(nearest)]), place)
         return filled
 
     def reduced(self, side: int) -> "Photograph":
@@ -129,15 +135,19 @@ class Photograph:
         """
         size = self.hole.shape
         filling = F.interpolate(generated[None], size, mode="bicubic", align_corners=False)[0]
+        rows, columns = surroundings(self.hole, _MARGIN)
+        filling, hole = filling[:, rows, columns], self.hole[rows, columns]
         filling = filling.expand(3, -1, -1).clamp(-1, 1)
+        left, top = self.box[0] + columns.start, self.box[1] + rows.start
+        part = left, top, left + hole.shape[1], top + hole.shape[0]
         if blend == "poisson" and not self.hole.all():
-            square = to_rgb(self.image, background="white", levels=self.levels).crop(self.box)
+            square = to_rgb(self.image.crop(part), background="white", levels=self.levels)
             pixels = to_float(np.asarray(square).transpose(2, 0, 1)).numpy()
-            filling = torch.from_numpy(poisson_multiscale(filling.numpy(), pixels, ~self.hole))
+            filling = torch.from_numpy(poisson_multiscale(filling.numpy(), pixels, ~hole))
         image = self.image
         if self.levels is None and "transparency" in image.info:  # the hole may need that colour
             image = image.convert("RGBA")
-        result = _pasted(image, filling, self.box, self.hole, self.levels)
+        result = _pasted(image, filling, part, hole, self.levels)
         result.info |= image.info
         return result
 
@@ -170,6 +180,25 @@ def read_photograph(
     pixels = source.crop_resized(index, shown, box)
     known = torch.from_numpy(~resize_mask(hole, (pixels.shape[2], pixels.shape[1])))[None]
     return pixels, known, photograph
+
+
+def surroundings(hole: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of the smallest part of a mask that holds the hole and a margin.
+
+    Args:
+        hole: ``(H, W)`` bool, 1 = missing; without a hole, the part is the whole.
+        margin: pixels on each side, as far as there are any.
+
+    Example:
+        >>> surroundings(np.ones((5, 1), bool) & (np.arange(5) == 2), 1)
+        (slice(0, 5, None), slice(1, 4, None))
+    """
+    spans = []
+    for axis, length in ((1, hole.shape[0]), (0, hole.shape[1])):
+        there = np.flatnonzero(hole.any(axis=axis))
+        first, last = (int(there[0]), int(there[-1])) if len(there) else (0, length - 1)
+        spans.append(slice(max(0, first - margin), min(length, last + margin + 1)))
+    return spans[0], spans[1]
 
 
 def _pasted(

@@ -63,24 +63,24 @@ def precision_recall(real: Tensor, fake: Tensor, neighbours: int = 3) -> tuple[f
     return covered(real, fake), covered(fake, real)
 
 
-def explained_share(images: Tensor, generated: Tensor, known: Tensor) -> Tensor:
-    """How much of the known pixels' variance generated images explain (R²): 1 is a perfect fit.
+def explained_share(images: Tensor, generated: Tensor, weight: Tensor) -> Tensor:
+    """How much of the pixels' variance generated images explain (R²): 1 is a perfect fit.
 
     It is below 0 if their mean would fit better. Unlike an error, it does not depend on contrast.
 
     Args:
         images, generated: ``(B, C, H, W)`` in [-1, 1].
-        known: ``(B, 1, H, W)`` bool.
+        weight: ``(B, 1, H, W)`` of the pixels, 0 in the hole.
 
     Returns:
         ``(B,)``; nan without a known pixel.
 
     Example:
         >>> image = torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2)
-        >>> explained_share(image, image / 2, torch.ones(1, 1, 1, 2, dtype=torch.bool))
+        >>> explained_share(image, image / 2, torch.ones(1, 1, 1, 2))
         tensor([0.7500])
     """
-    weight = known.expand_as(images).float()
+    weight = weight.expand_as(images)
     dims = (2, 3)
     count = weight.sum(dim=dims, keepdim=True)
     mean = (images * weight).sum(dim=dims, keepdim=True) / count

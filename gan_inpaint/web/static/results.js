@@ -17,7 +17,7 @@ export class Results {
     $("results").hidden = false;
     $("fit").hidden = told.fits;
     $("fit").textContent = told.fits ? "" : "The prior does not fit what is known"
-      + ` (it explains ${Math.round(Math.max(0, told.explained) * 100)} % of it). Frame the face as`
+      + ` (it explains ${Math.round(Math.max(0, told.explained) * 100)} % of what lies around the hole). Frame the face as`
       + " in the prior's samples, or choose another prior.";
     $("cards").replaceChildren(...Array.from({ length: told.completions }, (_, rank) => this.card(rank)));
     this.setBlend(blend);
@@ -78,7 +78,7 @@ export class Results {
     details.append(make("summary", { textContent: "Details" }), make("p", {
       className: "small",
       textContent: `objective ${this.told.objective.toPrecision(4)}, the best of ${this.told.restarts} searches`
-        + ` of up to ${this.told.steps} steps; it explains ${(this.told.explained * 100).toFixed(0)} % of what is known`,
+        + ` of up to ${this.told.steps} steps; it explains ${(this.told.explained * 100).toFixed(0)} % of what lies around the hole`,
     }));
     return details;
   }
