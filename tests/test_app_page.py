@@ -1,6 +1,7 @@
 """The app's page in a real browser: by mouse, by touch, by keyboard; hostile hands."""
 
 import io
+import itertools
 import json
 import os
 import random
@@ -50,6 +51,9 @@ def browser() -> Iterator[object]:
         made.close()
 
 
+_numbers = itertools.count()
+
+
 class Page:
     """The app's page, and what its console and its network complained of."""
 
@@ -79,7 +83,8 @@ class Page:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", request)
 
-    def open(self, image: Image.Image, name: str = "photo.png", kind: str = "PNG") -> None:
+    def open(self, image: Image.Image, name: str = "", kind: str = "PNG") -> None:
+        name = name or f"photo{next(_numbers)}.png"
         file = {"name": name, "mimeType": "image/png", "buffer": as_file(image, kind)}
         self.page.set_input_files("#file", file)
         self.said(f"{name}, ")

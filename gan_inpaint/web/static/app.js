@@ -25,7 +25,9 @@ async function open(files) {
     say(`Reading ${file.name}`);
     document.body.classList.add("reading");
     try {
-      await adopt(await api.openPhotograph(file, priorId()), file);
+      const info = await api.openPhotograph(file, priorId());
+      await adopt(info, file);
+      select(info.id);
     } catch (error) {
       problem(`${error.message}`);
     } finally {
@@ -38,7 +40,6 @@ async function adopt(info, file, kept, job) {
   const image = await picture(`/api/photographs/${info.id}/preview`);
   photographs.set(info.id, { info, file, image, kept, job, told: null, asked: null });
   while (photographs.size > 8) photographs.delete(photographs.keys().next().value);
-  select(info.id);
 }
 
 function picture(source) {
@@ -348,7 +349,9 @@ async function begin() {
       await adopt(info, null, own?.kept, own?.job);
       photographs.get(info.id).asked = own?.asked ?? null;
     }
-    if (photographs.has(before.current)) select(before.current);
+    const last = photographs.has(before.current) ? before.current : [...photographs.keys()].at(-1);
+    if (!current && last) select(last); // unless one was opened meanwhile
+    else strip();
     for (const one of photographs.values()) if (one.job) watch(one); // its events come again
     if (!photographs.size) say("");
   } catch (error) {
@@ -361,7 +364,11 @@ async function begin() {
 $("file").addEventListener("change", (event) => { open([...event.target.files]); event.target.value = ""; });
 $("example").addEventListener("click", async () => {
   problem(null);
-  try { await adopt(await api.openExample(priorId()), null); } catch (error) { problem(error.message); }
+  try {
+    const info = await api.openExample(priorId());
+    await adopt(info, null);
+    select(info.id);
+  } catch (error) { problem(error.message); }
 });
 for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
   event.preventDefault();

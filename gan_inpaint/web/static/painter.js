@@ -33,6 +33,8 @@ export class Painter {
     this.done = kept?.done ?? this.edits.length; // edits that are not undone
     this.cursor = { x: this.frame.left + this.frame.side / 2, y: this.frame.top + this.frame.side / 2 };
     this.penDown = false;
+    this.drag = null; // of another photograph
+    this.pointers.clear();
     this.replay();
     this.resize();
     this.fit();
