@@ -109,7 +109,8 @@ def public_interface() -> str:
     lines = []
     for name in sorted(gan_inpaint.__all__):
         found = getattr(gan_inpaint, name)
-        lines.append(f"{name}{inspect.signature(found)}")
+        builtin = found is gan_inpaint.Cancelled  # has no signature of its own
+        lines.append(name if builtin else f"{name}{inspect.signature(found)}")
         if not isinstance(found, type):
             continue
         for member, value in sorted(vars(found).items()):
