@@ -2,8 +2,8 @@
 
     python benchmarks/frames.py --data celeba9k.zip [--images 60]
 
-Prints the errors of ``data.box=auto`` on held-out CelebA faces, whose frame is known, and how much of
-the pixels around a hole the best completion explains: in framed faces, and in pictures of
+Prints the errors of ``data.box=auto`` on held-out CelebA faces, whose frame is known, and how much
+of the pixels around a hole the best completion explains: in framed faces, and in pictures of
 scikit-image that show no framed face.
 """
 

@@ -42,7 +42,7 @@ def test_boxes_come_back_as_they_were_written(tmp_path: Path) -> None:
 )
 def test_a_wrong_table_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "boxes.csv").write_text(text)
-    with pytest.raises(InputError, match="boxes.csv") as problem:
+    with pytest.raises(InputError, match=r"boxes\.csv") as problem:
         read_boxes(str(tmp_path / "boxes.csv"))
     assert sentence in str(problem.value)
 

@@ -35,7 +35,7 @@ _CARD = 512  # pixels of a card
 _UNSURE = 0.5  # standard deviation that is drawn in full, for images in [-1, 1]
 _UNSURE_COLOUR = (255, 90, 0)
 _EVERY = 0.1  # seconds between two progress events
-_FITS = 0.75  # explained share around the hole; 24 framed faces had 0.76 and more, see benchmarks/frames.py
+_FITS = 0.75  # explained share around the hole: all framed faces of benchmarks/frames.py have more
 
 _logger = logging.getLogger(__name__)
 
