@@ -19,7 +19,7 @@ test: check  ## lint, type-check, run the tests
 
 soak: check isa  ## kills, faults and hostile input, ten times as often, and the slowest tests
 	$(BIN)/pytest --soak --timeout 5000 -s tests/test_interruption.py tests/test_hostile.py \
-		tests/test_faults.py tests/test_devices.py
+		tests/test_faults.py tests/test_devices.py tests/test_app_page.py
 
 isa: check  ## the tests as on three older processors, the last one with Intel's rounding
 	ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE MKL_ENABLE_INSTRUCTIONS=AVX512 \

@@ -622,6 +622,40 @@ def test_a_monkey_breaks_nothing(browser: object, app: App, soak: bool) -> None:
         assert sizes[-1] - sizes[9] < 200
 
 
+def test_the_painter_works_in_a_notebook(browser: object, tmp_path: Path) -> None:
+    pytest.importorskip("anywidget")
+    import gan_inpaint
+
+    noise(120, 80).save(tmp_path / "photo.png")
+    widget = gan_inpaint.paint(tmp_path / "photo.png")
+    assert widget.box == [20, 0, 100, 80]
+    assert not widget.mask.any()
+    page = browser.new_page(viewport={"width": 800, "height": 600})  # type: ignore[attr-defined]
+    source = widget._esm.replace("export default { render };", "").replace("\nexport ", "\n")
+    script = """async ([picture, width, height, box]) => {
+        const values = {picture: new DataView(new Uint8Array(picture).buffer), width, height, box};
+        const model = {
+            get: (key) => values[key],
+            set: (key, value) => { values[key] = value; },
+            save_changes: () => { window.saved = [...new Uint8Array(values.painted.buffer)]; },
+        };
+        SOURCE
+        render({ model, el: document.body });
+    }""".replace("SOURCE", source)
+    page.add_style_tag(content=widget._css)
+    page.evaluate(script, [list(widget.picture), widget.width, widget.height, widget.box])
+    canvas = page.locator("canvas[data-ready]")
+    canvas.wait_for()
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_function("() => window.saved")
+    widget.painted = bytes(page.evaluate("window.saved"))
+    assert alike(widget.mask, expected((120, 80), (10, [(60, 40)]))) > 0.9
+    page.close()
+
+
 def test_no_word_of_the_page_is_markup(browser: object, app: App) -> None:
     """Names and sentences are text, never HTML."""
     scripts = Path(__file__).parent.parent / "gan_inpaint" / "web" / "static"

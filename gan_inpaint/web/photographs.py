@@ -126,10 +126,15 @@ def open_photograph(name: str, content: bytes) -> tuple[str, Image.Image, bytes]
     """
     name = file_name(name)
     image = _open(content, name)
-    preview = to_rgb(image, "white")
+    return name, image, preview_of(to_rgb(image, "white"))
+
+
+def preview_of(rgb: Image.Image) -> bytes:
+    """A PNG of at most 2,048 pixels, without metadata."""
+    preview = rgb.copy()
     preview.thumbnail((_PREVIEW, _PREVIEW), reducing_gap=2.0)
     preview.info.clear()
-    return name, image, png(preview)
+    return png(preview)
 
 
 def new_id() -> str:

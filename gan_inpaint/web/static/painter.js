@@ -95,8 +95,13 @@ export class Painter {
     context.lineCap = context.lineJoin = "round";
     context.beginPath();
     const points = edit.points.slice(first);
+    if (points.length === 1) { // a line without a length is not drawn
+      context.arc(...points[0], edit.size / 2, 0, 2 * Math.PI);
+      context.fill();
+      return;
+    }
     context.moveTo(...points[0]);
-    for (const point of points.length > 1 ? points.slice(1) : points) context.lineTo(...point);
+    for (const point of points.slice(1)) context.lineTo(...point);
     context.stroke();
   }
 
