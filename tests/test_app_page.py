@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import random
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -622,11 +623,17 @@ def test_a_monkey_breaks_nothing(browser: object, app: App, soak: bool) -> None:
         assert sizes[-1] - sizes[9] < 200
 
 
-def test_the_painter_works_in_a_notebook(browser: object, tmp_path: Path) -> None:
+def test_the_painter_works_in_a_notebook(
+    browser: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("anywidget")
     import gan_inpaint
 
     noise(120, 80).save(tmp_path / "photo.png")
+    monkeypatch.setitem(sys.modules, "gan_inpaint.web.widget", None)
+    with pytest.raises(gan_inpaint.InputError, match="widget"):
+        gan_inpaint.paint(tmp_path / "photo.png")
+    monkeypatch.undo()
     widget = gan_inpaint.paint(tmp_path / "photo.png")
     assert widget.box == [20, 0, 100, 80]
     assert not widget.mask.any()

@@ -1,49 +1,17 @@
-"""The painter as a Jupyter widget, for notebooks (extra ``widget``)."""
+"""The painter as a Jupyter widget; importing this needs the extra ``widget``."""
 
 import io
 from pathlib import Path
 from typing import Any
 
+import anywidget
 import numpy as np
+import traitlets
 from PIL import Image
 
-from gan_inpaint.data.images import open_image, to_rgb
 from gan_inpaint.data.mask_files import read_hole, resize_mask
-from gan_inpaint.errors import InputError
-from gan_inpaint.functional.shapes import Box, centered_box
-from gan_inpaint.web.photographs import preview_of
-
-try:
-    import anywidget
-    import traitlets
-except ImportError:
-    raise InputError("paint needs pip install 'gan_inpaint[widget]'") from None
 
 _STATIC = Path(__file__).parent / "static"
-
-
-def paint(photograph: str | Path | Image.Image, box: Box | None = None) -> "PaintWidget":
-    """Show a photograph in a notebook, to paint over what is missing.
-
-    Args:
-        photograph: a file, or a Pillow image.
-        box: left, top, right, bottom of a square: the first frame; the centred one by default.
-
-    Returns:
-        The widget; show it as the last value of a cell. Its ``mask`` and ``box`` are what
-        ``Photograph.from_mask`` takes.
-
-    Raises:
-        InputError: the photograph cannot be read, or the extra ``widget`` is not installed.
-    """
-    image = photograph if isinstance(photograph, Image.Image) else open_image(Path(photograph))
-    frame = box or centered_box((0, 0, *image.size), 1)
-    return PaintWidget(
-        picture=preview_of(to_rgb(image, "white")),
-        width=image.width,
-        height=image.height,
-        box=list(frame),
-    )
 
 
 class PaintWidget(anywidget.AnyWidget):
