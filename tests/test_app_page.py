@@ -630,10 +630,10 @@ def test_the_painter_works_in_a_notebook(
     import gan_inpaint
 
     noise(120, 80).save(tmp_path / "photo.png")
-    monkeypatch.setitem(sys.modules, "gan_inpaint.web.widget", None)
-    with pytest.raises(gan_inpaint.InputError, match="widget"):
-        gan_inpaint.paint(tmp_path / "photo.png")
-    monkeypatch.undo()
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "gan_inpaint.web.widget", None)
+        with pytest.raises(gan_inpaint.InputError, match="widget"):
+            gan_inpaint.paint(tmp_path / "photo.png")
     widget = gan_inpaint.paint(tmp_path / "photo.png")
     assert widget.box == [20, 0, 100, 80]
     assert not widget.mask.any()

@@ -1,11 +1,15 @@
 """What a search tells its caller, and how the caller stops it."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from conftest import save_tiny_prior
 
 import gan_inpaint
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.registry import load_prior
 
 SEARCH = SearchConfig(steps=12, restarts=3, keep=2, candidates=32, guide="samples", patience=None)
 
@@ -29,10 +33,12 @@ def test_every_update_is_told(tiny_prior: Prior, damaged: tuple) -> None:
     result = gan_inpaint.inpaint(*damaged, tiny_prior, SEARCH, progress=follow)
     plain = gan_inpaint.inpaint(*damaged, tiny_prior, SEARCH)
     assert torch.equal(result.images, plain.images)
-    assert [progress.phase for progress in told[:2]] == ["guide", "starts"]
-    assert [progress.step for progress in told[2:]] == list(range(1, 13))
+    phases = list(dict.fromkeys(progress.phase for progress in told))
+    assert phases == ["guide", "starts", "search"]
+    updates = [progress for progress in told if progress.phase == "search"]
+    assert [progress.step for progress in updates] == list(range(1, 13))
     assert all(progress.steps == 12 for progress in told)
-    objectives = [progress.objective for progress in told[2:]]
+    objectives = [progress.objective for progress in updates]
     assert objectives == sorted(objectives, reverse=True)
     images, known = damaged
     for picture in pictures:
@@ -50,6 +56,7 @@ def test_images_of_earlier_batches_are_done(tiny_prior: Prior, damaged: tuple) -
 
 @pytest.mark.parametrize("phase", ["guide", "starts", "search"])
 def test_cancelled_stops_within_one_update(tiny_prior: Prior, damaged: tuple, phase: str) -> None:
+    gan_inpaint.inpaint(*damaged, tiny_prior, SEARCH)  # fits the guide
     calls = []
 
     def follow(progress: gan_inpaint.Progress) -> None:
@@ -61,6 +68,20 @@ def test_cancelled_stops_within_one_update(tiny_prior: Prior, damaged: tuple, ph
         gan_inpaint.inpaint(*damaged, tiny_prior, SEARCH, progress=follow)
     assert len(calls) == {"guide": 1, "starts": 2, "search": 5}[phase]
     gan_inpaint.inpaint(*damaged, tiny_prior, SEARCH)  # nothing is left of it
+
+
+def test_a_guide_that_must_be_fitted_can_be_stopped(tmp_path: Path, damaged: tuple) -> None:
+    prior = load_prior(save_tiny_prior(tmp_path / "new.safetensors", nz=9))  # not fitted before
+    calls = []
+
+    def follow(progress: gan_inpaint.Progress) -> None:
+        calls.append(progress.phase)
+        if len(calls) == 5:
+            raise gan_inpaint.Cancelled
+
+    with pytest.raises(gan_inpaint.Cancelled):
+        gan_inpaint.inpaint(*damaged, prior, SEARCH, progress=follow)
+    assert calls == ["guide"] * 5
 
 
 def test_another_blend_needs_no_search(tiny_prior: Prior, damaged: tuple) -> None:

@@ -65,12 +65,13 @@ class Guide:
     Args:
         prior: has the Gaussian, or the network.
         config: uses ``guide guide_temperature restarts seed``.
+        tick: called often while the Gaussian is fitted, if it must be.
     """
 
-    def __init__(self, prior: Prior, config: SearchConfig):
+    def __init__(self, prior: Prior, config: SearchConfig, tick: Callable[[], None] = lambda: None):
         guide = resolve_guide(prior, config.guide)
         self._network = load_guide_network(prior) if guide == "network" else None
-        self._gaussian = load_gaussian(prior, "samples" if guide == "samples" else "data")
+        self._gaussian = load_gaussian(prior, "samples" if guide == "samples" else "data", tick)
         self._partial = prior.encoder is not None and prior.encoder.partial
         self._config = config
 

@@ -1,7 +1,7 @@
 """The search as a LightningModule whose only parameter is z; one fit serves many batches."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,7 @@ class LatentReconstruction(pl.LightningModule):
         config: how to search.
         steps_per_look: z updates between two rows of ``history``, and between two callbacks.
         groups: number of conditions for each image; each has ``restarts`` rows of its own.
+        tick: called often while the guide is fitted, if it must be.
 
     Attributes:
         z: ``(R, nz)``, one row per restart searched at once; a smaller batch uses the first rows.
@@ -80,14 +81,19 @@ class LatentReconstruction(pl.LightningModule):
     completions: Tensor
 
     def __init__(
-        self, prior: Prior, config: SearchConfig, steps_per_look: int = 10, groups: int = 1
+        self,
+        prior: Prior,
+        config: SearchConfig,
+        steps_per_look: int = 10,
+        groups: int = 1,
+        tick: Callable[[], None] = lambda: None,
     ):
         super().__init__()
         self.automatic_optimization = False
         self.prior, self.config, self.steps_per_look = prior, config, steps_per_look
         self._fast = prior.reduced() if resolve_precision(config.precision) == "bf16" else prior
         self._initializer = make_initializer(prior, config)
-        self._guide = Guide(prior, config) if config.guide != "none" else None
+        self._guide = Guide(prior, config, tick) if config.guide != "none" else None
         self.images_at_once = max(1, config.images_at_once // groups)
         self.rows_per_image = config.restarts * groups
         self.z = nn.Parameter(torch.zeros(self.images_at_once * self.rows_per_image, prior.nz))

@@ -88,7 +88,9 @@ def inpaint(
             batches.append(ImageBatch(images[index], known[index], condition=own))
         results = _Results()
         report = [ReportProgress(progress)] if progress else []
-        reconstruct(prior, config, batches, groups=groups, callbacks=[results, *report])
+        tick = partial(_tick, progress, config.steps) if progress else lambda: None
+        callbacks = [results, *report]
+        reconstruct(prior, config, batches, groups=groups, callbacks=callbacks, tick=tick)
         return Result.cat(results.found)
 
 
@@ -131,6 +133,7 @@ def reconstruct(
     callbacks: Sequence[pl.Callback] = (),
     loggers: Sequence[pl.loggers.Logger] = (),
     trainer: Callable[..., pl.Trainer] | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Search for many batches of images in one ``Trainer.fit``; callbacks take the results.
 
@@ -142,6 +145,7 @@ def reconstruct(
         callbacks: see ``LatentReconstruction`` for their hooks.
         loggers: log the losses during the search.
         trainer: makes the Trainer; by default on one device.
+        tick: called often while the guide is fitted, if it must be.
 
     Raises:
         InputError: the prior does not fit the config.
@@ -151,7 +155,7 @@ def reconstruct(
             f"lam={config.lam}: the prior {prior.name} has no discriminator; name one with"
             " discriminator=, or set lam=0"
         )
-    module = LatentReconstruction(prior, config, groups=groups)
+    module = LatentReconstruction(prior, config, groups=groups, tick=tick)
     with _quiet_lightning():
         # without the plugin, Lightning would take SLURM's settings as its own
         alone = partial(pl.Trainer, devices=1, plugins=[LightningEnvironment()])
@@ -177,6 +181,10 @@ def reconstruct(
             ):  # Lightning turns Ctrl-C into an exit of the whole program
                 raise problem.__context__ from None
             raise
+
+
+def _tick(progress: Callable[[Progress], None], steps: int) -> None:
+    progress(Progress("guide", 0, steps, 0))
 
 
 class _ShareBatches(pl.Callback):

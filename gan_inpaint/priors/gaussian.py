@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -36,16 +36,17 @@ log = logging.getLogger(__name__)
 _fitted: WeakKeyDictionary[Prior, dict[int, Gaussian]] = WeakKeyDictionary()
 
 
-def load_gaussian(prior: Prior, guide: str) -> Gaussian:
+def load_gaussian(prior: Prior, guide: str, tick: Callable[[], None] = lambda: None) -> Gaussian:
     """The Gaussian that a linear guide uses, on the CPU, at most 64 pixels wide.
 
     Args:
         guide: ``data`` or ``samples``.
+        tick: called often while it is fitted to samples, which may take a minute.
 
     Raises:
         InputError: the prior carries no statistics of its training images.
     """
-    return _data_gaussian(prior) if guide == "data" else sample_gaussian(prior)
+    return _data_gaussian(prior) if guide == "data" else sample_gaussian(prior, tick=tick)
 
 
 def save_data_gaussian(
@@ -70,7 +71,9 @@ def save_data_gaussian(
     return file
 
 
-def sample_gaussian(prior: Prior, samples: int | None = None) -> Gaussian:
+def sample_gaussian(
+    prior: Prior, samples: int | None = None, tick: Callable[[], None] = lambda: None
+) -> Gaussian:
     """The Gaussian of samples of the prior.
 
     It is kept in the user's cache directory or ``GAN_INPAINT_CACHE``, named after the prior's
@@ -79,6 +82,7 @@ def sample_gaussian(prior: Prior, samples: int | None = None) -> Gaussian:
     Args:
         prior: the prior.
         samples: how many; 16,384 by default, fewer above 64 pixels.
+        tick: called often while it is fitted.
     """
     samples = samples or _SAMPLES * _SIDE // max(_SIDE, *prior.image_shape[1:])
     rank = min(_RANK, samples // _SAMPLES_PER_DIRECTION)
@@ -100,7 +104,8 @@ def sample_gaussian(prior: Prior, samples: int | None = None) -> Gaussian:
             _say_if_slow((time.perf_counter() - started) * samples / len(part), samples)
         pixels[first : first + len(part)] = to_uint8(_reduce(part))
         first += len(part)
-    fitted = _fit(pixels, rank, conditions=conditions)
+        tick()
+    fitted = _fit(pixels, rank, conditions=conditions, tick=tick)
     if file:
         _write(file, fitted, exact=rank)
         return _read(file)
@@ -148,7 +153,11 @@ def _data_gaussian(prior: Prior) -> Gaussian:
 
 @torch.no_grad()
 def _fit(
-    pixels: np.ndarray, rank: int, flip: bool = False, conditions: Tensor | None = None
+    pixels: np.ndarray,
+    rank: int,
+    flip: bool = False,
+    conditions: Tensor | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> Gaussian:
     scale = 0.0
     if conditions is not None:  # as much variance as the pixels: they are known exactly
@@ -158,6 +167,7 @@ def _fit(
 
     def batches() -> Iterator[Tensor]:
         for first in range(0, len(pixels), _BATCH):
+            tick()
             part = slice(first, first + _BATCH)
             batch = _reduce(to_float(pixels[part]))
             for images in (batch, batch.flip(-1)) if flip else (batch,):
