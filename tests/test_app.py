@@ -266,7 +266,11 @@ def test_another_blend_is_the_same_search(app: App) -> None:
         ({"box": [0, 0, 65, 65]}, "within 64x64"),
         ({"box": [5, 5, 5, 9]}, "within"),
         ({"box": [1]}, "frame"),
-        ({"box": ["a", 0, 9, 9]}, "box"),
+        ({"box": ["a", 0, 9, 9]}, "frame"),
+        ({"box": [0, 0, 9.5, 9]}, "frame"),
+        ({"seed": 1.5}, "1.5: seed must be a whole number"),
+        ({"quality": "${oc.env:HOME}"}, "quality=${oc.env:HOME}"),
+        ({"lam": 1e308}, "lam"),
         ({"keep": 9}, "completions"),
         ({"keep": "many"}, "keep"),
         ({"radius": 5}, "unusual"),
@@ -373,6 +377,52 @@ def test_a_download_keeps_the_photograph_and_the_command_repeats_it(
 def only_file(bundle: zipfile.ZipFile, folder: str) -> str:
     (name,) = [name for name in bundle.namelist() if name.startswith(folder)]
     return name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "${oc.env:HOME}.png",
+        "好" * 100 + ".png",
+        "photo.txt",
+        "a b,c=d'e(f)[1]{x}#;&!~.png",
+        "~x.png",
+    ],
+)
+def test_any_name_can_be_downloaded_and_repeated(
+    app: App, name: str, run: Run, tmp_path: Path
+) -> None:
+    photograph = app.open(as_file(noise(40, 40)), name)
+    mask = as_file(mask_with((40, 40), (12, 10, 24, 26)))
+    app.json("PUT", f"/api/photographs/{photograph['id']}/mask", mask)
+    job = app.start(photograph)
+    app.finished(job)
+    status, content, _ = app.ask("GET", f"/api/jobs/{job}/photograph/0")
+    assert status == 200
+    bundle = app.ask("GET", f"/api/jobs/{job}/bundle")[1]
+    zipfile.ZipFile(io.BytesIO(bundle)).extractall(tmp_path)
+    command = (tmp_path / "command.txt").read_text()
+    ran = run("reconstruct", *shlex.split(command)[3:], "hydra.run.dir=job")
+    assert ran.code == 0, ran.err
+    (restored,) = (tmp_path / "job" / "restored").iterdir()
+    assert restored.read_bytes() == content
+
+
+def test_a_photograph_without_contrast_is_filled(app: App) -> None:
+    told = app.finished(
+        app.start(painted(app, Image.new("RGB", (64, 64), "white"), (9, 9, 30, 30)))
+    )
+    assert (told["explained"], told["fits"]) == (None, True)
+
+
+def test_a_mask_that_leaves_nothing_known_is_refused(app: App) -> None:
+    photograph = app.open(as_file(noise(160, 160)))
+    dots = np.zeros((160, 160), np.uint8)
+    dots[::8, ::8] = 255
+    mask = as_file(Image.fromarray(dots))
+    app.json("PUT", f"/api/photographs/{photograph['id']}/mask", mask)
+    *_, (_, kind, data) = app.events(app.start(photograph))
+    assert (kind, "nothing known is left" in data["error"]) == ("failed", True)
 
 
 def test_several_photographs_travel_with_boxes_and_masks(

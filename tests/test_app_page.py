@@ -88,7 +88,7 @@ class Page:
         name = name or f"photo{next(_numbers)}.png"
         file = {"name": name, "mimeType": "image/png", "buffer": as_file(image, kind)}
         self.page.set_input_files("#file", file)
-        self.said(f"{name}, ")
+        self.said(f"{name}, {image.width} by")
 
     def said(self, words: str, timeout: float = 60_000) -> None:
         self.page.locator("#status", has_text=words).wait_for(timeout=timeout)
@@ -293,6 +293,57 @@ def test_by_keyboard_alone(page: Page) -> None:
     assert not before.is_visible()
 
 
+def test_undo_lifts_the_pen(page: Page) -> None:
+    page.open(noise(200, 200))
+    page.page.locator("#canvas").focus()
+    for key in ("Space", "Control+z", "ArrowRight", "Space", "ArrowRight", "Space"):
+        page.page.keyboard.press(key)
+    page.page.mouse.move(*page.place(50, 50))
+    page.page.mouse.down()
+    page.page.keyboard.press("Control+z")
+    page.page.mouse.move(*page.place(150, 50))
+    page.page.mouse.up()
+    page.fill()
+    assert not page.mask()[40:60, 70:].any()
+
+
+def test_a_mask_file_outlives_a_reload(page: Page) -> None:
+    page.open(noise(120, 120))
+    mask = mask_with((120, 120), (20, 20, 60, 40))
+    file = {"name": "m.png", "mimeType": "image/png", "buffer": as_file(mask)}
+    page.page.set_input_files("#mask-file", file)
+    page.page.locator("#fill:enabled").wait_for()
+    page.page.wait_for_timeout(200)  # until it is kept
+    page.page.reload()
+    page.page.locator("#fill:enabled").wait_for()
+    page.page.locator("#numbers").evaluate("e => e.open = true")
+    page.page.locator("#add-rectangle").click()
+    page.page.locator("#undo").click()
+    page.fill()
+    assert np.array_equal(page.mask(), np.asarray(mask) > 0)
+
+
+def test_a_reload_during_a_run_finds_the_run(browser: object, faces: App) -> None:
+    for one in faces.json("GET", "/api/photographs"):
+        faces.ask("DELETE", f"/api/photographs/{one['id']}")
+    page = Page(browser, faces, viewport={"width": 1280, "height": 1000})
+    page.open(noise(100, 100))
+    page.stroke((40, 50), (60, 50))
+    page.page.locator("input[value=quick]").check()
+    page.fill()
+    page.open(noise(100, 100, seed=1))
+    page.stroke((40, 50), (60, 50))
+    page.page.locator("input[value=good]").check()
+    page.page.locator("#keep").fill("8")
+    page.page.locator("#fill:enabled").click()
+    page.page.locator("#live[src]").wait_for(timeout=60_000)
+    page.page.reload()
+    page.page.locator("#stop").click()
+    page.said("Stopped.")
+    page.page.locator("#fill:enabled").wait_for()
+    page.close()
+
+
 def test_shapes_without_a_canvas(page: Page) -> None:
     page.open(noise(200, 100))
     page.page.locator("#numbers summary").click()
@@ -416,9 +467,55 @@ def test_a_stopped_program_is_said_and_strokes_are_kept(browser: object, tmp_pat
     again = App(tmp_path, f"prior={prior}", f"port={app.port}")
     page.page.locator("#reconnect").click()
     page.page.locator("#problem", has_text="open the link").wait_for()  # it has another token
-    assert page.page.locator("#fill").is_enabled()
+    page.page.locator("#link").fill("http://127.0.0.1:1/?token=x")
+    page.page.locator("#reconnect").click()
+    page.page.locator("#problem", has_text="not the link of a program").wait_for()
+    page.page.locator("#link").fill(again.link)
+    page.page.locator("#reconnect").click()
+    page.page.locator("#offline").wait_for(state="hidden")
+    page.app = again
+    page.fill()
+    size = page.page.evaluate("Number(document.getElementById('brush').value)")
+    assert alike(page.mask(), expected((200, 200), (size, [(80, 100), (120, 100)]))) > 0.9
     page.context.close()
     again.stop()
+
+
+def test_a_photograph_can_be_closed_and_a_ninth_closes_the_oldest(page: Page) -> None:
+    for one in page.app.json("GET", "/api/photographs"):
+        page.app.ask("DELETE", f"/api/photographs/{one['id']}")
+    page.page.reload()
+    for number in range(9):
+        page.open(noise(30, 30), f"n{number}.png")
+    page.page.locator("#problem", has_text="n0.png was closed: at most eight").wait_for()
+    assert page.page.locator("#strip li").count() == 8
+    for _ in range(8):
+        page.page.locator("#close").click()
+    page.page.locator("#studio").wait_for(state="hidden")
+    assert page.app.json("GET", "/api/photographs") == []
+
+
+def test_a_file_that_is_chosen_at_once_is_opened(browser: object, tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors", channels=3)
+    app = App(tmp_path, f"prior={prior}")
+    page = Page.__new__(Page)
+    page.app, page.complaints, page.asked = app, [], []
+    page.context = browser.new_context()  # type: ignore[attr-defined]
+    page.page = page.context.new_page()
+    page.listen(page.page)
+    page.page.goto(app.link)  # before the priors are there
+    page.open(noise(40, 40))
+    page.close()
+    app.stop()
+
+
+def test_a_grey_photograph_is_shown_in_grey(page: Page) -> None:
+    page.open(noise(60, 60, 1))
+    page.stroke((25, 30), (35, 30))
+    page.fill()
+    job = page.page.locator("#mask-link").get_attribute("href").rpartition("/")[0]
+    content = page.app.ask("GET", f"{job}/completions/0")[1]
+    assert Image.open(io.BytesIO(content)).mode == "L"
 
 
 def test_two_tabs_share_one_program(browser: object, faces: App) -> None:
@@ -498,8 +595,10 @@ def test_from_the_astronaut_to_four_completions(
 @pytest.mark.parametrize("width", [1280, 390, 320])
 @pytest.mark.parametrize("scheme", ["light", "dark", "contrast"])
 def test_every_screen_fits_and_is_accessible(
-    browser: object, app: App, width: int, scheme: str
+    browser: object, app: App, width: int, scheme: str, soak: bool
 ) -> None:
+    if (width, scheme) not in ((1280, "light"), (390, "dark"), (320, "contrast")) and not soak:
+        pytest.skip("for make soak")
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     options = {"color_scheme": "dark" if scheme == "dark" else "light"}
     if scheme == "contrast":
@@ -548,14 +647,17 @@ def test_the_frame_of_faces(faces: App) -> None:
     assert told["proposals"] == [[50, 0, 250, 200]]
 
 
-def test_large_and_small_photographs(browser: object, faces: App) -> None:
+def test_large_and_small_photographs(browser: object, faces: App, soak: bool) -> None:
+    if not (soak or SEEN):
+        pytest.skip("for make soak")
+    large = noise(6000, 4000)
     page = Page(browser, faces, viewport={"width": 1280, "height": 1000})
     page.open(noise(40, 30), "small.png")
     page.stroke((18, 15), (22, 15))
     page.page.locator("input[value=quick]").check()
     page.fill()
     started = time.monotonic()
-    page.open(noise(6000, 4000), "large.jpg", "JPEG")
+    page.open(large, "large.jpg", "JPEG")
     page.stroke((2800, 2000), (3200, 2000))
     page.fill()
     page.page.locator("#cards .filled").last.evaluate("i => i.decode()")
@@ -602,7 +704,7 @@ def test_a_monkey_breaks_nothing(browser: object, app: App, soak: bool) -> None:
         return int(status.partition("VmRSS:")[2].split()[0]) // 1024
 
     sizes = []
-    for session in range(100 if soak else 3):
+    for session in range(100 if soak else 1):
         rng = random.Random(session)
         page = Page(browser, app, viewport={"width": 1000, "height": 900})
         other = Page(browser, app, viewport={"width": 1000, "height": 900})

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from gan_inpaint.cli.app import command
@@ -67,8 +68,8 @@ async def _serve(settings: AppConfig, folder: Path) -> int:
     )
     address = f"http://127.0.0.1:{server.port}/?token={server.token}"
     print(address, flush=True)
-    if settings.open:
-        await asyncio.to_thread(webbrowser.open, address)
+    if settings.open:  # some browsers return only when they are closed
+        Thread(target=webbrowser.open, args=[address], daemon=True).start()
     try:
         studio = await server.studio  # raises what is wrong with the prior or the photograph
         try:

@@ -88,8 +88,8 @@ class Folder(ImageFiles):
         """See ``ImageFiles``."""
         reasons = Counter(self._unframed.values())
         return super().notes + [
-            f"{count} images: {reason}, so the centred part was used; data.box= or data.boxes="
-            " frames them"
+            f"{reason} in {count} of the images: their centred part was used; frame them with"
+            " data.box= or data.boxes="
             for reason, count in reasons.items()
         ]
 

@@ -109,12 +109,17 @@ class Photograph:
         return filled
 
     def reduced(self, side: int) -> "Photograph":
-        """The box alone, at most ``side`` pixels wide and high, in RGB: quick to fill and show."""
+        """The box alone, at most ``side`` pixels wide and high: quick to fill and show.
+
+        In 8 bits: grey if the photograph is, else RGB.
+        """
         width, height = self.hole.shape[1], self.hole.shape[0]
         scale = min(1.0, side / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         square = to_rgb(self.image, "white", self.levels).crop(self.box)
         small = square.resize(size, Image.Resampling.LANCZOS) if square.size != size else square
+        if is_deep(self.image) or self.image.mode in ("1", "L", "LA", "La"):
+            small = small.convert("L")
         return Photograph(small, (0, 0, *size), None, resize_mask(self.hole, size))
 
     @property

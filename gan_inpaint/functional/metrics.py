@@ -73,7 +73,7 @@ def explained_share(images: Tensor, generated: Tensor, weight: Tensor) -> Tensor
         weight: ``(B, 1, H, W)`` of the pixels, 0 in the hole.
 
     Returns:
-        ``(B,)``; nan without a known pixel.
+        ``(B,)``; nan without a known pixel, or without contrast.
 
     Example:
         >>> image = torch.tensor([-1.0, 1.0]).view(1, 1, 1, 2)
@@ -86,4 +86,4 @@ def explained_share(images: Tensor, generated: Tensor, weight: Tensor) -> Tensor
     mean = (images * weight).sum(dim=dims, keepdim=True) / count
     total = ((images - mean).square() * weight).sum(dim=(1, 2, 3))
     left = ((images - generated).square() * weight).sum(dim=(1, 2, 3))
-    return 1 - left / total
+    return torch.where(total > 1e-6, 1 - left / total, torch.nan)

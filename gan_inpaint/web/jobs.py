@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+import math
 import shutil
 import threading
 import time
@@ -144,7 +145,19 @@ class Job:
 
     def _search(self, prior: Prior) -> Result:
         size, channels = prior.resolution, prior.channels
-        pixels, known = self.photograph.crop(size, channels, self._opened.name)
+        try:
+            pixels, known = self.photograph.crop(size, channels, self.name)
+        except InputError:
+            if channels == 3:
+                raise
+            raise InputError(
+                f"{self.name}: a colour photograph, but the prior knows grey images only; choose"
+                " another prior"
+            ) from None
+        if not known.any():
+            raise InputError(
+                f"mask: at the prior's {size} pixels nothing known is left; paint less of it"
+            )
         self._known = known[None]
         shown, phase = 0.0, ""
 
@@ -178,7 +191,11 @@ class Job:
         )
 
     def _publish(self, kind: str, data: dict[str, Any]) -> None:
-        self.events.append(Event(len(self.events) + 1, kind, data))
+        finite = {  # JSON knows no others
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in data.items()
+        }
+        self.events.append(Event(len(self.events) + 1, kind, finite))
         self._changed()
 
     def _describe(self) -> dict[str, Any]:
@@ -192,7 +209,7 @@ class Job:
             "restarts": len(result.rows.objective),
             "steps": int(result.steps.item()),
             "explained": share,
-            "fits": share >= _FITS,
+            "fits": not share < _FITS,  # nan: no contrast, so nothing can be said
             "unsure_scale": _UNSURE,
             "outside": self.photograph.outside,
             "commands": {blend: self.command(blend) for blend in ("poisson", "none")},
@@ -233,7 +250,11 @@ class Job:
     def command_for_all(self, blend: str) -> str:
         """The same for a folder of photographs, with a table of boxes and a folder of masks."""
         boxes = "data.boxes=boxes.csv"
-        return self.request.command(self.source, self._kind, "photographs", "masks", boxes, blend)
+        command = self.request.command(
+            self.source, self._kind, "photographs", "masks", boxes, blend
+        )
+        restarts = self.request.search_config().restarts
+        return f"{command} batch_size={restarts}"  # one by one, as here: larger batches round apart
 
     def completion(self, rank: int, blend: str) -> bytes:
         """A completion of the box as a PNG of at most 512 pixels."""

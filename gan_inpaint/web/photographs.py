@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from gan_inpaint.data.formats import is_image
 from gan_inpaint.data.image_metadata import strip_metadata
 from gan_inpaint.data.images import open_image, to_rgb
 from gan_inpaint.data.mask_files import hole_in_box, read_hole
@@ -18,8 +19,10 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.priors.frames import Proposal
 from gan_inpaint.web.request import Refused
 
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 KEPT = 8  # photographs
+_UNSAFE = '/:*?"<>|$'  # $ would be Hydra's interpolation
+_LONGEST = 150  # bytes of a name: a file system takes 255, and more is appended
+_SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "TIFF": "tif", "BMP": "bmp", "GIF": "gif"}
 _PREVIEW = 2048  # largest side in pixels
 _HEIC = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis")
 
@@ -67,7 +70,7 @@ class Opened:
             Refused: it cannot be read, or has other proportions.
         """
         try:
-            mask = read_hole(_open(content, "mask"), "mask")
+            mask = read_hole(_open(content, "mask")[0], "mask")
             size = self.image.size
             hole, _ = hole_in_box(mask, size, (0, 0, *size), "mask", "the photograph")
         except InputError as problem:
@@ -125,8 +128,13 @@ def open_photograph(name: str, content: bytes) -> tuple[str, Image.Image, bytes]
         InputError: it is not an image of a format that the page takes.
     """
     name = file_name(name)
-    image = _open(content, name)
-    return name, image, preview_of(to_rgb(image, "white"))
+    image, kind = _open(content, name)
+    if not is_image(name):  # the shell's commands go by the suffix
+        name = f"{name}.{_SUFFIXES.get(kind, 'png')}"
+    try:
+        return name, image, preview_of(to_rgb(image, "white"))
+    except InputError as problem:  # on the levels of black and white
+        raise InputError(f"{name}: {problem}") from None
 
 
 def preview_of(rgb: Image.Image) -> bytes:
@@ -150,8 +158,10 @@ def file_name(label: str) -> str:
         ('pass_nwd', 'photograph')
     """
     base = PurePath(label.replace("\\", "/")).name
-    safe = "".join(c if c.isprintable() and c not in '/:*?"<>|' else "_" for c in base).strip()
-    return (safe.lstrip(".-") or "photograph")[:120]
+    safe = "".join(c if c.isprintable() and c not in _UNSAFE else "_" for c in base).strip()
+    path = PurePath(safe.lstrip(".-") or "photograph")
+    stem = path.stem.encode(errors="replace")[:_LONGEST].decode(errors="ignore")
+    return stem + path.suffix[:10]
 
 
 def png(image: Image.Image) -> bytes:
@@ -161,16 +171,20 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _open(content: bytes, name: str) -> Image.Image:
+def _open(content: bytes, name: str) -> tuple[Image.Image, str]:
+    """The image upright, and Pillow's name of its format."""
+    kind = ""
     if content[4:8] == b"ftyp" and content[8:12] in _HEIC:
         raise InputError(f"{name}: a HEIC image; export it as JPEG")
     try:
-        Image.open(io.BytesIO(content), formats=FORMATS).close()
+        with Image.open(io.BytesIO(content), formats=tuple(_SUFFIXES)) as image:
+            kind = image.format or ""
     except UnidentifiedImageError:
         if strip_metadata(content) is None:
             raise InputError(
-                f"{name}: not an image of a known format; choose a {', '.join(FORMATS)} file"
+                f"{name}: not an image of a known format; choose a JPEG, PNG, WebP, TIFF, BMP or"
+                " GIF file"
             ) from None
     except Exception:
         pass  # open_image tries without the metadata, or says what is wrong
-    return open_image(io.BytesIO(content), name, FORMATS)
+    return open_image(io.BytesIO(content), name, tuple(_SUFFIXES)), kind

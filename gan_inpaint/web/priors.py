@@ -13,6 +13,7 @@ from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import BUNDLED, TRAINED, load_prior
 from gan_inpaint.web.request import Refused
 
+_KNOWS = {"celeba": "faces (CelebA)", "captions": "coloured digits with captions"}
 _LISTED = 50  # trained priors, the newest first
 _LOADED = 2  # kept in memory
 
@@ -45,7 +46,7 @@ class Priors:
                     "selected": source == self._first,
                     "size": metadata.get("size"),
                     "channels": metadata.get("channels"),
-                    "knows": metadata.get("dataset"),
+                    "knows": _KNOWS.get(metadata.get("dataset", ""), metadata.get("dataset")),
                     "license": metadata.get("license"),
                     "ball": metadata.get("latent") == "normal",
                     "condition": _condition(metadata),

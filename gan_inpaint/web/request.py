@@ -3,13 +3,12 @@
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.runtime.quoting import hydra_quoted
-from gan_inpaint.runtime.schema import validate_config
 from gan_inpaint.runtime.validation import check_one_of
 
 QUALITY = {
@@ -19,6 +18,14 @@ QUALITY = {
 # draws eyes where the defaults leave them vague; costs PSNR, see docs/inpainting.md
 _SHARP = {"perceptual": "nonsaturating", "weighting": "yeh"}
 MOST = 8  # completions
+_LARGEST_LAM = 1000.0
+_KINDS: dict[str, tuple[Any, str]] = {  # of the page's settings, as JSON gives them
+    **dict.fromkeys(("photograph", "prior", "quality", "blend"), (str, "text")),
+    **dict.fromkeys(("keep", "seed"), (int, "a whole number")),
+    **dict.fromkeys(("radius", "guide_weight", "lam"), (int | float, "a number")),
+    "box": (list, "a list of four numbers"),
+    "condition": (str | int | dict | None, "a label, attributes or a caption"),
+}
 _RADIUS = (0.3, 1.2)  # from ordinary to unusual
 
 
@@ -52,7 +59,7 @@ class FillRequest:
 
     photograph: str
     prior: str
-    box: list[int] = field(default_factory=list)
+    box: list[int]
     keep: int = 4
     quality: str = "good"
     radius: float = 0.7
@@ -71,7 +78,9 @@ class FillRequest:
             raise Refused(f"unusual: {self.radius} is not between {least} and {most}", "radius")
         if not 0 <= self.guide_weight <= 10:
             raise Refused(f"likeness: {self.guide_weight} is not between 0 and 10", "guide_weight")
-        if len(self.box) != 4:
+        if not 0 <= self.lam <= _LARGEST_LAM:
+            raise Refused(f"lam: {self.lam} is not between 0 and {_LARGEST_LAM:g}", "lam")
+        if len(self.box) != 4 or not all(type(edge) is int for edge in self.box):
             raise Refused("frame: give left, top, right and bottom", "box")
         self.search_config()
 
@@ -88,13 +97,18 @@ class FillRequest:
             given = None
         if not isinstance(given, dict):
             raise InputError("the request is not a JSON object")
-        condition = given.pop("condition", None)
-        if not isinstance(condition, str | int | dict | None):
-            raise Refused("condition: must be a label, attributes or a caption", "condition")
-        # a text with ${ must not be interpolated, so it does not go through OmegaConf
-        request = validate_config(given, cls)
-        request.condition = condition or (condition if condition == 0 else None)
-        return request
+        for key, value in given.items():
+            if key not in _KINDS:
+                raise Refused(f"{key}: there is no such setting", key)
+            kind, word = _KINDS[key]
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise Refused(f"{_shown(value)}: {key} must be {word}", key)
+        for key in ("photograph", "prior", "box"):
+            if key not in given:
+                raise Refused(f"{key}: it must be given", key)
+        if given.get("condition") in ("", {}):
+            given["condition"] = None
+        return cls(**given)
 
     def options(self) -> dict[str, Any]:
         """The keys of ``reconstruct`` that differ from their defaults, or matter."""
@@ -147,6 +161,10 @@ class FillRequest:
         if kind:
             words.append(f"condition={_hydra_value(self.told(kind), none='none')}")
         return shlex.join([*words, "logger=none"])
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value)[:40]
 
 
 def _hydra_value(value: Any, none: str = "null") -> str:

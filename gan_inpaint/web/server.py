@@ -6,6 +6,7 @@ rest is there.
 
 import asyncio
 import json
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -41,6 +42,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _BLENDS = ("poisson", "none")
+
+_logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -114,6 +117,11 @@ class Server:
             response = _error(404, "it is gone; open it again")
         except MemoryError:
             response = _error(422, "out of memory: choose a smaller photograph")
+        except Exception:
+            _logger.exception("%s %s failed", request.method, request.path)
+            response = _error(
+                500, "an unexpected error, a bug: please report what the terminal shows"
+            )
         if not response.prepared:
             response.headers.update(_HEADERS)
         return response
@@ -122,7 +130,8 @@ class Server:
         host = request.headers.get("Host", "")
         if host not in (f"127.0.0.1:{self.port}", f"localhost:{self.port}"):
             raise web.HTTPForbidden(text="this program answers only on 127.0.0.1")
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        from_page = request.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
+        if request.path != "/" and not from_page:  # the link may be clicked anywhere
             raise web.HTTPForbidden(text="another site asked for this")
         origin = request.headers.get("Origin")
         if origin is not None and origin != f"http://{host}":

@@ -14,15 +14,16 @@ const photographs = new Map(); // id -> { info, file, image, kept, job, told, as
 let current = null; // the photograph that is open
 let priors = [];
 let running = null; // { job, photograph }
-let queue = []; // of "fill all"
+let queue = [], skipped = []; // of "fill all"
 let sharesDue = 0, shares = { inside: 0, outside: 0, any: false };
 
 // opening
 
 async function open(files) {
   problem(null);
+  await ready;
   for (const file of files) {
-    say(`Reading ${file.name}`);
+    say(`Reading ${file.name}, and looking for faces`);
     document.body.classList.add("reading");
     try {
       const info = await api.openPhotograph(file, priorId());
@@ -37,9 +38,29 @@ async function open(files) {
 }
 
 async function adopt(info, file, kept, job) {
+  for (const edit of kept?.edits ?? []) if (edit.kind === "file") edit.bitmap = await readMask(edit.source);
   const image = await picture(`/api/photographs/${info.id}/preview`);
   photographs.set(info.id, { info, file, image, kept, job, told: null, asked: null });
-  while (photographs.size > 8) photographs.delete(photographs.keys().next().value);
+  while (photographs.size > 8) {
+    const [oldest, { info: closed }] = photographs.entries().next().value;
+    photographs.delete(oldest);
+    problem(`${closed.name} was closed: at most eight photographs stay open.`);
+  }
+}
+
+async function close() {
+  const gone = current;
+  if (!gone || running?.photograph === gone) return;
+  photographs.delete(gone.info.id);
+  current = null;
+  await api.forget(gone.info.id).catch(lost);
+  const next = [...photographs.keys()].at(-1);
+  if (next) { select(next); return; }
+  $("studio").hidden = true;
+  $("drop").classList.remove("small");
+  sessionStorage.removeItem("photographs");
+  strip();
+  say("");
 }
 
 function picture(source) {
@@ -60,17 +81,17 @@ function select(id) {
   painter.load(image, info.width, info.height, square(info.proposals[0]), kept);
   painter.setBrush(Math.max(2, painter.frame.side / 8));
   $("frame-note").textContent = info.fallback
-    ? `The frame is the centred square, because ${info.fallback}. Move it: the prior knows faces in one place.`
+    ? `The frame is the centred square, because ${info.fallback}. Move it so that it holds what the prior knows, as in its training images.`
     : "The frame is where a face was found. Move it if it is not right.";
   const frames = info.proposals.map((box, number) => {
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = `${number + 1}`;
-    button.setAttribute("aria-label", `Frame ${number + 1}`);
+    button.setAttribute("aria-label", `Face ${number + 1}`);
     button.addEventListener("click", () => { const { left, top, side } = square(box); painter.setFrame(left, top, side); painter.zoomToFrame(); });
     return button;
   });
-  $("proposals").replaceChildren(...(info.proposals.length > 1 ? frames : []));
+  $("proposals").replaceChildren(...(info.proposals.length > 1 ? ["Faces found:", ...frames] : []));
   if (!info.fallback) painter.zoomToFrame();
   if (current.told) results.show(current.job, current.told, blend()); else results.hide();
   strip();
@@ -81,11 +102,12 @@ function select(id) {
 const square = ([left, top, right, bottom]) => ({ left, top, side: Math.min(right - left, bottom - top) });
 
 function strip() {
-  $("strip").hidden = photographs.size < 2;
+  $("strip").hidden = !photographs.size;
+  const focused = document.activeElement.closest?.("#strip li") ? current : null;
   const items = [...photographs.values()].map((one) => {
     const item = document.createElement("li"), button = document.createElement("button"), image = document.createElement("img");
     image.src = `/api/photographs/${one.info.id}/preview`;
-    image.alt = one.info.name + (one.told ? ", filled" : "");
+    image.alt = button.title = one.info.name + (one.told ? ", filled" : "");
     button.type = "button";
     button.setAttribute("aria-current", one === current);
     button.classList.toggle("filled", Boolean(one.told));
@@ -95,6 +117,8 @@ function strip() {
     return item;
   });
   $("strip").querySelector("ul").replaceChildren(...items);
+  if (focused) $("strip").querySelector("[aria-current=true]")?.focus();
+  $("strip").querySelector("[aria-current=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
   const filled = [...photographs.values()].filter((one) => one.told);
   $("fill-all").hidden = photographs.size < 2;
   $("zip-all").hidden = filled.length < 2;
@@ -141,7 +165,7 @@ function showCondition() {
   const prior = priors.find((one) => one.id === priorId()), box = $("condition");
   box.replaceChildren();
   box.hidden = !prior?.condition;
-  $("prior-note").textContent = prior ? `${prior.size}x${prior.size} pixels, ${prior.channels === "1" ? "grey" : "colour"}, knows ${prior.knows}. ${prior.license ?? ""}` : "";
+  $("prior-note").textContent = prior ? `${prior.size}x${prior.size} pixels, ${prior.channels === "1" ? "grey" : "colour"}. Knows ${prior.knows}. ${prior.license ?? ""}` : "";
   $("radius").disabled = !prior?.ball;
   if (!prior?.condition) return;
   const { kind, choices } = prior.condition;
@@ -197,7 +221,7 @@ function update() {
   const why = !shares.any ? MISSING.nothing : shares.inside === 0 ? MISSING.outside : shares.inside >= 1 ? MISSING.everything : "";
   $("why").textContent = running ? "" : why;
   $("fill").disabled = Boolean(why) || Boolean(running);
-  $("outside").textContent = shares.outside > 0.005 && shares.inside > 0 ? `${Math.round(shares.outside * 100)} % lies outside the frame and stays.` : "";
+  $("outside").textContent = shares.outside > 0.005 && shares.inside > 0 ? `${Math.round(shares.outside * 100)} % of what is painted lies outside the frame and will not be filled.` : "";
   $("undo").disabled = !painter.done;
   $("redo").disabled = painter.done >= painter.edits.length;
   if (current.told) results.stale(current.asked !== fingerprint());
@@ -210,7 +234,7 @@ function keep() {
   current.kept = painter.state();
   const saved = [...photographs.values()].map(({ info, kept, job, asked: told }) => ({
     id: info.id, job, asked: told,
-    kept: kept && { ...kept, edits: kept.edits.filter((edit) => edit.kind !== "file") },
+    kept: kept && { ...kept, edits: kept.edits.map(({ bitmap, ...edit }) => edit) }, // bitmaps are made again
   }));
   try { sessionStorage.setItem("photographs", JSON.stringify({ saved, current: current.info.id, prior: priorId() })); } catch { /* full */ }
 }
@@ -232,22 +256,29 @@ async function fill() {
     one.told = null;
     watch(one);
   } catch (error) {
-    ended();
+    ended(one);
     problem(error.message);
     if (error.status === 0) lost();
   }
 }
 
-function watch(one) {
+/** Show that a job runs; after a reload, only its events say so. */
+function begun(one) {
+  if (running?.job === one.job) return;
   running = { photograph: one, job: one.job };
-  let quarter = -1;
   $("stop").hidden = false;
   $("running").hidden = false;
   $("progress").removeAttribute("value");
+  if (document.activeElement === $("fill")) $("stop").focus(); // Fill is about to be disabled
   update();
+}
+
+function watch(one) {
+  let quarter = -1;
   api.follow(one.job, {
-    phase: ({ phase }) => { $("phase").textContent = PHASES[phase]; if (phase !== "search") say(PHASES[phase]); },
+    phase: ({ phase }) => { begun(one); $("phase").textContent = PHASES[phase]; if (phase !== "search") say(PHASES[phase]); },
     progress: ({ step, steps, image }) => {
+      begun(one);
       $("progress").value = (100 * step) / steps;
       $("phase").textContent = `Step ${step} of ${steps}`;
       $("live").src = image;
@@ -256,7 +287,7 @@ function watch(one) {
     },
     done: (told) => {
       one.told = told;
-      ended();
+      ended(one);
       if (one === current) {
         results.show(one.job, told, blend());
         update();
@@ -265,13 +296,15 @@ function watch(one) {
       say(`100 % done: ${told.completions} completions`);
       next();
     },
-    failed: ({ error }) => { ended(); queue = []; problem(error); },
-    cancelled: () => { ended(); queue = []; say("Stopped."); },
-    lost: () => { ended(); lost(); },
+    failed: ({ error }) => { ended(one); queue = []; problem(error); },
+    cancelled: () => { ended(one); queue = []; say("Stopped."); },
+    gone: () => { one.job = null; ended(one); },
+    lost: () => { ended(one); lost(); },
   });
 }
 
-function ended() {
+function ended(one) {
+  if (running && running.photograph !== one) return;
   running = null;
   $("stop").hidden = true;
   $("running").hidden = true;
@@ -281,6 +314,8 @@ function ended() {
 }
 
 function fillAll() {
+  if (running) { problem("A search is running: stop it, or wait for its end."); return; }
+  skipped = [];
   keep();
   queue = [...photographs.values()].filter((one) => one.kept?.done);
   if (!queue.length) { problem("No photograph has anything painted on it."); return; }
@@ -289,10 +324,12 @@ function fillAll() {
 
 function next() {
   const one = queue.shift();
-  if (!one) return;
+  if (!one) {
+    if (skipped.length) problem(`Not filled: ${skipped.join(" ")}`);
+    return;
+  }
   select(one.info.id);
-  if ($("fill").disabled) { problem(`${one.info.name}: ${$("why").textContent}`); next(); return; }
-  fill();
+  if ($("fill").disabled) { skipped.push(`${one.info.name}: ${$("why").textContent}`); next(); } else fill();
 }
 
 // what the program says, and when it does not
@@ -302,14 +339,21 @@ function say(sentence) { $("status").textContent = sentence; }
 function problem(sentence) {
   $("problem").hidden = !sentence;
   $("problem").textContent = sentence ?? "";
-  if (sentence) say("");
+  if (!sentence) return;
+  say("");
+  $("problem").scrollIntoView({ block: "nearest" });
 }
 
 function lost() {
   $("offline").hidden = false;
+  $("port").textContent = `port=${location.port}`;
+  $("offline").scrollIntoView({ block: "nearest" });
 }
 
 async function reconnect() {
+  const link = $("link").value.trim();
+  if (link && !api.adoptLink(link)) { problem(`That is not the link of a program on port ${location.port}.`); return; }
+  problem(null);
   try {
     await loadPriors();
     const there = new Set((await api.listPhotographs()).map((info) => info.id));
@@ -339,7 +383,7 @@ async function loadPriors() {
 async function begin() {
   say("Starting");
   try {
-    await loadPriors();
+    await ready;
     let before = {};
     try { before = JSON.parse(sessionStorage.getItem("photographs") ?? "{}"); } catch { /* damaged */ }
     if (priors.some((one) => one.id === before.prior)) { $("prior").value = before.prior; showCondition(); }
@@ -364,7 +408,9 @@ async function begin() {
 $("file").addEventListener("change", (event) => { open([...event.target.files]); event.target.value = ""; });
 $("example").addEventListener("click", async () => {
   problem(null);
+  say("Opening the example, and looking for faces");
   try {
+    await ready;
     const info = await api.openExample(priorId());
     await adopt(info, null);
     select(info.id);
@@ -398,7 +444,8 @@ $("mask-file").addEventListener("change", async (event) => {
   if (!file || !current) return;
   try {
     await api.sendMask(current.info.id, file); // the same rules as mask=file
-    painter.edit({ kind: "file", name: `${file.name} ${file.lastModified}`, bitmap: await readMask(`/api/photographs/${current.info.id}/mask?${Date.now()}`) });
+    const source = await api.maskAsText(current.info.id);
+    painter.edit({ kind: "file", name: `${file.name} ${file.lastModified}`, source, bitmap: await readMask(source) });
   } catch (error) { problem(error.message); }
   event.target.value = "";
 });
@@ -406,8 +453,10 @@ for (const id of ["keep", "radius", "guide", "seed", "lam"]) $(id).addEventListe
 for (const radio of document.querySelectorAll("input[name=quality]")) radio.addEventListener("change", update);
 $("prior").addEventListener("change", () => { showCondition(); update(); });
 $("blend").addEventListener("change", () => { results.setBlend(blend()); strip(); });
-$("fill").addEventListener("click", () => { queue = []; fill(); });
+$("fill").addEventListener("click", () => { queue = []; skipped = []; fill(); });
 $("fill-all").addEventListener("click", fillAll);
 $("stop").addEventListener("click", () => { if (running?.job) api.stopJob(running.job).catch(lost); });
-$("reconnect").addEventListener("click", (event) => { event.preventDefault(); reconnect(); });
+$("reconnect").addEventListener("click", reconnect);
+$("close").addEventListener("click", close);
+const ready = loadPriors();
 begin();

@@ -55,11 +55,18 @@ export class Painter {
   }
 
   undo() {
+    this.liftPen();
     if (this.done > 0) { this.done -= 1; this.replay(); this.changed("mask"); }
   }
 
   redo() {
+    this.liftPen();
     if (this.done < this.edits.length) { this.apply(this.edits[this.done]); this.done += 1; this.changed("mask"); }
+  }
+
+  liftPen() {
+    this.penDown = false;
+    if (this.drag?.kind === "stroke") this.drag = null;
   }
 
   replay() {
@@ -85,23 +92,23 @@ export class Painter {
       context.ellipse(edit.x + a, edit.y + b, a, b, 0, 0, 2 * Math.PI);
       context.fill();
     }
-    if (edit.kind === "stroke") this.strokeFrom(context, edit, 0);
+    if (edit.kind === "stroke") for (let last = 0; last < edit.points.length; last += 1) this.segment(context, edit, last);
     context.restore();
   }
 
-  strokeFrom(context, edit, first) {
+  /** Draw a stroke's piece up to a point: piece by piece, so that a replay gives the same pixels. */
+  segment(context, edit, last) {
     if (edit.tool === "eraser") context.globalCompositeOperation = "destination-out";
     context.lineWidth = edit.size;
-    context.lineCap = context.lineJoin = "round";
+    context.lineCap = "round";
     context.beginPath();
-    const points = edit.points.slice(first);
-    if (points.length === 1) { // a line without a length is not drawn
-      context.arc(...points[0], edit.size / 2, 0, 2 * Math.PI);
+    if (last === 0) { // a line without a length is not drawn
+      context.arc(...edit.points[0], edit.size / 2, 0, 2 * Math.PI);
       context.fill();
       return;
     }
-    context.moveTo(...points[0]);
-    for (const point of points.slice(1)) context.lineTo(...point);
+    context.moveTo(...edit.points[last - 1]);
+    context.lineTo(...edit.points[last]);
     context.stroke();
   }
 
@@ -111,7 +118,7 @@ export class Painter {
     context.save();
     context.fillStyle = context.strokeStyle = "#fff";
     context.scale(this.scale, this.scale);
-    this.strokeFrom(context, edit, edit.points.length - 2);
+    this.segment(context, edit, edit.points.length - 1);
     context.restore();
     this.changed("mask");
   }
@@ -238,7 +245,7 @@ export class Painter {
     const point = this.at(screen.x, screen.y);
     this.cursor = point;
     if (pan) {
-      this.panned = true;
+      this.panned = this.spaceHeld; // the Space that pans does not put the pen down
       this.drag = { kind: "pan", from: screen, origin: { ...this.origin } };
     } else if (this.tool === "frame") {
       this.drag = { kind: this.corner(screen) ?? "frame", from: point, frame: { ...this.frame } };

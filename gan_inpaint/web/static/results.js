@@ -77,14 +77,16 @@ export class Results {
     const details = make("details", {});
     details.append(make("summary", { textContent: "Details" }), make("p", {
       className: "small",
-      textContent: `objective ${this.told.objective.toPrecision(4)}, the best of ${this.told.restarts} searches`
-        + ` of up to ${this.told.steps} steps; it explains ${(this.told.explained * 100).toFixed(0)} % of what lies around the hole`,
+      textContent: `objective ${this.told.objective?.toPrecision(4)}, the best of ${this.told.restarts} searches; it took`
+        + ` ${this.told.steps} steps, and explains ${this.told.explained === null ? "an unknown part" : `${(this.told.explained * 100).toFixed(0)} %`}`
+        + " of what lies around the hole",
     }));
     return details;
   }
 
   choose(rank) {
     this.chosen = rank;
+    for (const id of ["before", "after"]) $(id).removeAttribute("src"); // not those of another search
     $("compare").hidden = false;
     $("compare-title").textContent = `Before and after: completion ${rank + 1}`;
     $("before").src = `/api/jobs/${this.job}/damaged`;
