@@ -95,6 +95,7 @@ class Page:
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the photograph is on the screen, when all of it is seen."""
+        self.page.locator("#canvas").scroll_into_view_if_needed()
         box = self.page.locator("#canvas").bounding_box()
         told = self.app.json("GET", "/api/photographs")[-1]
         zoom = min(box["width"] / told["width"], box["height"] / told["height"])
