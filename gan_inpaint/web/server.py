@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from aiohttp import web
 
@@ -293,8 +294,6 @@ async def _body(request: web.Request, largest: int, sentence: str) -> bytes:
 
 def _decoded(name: str) -> str:
     """A header's text: the page percent-encodes it."""
-    from urllib.parse import unquote
-
     return unquote(name)
 
 
@@ -310,8 +309,6 @@ def _png(content: bytes) -> web.Response:
 
 
 def _download(content: bytes, name: str, kind: str) -> web.Response:
-    from urllib.parse import quote
-
     disposition = f"attachment; filename*=UTF-8''{quote(name)}"
     headers = {"Content-Disposition": disposition}
     return web.Response(body=content, content_type=kind, headers=headers)

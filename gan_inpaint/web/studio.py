@@ -36,7 +36,6 @@ class Studio:
     def __init__(self, folder: Path, prior: str, changed: Callable[[], object]):
         self._folder, self._changed = folder, changed
         self.priors, self.album = Priors(prior), Album()
-        self._first = prior
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = Lock()
 
