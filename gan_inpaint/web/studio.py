@@ -17,7 +17,7 @@ from gan_inpaint.web.photographs import Album, Opened, new_id, open_photograph, 
 from gan_inpaint.web.priors import Priors
 from gan_inpaint.web.request import FillRequest, Refused
 
-_KEPT = 16  # finished jobs
+_KEPT = 8  # jobs, with their photographs
 
 
 class Busy(Exception):
