@@ -142,7 +142,7 @@ def preview_of(rgb: Image.Image) -> bytes:
     preview = rgb.copy()
     preview.thumbnail((_PREVIEW, _PREVIEW), reducing_gap=2.0)
     preview.info.clear()
-    return png(preview)
+    return png(preview, compress_level=1)  # it does not go far
 
 
 def new_id() -> str:
@@ -164,10 +164,10 @@ def file_name(label: str) -> str:
     return stem + path.suffix[:10]
 
 
-def png(image: Image.Image) -> bytes:
+def png(image: Image.Image, compress_level: int = 6) -> bytes:
     """The image as a PNG file."""
     file = io.BytesIO()
-    image.save(file, "PNG")
+    image.save(file, "PNG", compress_level=compress_level)
     return file.getvalue()
 
 
