@@ -28,7 +28,7 @@ from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.inversion.progress import Cancelled, Progress
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.runtime.memory import is_out_of_memory
+from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
 from gan_inpaint.web.photographs import Opened, new_id, png
 from gan_inpaint.web.request import FillRequest, Refused
 
@@ -99,21 +99,10 @@ class Job:
         self._result: Result | None = None
         self._cancel = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="search", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def cancel(self, wait: float = 0.0) -> None:
-        """Ask it to stop; the events say when it has.
-
-        Args:
-            wait: at most so many seconds for its end.
-        """
+    def cancel(self) -> None:
+        """Ask it to stop; the events say when it has."""
         self._cancel.set()
-        if wait:
-            self._thread.join(wait)
 
     @property
     def running(self) -> bool:
@@ -124,7 +113,8 @@ class Job:
         """Remove its files."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Search, and publish what happens; never raises."""
         try:
             self._publish("phase", {"phase": "prior"})
             prior = self._load()
@@ -142,6 +132,7 @@ class Job:
                 _logger.exception("the search failed")
                 sentence = "an unexpected error, a bug: please report what the terminal shows"
             self._publish("failed", {"error": sentence})
+        free_memory()  # the page may stay open for days
 
     def _search(self, prior: Prior) -> Result:
         size, channels = prior.resolution, prior.channels

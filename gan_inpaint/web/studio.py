@@ -3,6 +3,7 @@
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -38,6 +39,8 @@ class Studio:
         self.priors, self.album = Priors(prior), Album()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = Lock()
+        # one thread for all: the C library keeps freed memory apart for every thread
+        self._thread = ThreadPoolExecutor(1, "search")
 
     def open(self, name: str, content: bytes, prior: str | None = None) -> Opened:
         """Decode a photograph and propose frames in it.
@@ -96,7 +99,7 @@ class Studio:
             self._jobs[job.id] = job
             while len(self._jobs) > _KEPT:
                 self._jobs.popitem(last=False)[1].forget()
-            job.start()
+            self._thread.submit(job.run)
         return job
 
     def job(self, identity: str) -> Job:
@@ -126,8 +129,8 @@ class Studio:
     def close(self) -> None:
         """Stop what is running."""
         for job in list(self._jobs.values()):
-            if job.running:
-                job.cancel(wait=5.0)
+            job.cancel()
+        self._thread.shutdown()
 
 
 def _check(request: FillRequest, opened: Opened) -> None:
