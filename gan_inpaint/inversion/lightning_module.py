@@ -86,14 +86,16 @@ class LatentReconstruction(pl.LightningModule):
         config: SearchConfig,
         steps_per_look: int = 10,
         groups: int = 1,
-        tick: Callable[[], None] = lambda: None,
+        tick: Callable[[], None] | None = None,
     ):
         super().__init__()
         self.automatic_optimization = False
         self.prior, self.config, self.steps_per_look = prior, config, steps_per_look
         self._fast = prior.reduced() if resolve_precision(config.precision) == "bf16" else prior
         self._initializer = make_initializer(prior, config)
-        self._guide = Guide(prior, config, tick) if config.guide != "none" else None
+        self._guide = (
+            Guide(prior, config, tick or (lambda: None)) if config.guide != "none" else None
+        )
         self.images_at_once = max(1, config.images_at_once // groups)
         self.rows_per_image = config.restarts * groups
         self.z = nn.Parameter(torch.zeros(self.images_at_once * self.rows_per_image, prior.nz))

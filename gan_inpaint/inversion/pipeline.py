@@ -88,7 +88,7 @@ def inpaint(
             batches.append(ImageBatch(images[index], known[index], condition=own))
         results = _Results()
         report = [ReportProgress(progress)] if progress else []
-        tick = partial(_tick, progress, config.steps) if progress else lambda: None
+        tick = partial(_tick, progress, config.steps) if progress else None
         callbacks = [results, *report]
         reconstruct(prior, config, batches, groups=groups, callbacks=callbacks, tick=tick)
         return Result.cat(results.found)
@@ -133,7 +133,7 @@ def reconstruct(
     callbacks: Sequence[pl.Callback] = (),
     loggers: Sequence[pl.loggers.Logger] = (),
     trainer: Callable[..., pl.Trainer] | None = None,
-    tick: Callable[[], None] = lambda: None,
+    tick: Callable[[], None] | None = None,
 ) -> None:
     """Search for many batches of images in one ``Trainer.fit``; callbacks take the results.
 

@@ -154,8 +154,8 @@ def file_name(label: str) -> str:
     r"""A file name without folders from whatever a browser sends.
 
     Example:
-        >>> file_name("../../etc/pass\\nwd"), file_name("")
-        ('pass_nwd', 'photograph')
+        >>> file_name("../../etc/passwd:1"), file_name("")
+        ('passwd_1', 'photograph')
     """
     base = PurePath(label.replace("\\", "/")).name
     safe = "".join(c if c.isprintable() and c not in _UNSAFE else "_" for c in base).strip()
