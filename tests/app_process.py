@@ -3,6 +3,7 @@
 import http.client
 import io
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from conftest import save_tiny_prior
 from PIL import Image
 from processes import started
 
@@ -100,6 +102,18 @@ class App:
     def stop(self) -> None:
         self.process.terminate()
         self.process.join(20)
+
+
+def tiny_app(folder: Path) -> Iterator[App]:
+    """The app with a tiny colour prior, for a fixture; it must not have failed unseen."""
+    before = Path.cwd()
+    os.chdir(folder)
+    prior = save_tiny_prior(folder / "tiny.safetensors", channels=3)
+    running = App(folder, f"prior={prior}")
+    yield running
+    running.stop()
+    os.chdir(before)
+    assert "Traceback" not in running.log.read_text()
 
 
 def as_file(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_process import App, as_file, mask_with, noise
+from app_process import App, as_file, mask_with, noise, tiny_app
 from conftest import Ran, save_tiny_prior
 from PIL import Image
 
@@ -25,15 +25,7 @@ Run = Callable[..., Ran]
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    folder = tmp_path_factory.mktemp("app")
-    before = Path.cwd()
-    os.chdir(folder)
-    prior = save_tiny_prior(folder / "tiny.safetensors", channels=3)
-    running = App(folder, f"prior={prior}")
-    yield running
-    running.stop()
-    os.chdir(before)
-    assert "Traceback" not in running.log.read_text()
+    yield from tiny_app(tmp_path_factory.mktemp("app"))
 
 
 def painted(app: App, image: Image.Image, *holes: tuple[int, int, int, int], **options: object):  # type: ignore[no-untyped-def]

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_process import App, as_file, mask_with, noise
+from app_process import App, as_file, mask_with, noise, tiny_app
 from conftest import save_tiny_prior
 from PIL import Image, ImageDraw
-from test_page import CHROMIUM
 
 pytest.importorskip("aiohttp")
 SEEN = os.environ.get("GAN_INPAINT_SCREENSHOTS")  # a folder, to look at the page
@@ -23,15 +22,7 @@ SEEN = os.environ.get("GAN_INPAINT_SCREENSHOTS")  # a folder, to look at the pag
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    folder = tmp_path_factory.mktemp("app")
-    before = Path.cwd()
-    os.chdir(folder)
-    prior = save_tiny_prior(folder / "tiny.safetensors", channels=3)
-    running = App(folder, f"prior={prior}")
-    yield running
-    running.stop()
-    os.chdir(before)
-    assert "Traceback" not in running.log.read_text()
+    yield from tiny_app(tmp_path_factory.mktemp("app"))
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +30,6 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     running = App(tmp_path_factory.mktemp("faces"), "prior=faces")
     yield running
     running.stop()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        made = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 _numbers = itertools.count()

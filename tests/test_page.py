@@ -2,16 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
 
 from gan_inpaint.reporting import comparison
 
 Run = Callable[..., Ran]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SWEEP = ["data.count=5", "restarts=2", "baselines=true", "logger=none", "steps=20", "candidates=8"]
 
 
@@ -38,17 +36,6 @@ class Opened:
             " return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]; }"
         )
         return self.page.evaluate(script, number)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: apt-get install chromium")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        made = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 def test_a_sweep_can_be_judged_on_its_page(run: Run, tmp_path: Path, browser: object) -> None:

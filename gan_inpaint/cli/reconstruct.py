@@ -206,15 +206,13 @@ def batches_left(mine: range, size: int, done: set[int]) -> list[list[int]]:
 
 def source_maker(settings: ReconstructConfig, prior: "Prior") -> Callable[..., "Source"]:
     """Makes the source of a ``split``, at the prior's resolution."""
-    make = instantiate_checked("data", settings.data)
-    given: dict[str, Any] = {"size": prior.resolution, "channels": prior.channels}
-    if "prior" in signature(make).parameters:  # samples of the prior
-        given["prior"] = prior
-    if settings.data.get("box") == "auto":
-        from gan_inpaint.priors.frames import propose_one
+    from gan_inpaint.priors.frames import propose_one
 
-        given["propose"] = partial(propose_one, prior=prior)
-    return partial(make, **given)
+    make = instantiate_checked("data", settings.data)
+    offered = {"prior": prior, "propose": partial(propose_one, prior=prior)}
+    takes = signature(make).parameters
+    given = {key: value for key, value in offered.items() if key in takes}
+    return partial(make, size=prior.resolution, channels=prior.channels, **given)
 
 
 def wandb_run(job: Job) -> AbstractContextManager["WandbLogger | None"]:

@@ -110,12 +110,10 @@ def _signal_future(loop: asyncio.AbstractEventLoop) -> "asyncio.Future[int]":
 
 
 def _make_studio(settings: AppConfig, folder: Path, changed: Callable[[], object]) -> "Studio":
-    from gan_inpaint.priors.registry import load_prior
     from gan_inpaint.runtime.memory import keep_freed_memory
     from gan_inpaint.web.studio import Studio
 
     keep_freed_memory()
-    load_prior(settings.prior)  # says at once what is wrong with it
     studio = Studio(folder, settings.prior, changed)
     if settings.photograph:
         path = Path(settings.photograph)

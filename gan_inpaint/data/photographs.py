@@ -68,7 +68,7 @@ class Photograph:
         return cls(image, box, levels, hole, outside)
 
     def crop(
-        self, size: Size, channels: int, name: str = "photograph", grey: bool = False
+        self, size: Size, channels: int, name: str = "photograph"
     ) -> tuple[np.ndarray, Tensor]:
         """The box at a prior's size: uint8 ``(C, H, W)``; bool ``(1, H, W)``, 1 = known.
 
@@ -77,15 +77,12 @@ class Photograph:
 
         Args:
             name: for messages.
-            grey: whether a colour image may be converted to grey when ``channels`` is 1.
 
         Raises:
             InputError: a colour image for a grey prior.
         """
-        image, levels = self.undamaged(), self.levels
-        if image is not self.image:
-            levels = None
-        pixels = crop_and_resize(image, self.box, name, size, channels, grey, levels)
+        image = self.undamaged()
+        pixels = crop_and_resize(image, self.box, name, size, channels, False, self.levels)
         known = torch.from_numpy(~resize_mask(self.hole, (pixels.shape[2], pixels.shape[1])))
         return pixels, known[None]
 

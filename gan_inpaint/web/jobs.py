@@ -29,7 +29,7 @@ from gan_inpaint.inversion.progress import Cancelled, Progress
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
-from gan_inpaint.web.photographs import Opened, new_id, png
+from gan_inpaint.web.photographs import Opened, mask_png, new_id, png
 from gan_inpaint.web.request import FillRequest, Refused
 
 _CARD = 512  # pixels of a card
@@ -201,8 +201,6 @@ class Job:
             "steps": int(result.steps.item()),
             "explained": share,
             "fits": not share < _FITS,  # nan: no contrast, so nothing can be said
-            "unsure_scale": _UNSURE,
-            "outside": self.photograph.outside,
             "commands": {blend: self.command(blend) for blend in ("poisson", "none")},
         }
 
@@ -268,7 +266,7 @@ class Job:
 
     def mask(self) -> bytes:
         """The mask as it was painted, white = missing."""
-        return png(Image.fromarray(self._mask.astype(np.uint8) * 255))
+        return mask_png(self._mask)
 
     def filled(self, rank: int, blend: str) -> Path:
         """The photograph with its hole filled, at its own size, as a file; made once."""

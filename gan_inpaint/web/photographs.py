@@ -86,7 +86,7 @@ class Opened:
         """
         if self.mask is None:
             raise KeyError("mask")
-        return png(Image.fromarray(self.mask.astype(np.uint8) * 255))
+        return mask_png(self.mask)
 
 
 class Album:
@@ -143,6 +143,11 @@ def preview_of(rgb: Image.Image) -> bytes:
     preview.thumbnail((_PREVIEW, _PREVIEW), reducing_gap=2.0)
     preview.info.clear()
     return png(preview, compress_level=1)  # it does not go far
+
+
+def mask_png(mask: np.ndarray) -> bytes:
+    """``(H, W)`` bool as a PNG, white where it is true."""
+    return png(Image.fromarray(mask.astype(np.uint8) * 255))
 
 
 def new_id() -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from safetensors import safe_open
 
 from gan_inpaint.priors.gan import Prior
-from gan_inpaint.priors.registry import BUNDLED, TRAINED, load_prior
+from gan_inpaint.priors.registry import BUNDLED, TRAINED, find_prior, load_prior
 from gan_inpaint.web.request import Refused
 
 _KNOWS = {"celeba": "faces (CelebA)", "captions": "coloured digits with captions"}
@@ -23,18 +24,22 @@ class Priors:
 
     Args:
         first: the one that the page selects, as ``prior=`` takes it.
+
+    Raises:
+        InputError: ``first`` does not exist or cannot be read.
     """
 
     def __init__(self, first: str):
         self._first, self._lock = first, Lock()
-        self._loaded: OrderedDict[str, Prior] = OrderedDict()
+        self._loaded = OrderedDict({first: load_prior(first)})
+        self._about_first = self._loaded[first].metadata  # also of a checkpoint
         self._sources: dict[str, str] = {}
 
     def listed(self) -> list[dict[str, Any]]:
         """What the page shows of each: id, name, size, channels, license, condition."""
         listed = []
         for source, file in self._found():
-            metadata = _metadata(file)
+            metadata = self._about_first if source == self._first else _metadata(file)
             if metadata is None:
                 continue
             identity = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:32]
@@ -85,9 +90,7 @@ class Priors:
         )
         found = sorted(bundled) + [(str(p.parent), p) for p in trained[:_LISTED]]
         if self._first not in dict(found):
-            own = Path(self._first)
-            file = own / "prior.safetensors" if own.is_dir() else own
-            found.append((self._first, file))
+            found.append((self._first, find_prior(self._first)[0]))
         return found
 
 
@@ -101,7 +104,7 @@ def _metadata(file: Path) -> dict[str, str] | None:
     return metadata if "size" in metadata else None
 
 
-def _condition(metadata: dict[str, str]) -> dict[str, Any] | None:
+def _condition(metadata: Mapping[str, str]) -> dict[str, Any] | None:
     """Kind and choices of a prior's conditions; None if it takes none."""
     try:
         state = json.loads(metadata["conditioning"])["encoder"]

@@ -20,7 +20,7 @@ _SHARP = {"perceptual": "nonsaturating", "weighting": "yeh"}
 MOST = 8  # completions
 _LARGEST_LAM = 1000.0
 _KINDS: dict[str, tuple[Any, str]] = {  # of the page's settings, as JSON gives them
-    **dict.fromkeys(("photograph", "prior", "quality", "blend"), (str, "text")),
+    **dict.fromkeys(("photograph", "prior", "quality"), (str, "text")),
     **dict.fromkeys(("keep", "seed"), (int, "a whole number")),
     **dict.fromkeys(("radius", "guide_weight", "lam"), (int | float, "a number")),
     "box": (list, "a list of four numbers"),
@@ -52,7 +52,6 @@ class FillRequest:
         quality: ``quick`` or ``good``.
         radius: how unusual codes may be, see ``SearchConfig``.
         guide_weight: how much the guide counts: towards likeness, away from sharpness.
-        blend: of the search's own result; another view needs no search.
         condition: what the hole shows, for a conditional prior; None: unknown.
         lam, seed: see ``SearchConfig``.
     """
@@ -64,7 +63,6 @@ class FillRequest:
     quality: str = "good"
     radius: float = 0.7
     guide_weight: float = 0.05
-    blend: str = "poisson"
     condition: Any = None
     lam: float = 5.0e-3
     seed: int = 0
@@ -120,15 +118,14 @@ class FillRequest:
             **quality,
             "radius": self.radius,
             "guide_weight": self.guide_weight,
-            "blend": self.blend,
             "lam": self.lam,
             **_SHARP,
             "seed": self.seed,
         }
 
     def search_config(self) -> SearchConfig:
-        """The settings of the search."""
-        return SearchConfig(**self.options())
+        """The settings of the search; how its result is blended is a view of it."""
+        return SearchConfig(blend="none", **self.options())
 
     def told(self, kind: str | None) -> Any:
         """The condition as ``inpaint`` takes it.

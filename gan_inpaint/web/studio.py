@@ -53,7 +53,7 @@ class Studio:
         """
         name, image, preview = open_photograph(name, content)
         listed = self.priors.listed()
-        chosen = prior or next((p["id"] for p in listed if p["selected"]), listed[0]["id"])
+        chosen = prior or next(one["id"] for one in listed if one["selected"])
         proposal = propose(image, self.priors.load(chosen))
         opened = Opened(new_id(), name, content, image, proposal, preview=preview)
         self.album.add(opened)

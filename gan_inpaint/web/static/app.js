@@ -250,7 +250,7 @@ async function fill() {
   update();
   try {
     await api.sendMask(one.info.id, await painter.maskFile());
-    const { id } = await api.startJob({ ...request, blend: blend() });
+    const { id } = await api.startJob(request);
     one.job = id;
     one.asked = mark;
     one.told = null;
