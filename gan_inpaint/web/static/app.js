@@ -283,7 +283,7 @@ function watch(one) {
       $("phase").textContent = `Step ${step} of ${steps}`;
       $("live").src = image;
       const now = Math.floor((4 * step) / steps);
-      if (now > quarter && now < 4) { // 100 % is when the completions are there quarter = now; say(`${25 * now} % done`); }
+      if (now > quarter && now < 4) { quarter = now; say(`${25 * now} % done`); }
     },
     done: (told) => {
       one.told = told;
