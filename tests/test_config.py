@@ -20,7 +20,7 @@ from gan_inpaint.training.config import TrainConfig
 
 GROUPS = {
     "train": {"data": "", "model": "", "conditioning": "", "trainer": "", "experiment": "+"},
-    "reconstruct": {"data": "", "mask": "", "recipe": "+", "prior_preset": "+"},
+    "reconstruct": {"data": "", "mask": "", "recipe": "+", "prior_preset": "+", "logger": ""},
 }
 CHOICES = [
     (command, f"{plus}{group}={file.stem}")
@@ -49,13 +49,15 @@ def test_every_choice_composes_and_its_target_exists(command: str, choice: str) 
         assert callable(_locate(settings.prior["_target_"]))
     if "conditioning" in choice and settings.conditioning.encoder:
         assert callable(_locate(settings.conditioning.encoder["_target_"]))
+    for logger in settings.logger.values():
+        assert callable(_locate(logger["_target_"]))
     for group in ("data", "mask", "trainer"):
         if hasattr(settings, group):
             assert callable(_locate(getattr(settings, group)["_target_"]))
 
 
 def test_every_config_file_belongs_to_a_group_that_is_tested() -> None:
-    found = {p.parent.name for p in CONF.rglob("*.yaml")} - {CONF.name}
+    found = {p.parent.name for p in CONF.glob("*/*.yaml")}
     assert found == {group for groups in GROUPS.values() for group in groups}
 
 

@@ -61,7 +61,7 @@ def test_builds_are_the_same_to_the_last_bit(built: Path) -> None:
 def test_the_wheel_holds_the_package_and_its_settings_and_nothing_else(built: Path) -> None:
     with zipfile.ZipFile(next((built / "1").glob("*.whl"))) as wheel:
         names = {n for n in wheel.namelist() if ".dist-info/" not in n}
-    expected = {name for name in tracked() if name.startswith("gan_inpaint/")}
+    expected = {n for n in tracked() if n.startswith(("gan_inpaint/", "hydra_plugins/"))}
     expected |= {f"gan_inpaint/{name}" for name in tracked() if name.startswith("conf/")}
     assert names == expected
     assert "gan_inpaint/py.typed" in names

@@ -24,15 +24,18 @@ from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.reporting import wandb_logging
 from gan_inpaint.reporting.metrics_file import MetricsFile
 from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
+from gan_inpaint.reporting.wandb_logging import WandbRun
 
 DOCS = Path(__file__).parents[1] / "docs"
 
 Run = Callable[..., Ran]
 
 
-def records(directory: Path) -> dict[str, list[dict]]:
-    """What the one offline run below a directory holds, by type of record."""
-    file = only(directory, "wandb/offline-run-*/run-*.wandb")
+def records(directory: Path, number: int = 0, of: int = 1) -> dict[str, list[dict]]:
+    """What an offline run below a directory holds, by type of record; the oldest is number 0."""
+    files = sorted(directory.glob("wandb/offline-run-*/run-*.wandb"), key=lambda f: f.parent.name)
+    assert len(files) == of
+    file = files[number]
     wandb = Path(sys.executable).with_name("wandb")
     ran = subprocess.run(
         [wandb, "leet", "inspect", "--json", file], capture_output=True, text=True, check=True
@@ -44,9 +47,9 @@ def records(directory: Path) -> dict[str, list[dict]]:
     return found
 
 
-def table_of(directory: Path, key: str) -> dict:
+def table_of(directory: Path, key: str, run: str = "") -> dict:
     """A table that was logged."""
-    file = only(directory, f"wandb/offline-run-*/files/media/table/{key}*.table.json")
+    file = only(directory, f"wandb/offline-run-*{run}/files/media/table/{key}*.table.json")
     return json.loads(file.read_text())
 
 
@@ -66,8 +69,8 @@ def test_one_finished_run_a_job_grouped_by_sweep(run: Run, tmp_path: Path) -> No
     assert "wandb sync" in ran.out
     sweep = only(tmp_path / "multirun", "*")
     ids = set()
-    for job, lam in (("0", 0.25), ("1", 1.0)):
-        found = records(sweep / job)
+    for job, lam in enumerate((0.25, 1.0)):
+        found = records(sweep, job, of=2)
         started = found["run"][0]
         ids.add(started["run_id"])
         assert started["project"] == "gan_inpaint"
@@ -79,19 +82,19 @@ def test_one_finished_run_a_job_grouped_by_sweep(run: Run, tmp_path: Path) -> No
         assert config["mask"]["side"] == 0.5
         logged = [item["item"] for item in found["history"]]
         losses = [item for item in logged if "objective" in item]
-        assert [item["trainer/global_step"] for item in losses] == [10, 20]
+        assert [item["search/step"] for item in losses] == [10, 20]
         looks = [item for item in logged if "search._type" in item]
-        assert [item["trainer/global_step"] for item in looks] == [10, 20]
+        assert [item["search/step"] for item in looks] == [10, 20]
         assert config["environment"]["torch"] == torch.__version__
-        rows = table_of(sweep / job, "images")
+        rows = table_of(sweep, "images", started["run_id"])
         assert rows["columns"][:3] == ["image", "name", "damaged"]
         assert {"unblended", "blended", "true", "psnr_hole"} <= set(rows["columns"])
         assert len(rows["data"]) == 2
         assert {"contextual", "perceptual", "gradient_norm"} <= set(losses[0])
         picture = next(i for i in logged if "reconstructions._type" in i)
         size = (picture["reconstructions.width"], picture["reconstructions.height"])
-        assert size == Image.open(sweep / job / "grid.png").size
-        written = json.loads((sweep / job / "summary.json").read_text())
+        assert size == Image.open(sweep / str(job) / "grid.png").size
+        written = json.loads((sweep / str(job) / "summary.json").read_text())
         assert summary(found)["psnr_hole"] == pytest.approx(written["psnr_hole"])
         assert found["exit"][0]["exit_code"] == 0
     assert len(ids) == 2
@@ -156,9 +159,9 @@ def test_the_line_from_training_to_reconstruction_is_drawn_online(tmp_path: Path
     copy = tmp_path / "elsewhere.safetensors"
     copy.write_bytes(prior.read_bytes())
     training, search, offline = (Fake(offline) for offline in (False, False, True))
-    wandb_logging.log_prior(SimpleNamespace(experiment=training), prior, {"nz": "8"})  # type: ignore
-    wandb_logging.use_prior(SimpleNamespace(experiment=search), copy, {"nz": "8"})  # type: ignore
-    wandb_logging.use_prior(SimpleNamespace(experiment=offline), copy, {"nz": "8"})  # type: ignore
+    WandbRun.log_prior(SimpleNamespace(experiment=training), prior, {"nz": "8"})  # type: ignore
+    WandbRun.use_prior(SimpleNamespace(experiment=search), copy, {"nz": "8"})  # type: ignore
+    WandbRun.use_prior(SimpleNamespace(experiment=offline), copy, {"nz": "8"})  # type: ignore
     assert training.logged[0].name == search.used[0].name
     assert training.logged[0].type == "prior"
     assert training.logged[0].metadata == {"nz": "8"}
@@ -206,11 +209,11 @@ def test_without_a_key_or_a_server_it_is_offline(
 
     monkeypatch.setattr(wandb, "login", login)
     monkeypatch.delenv("WANDB_MODE")
-    assert wandb_logging._wandb_mode() == "offline"
+    assert wandb_logging.wandb_mode() == "offline"
     monkeypatch.setattr(wandb, "login", lambda prompt: True)
-    assert wandb_logging._wandb_mode() == "online"
+    assert wandb_logging.wandb_mode() == "online"
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert wandb_logging._wandb_mode() == "disabled"
+    assert wandb_logging.wandb_mode() == "disabled"
 
 
 def test_no_logger_leaves_no_wandb(run: Run, tmp_path: Path) -> None:
@@ -333,8 +336,7 @@ def test_the_prior_that_is_credited_is_the_one_that_was_used(
 ) -> None:
     """``latest`` is looked up once, though a newer prior may appear while the job runs."""
     credited: list[Path] = []
-    use_prior = "gan_inpaint.reporting.wandb_logging.use_prior"
-    monkeypatch.setattr(use_prior, lambda logger, path, metadata: credited.append(path))
+    monkeypatch.setattr(WandbRun, "use_prior", lambda run, path, told: credited.append(path))
     folder = tmp_path / "outputs" / "train" / "x"
     save_tiny_prior(folder / "1" / "prior.safetensors")
     from gan_inpaint.priors import registry

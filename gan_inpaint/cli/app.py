@@ -44,8 +44,8 @@ _exit_codes = [0]  # of this process's jobs; the command returns the worst
 
 def command(
     name: str, schema: type, failed: Callable[[Path, DictConfig, str], None] | None = None
-) -> Callable[[Callable[[Any, RunDirectory], None]], Callable[[], None]]:
-    """Turn ``job(settings, run)`` into a command.
+) -> Callable[[Callable[[Any, RunDirectory], Any]], Callable[[], None]]:
+    """Turn ``job(settings, run)`` into a command; a sweeper gets what the job returns, or None.
 
     Args:
         name: of the command's module and of its YAML file in ``conf``.
@@ -54,9 +54,9 @@ def command(
             had already accepted its directory.
     """
 
-    def decorate(job: Callable[[Any, RunDirectory], None]) -> Callable[[], None]:
+    def decorate(job: Callable[[Any, RunDirectory], Any]) -> Callable[[], None]:
         @hydra.main(config_path=str(CONF), config_name=name, version_base="1.3")
-        def task(cfg: DictConfig) -> None:
+        def task(cfg: DictConfig) -> Any:
             os.chdir(HydraConfig.get().runtime.cwd)  # paths stay relative to the caller's directory
             directory = Path(HydraConfig.get().runtime.output_dir)
             if os.environ.get("LOCAL_RANK", "0") != "0":  # only the first process prints
@@ -66,7 +66,7 @@ def command(
                 _check_hydra_settings()
                 run = RunDirectory(directory, name, cfg)
                 with broken_pipe_interrupts():
-                    job(validate_config(cfg, schema), run)
+                    return job(validate_config(cfg, schema), run)
             except Exception as problem:
                 if is_lost_peer(problem) and run and run.process:  # the first process reports
                     sys.exit(1)
@@ -76,6 +76,7 @@ def command(
                 # raising would end a sweep: report the error and let the other jobs continue
                 where = f"job {HydraConfig.get().job.num}: " if _sweeping() else ""
                 _report(problem, mistake, where)
+                return None
             except Interrupted as stop:
                 # ignore errors caused by the interruption; report the signal
                 with suppress(Exception):

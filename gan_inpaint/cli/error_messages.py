@@ -15,10 +15,10 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.memory import is_out_of_memory
 
 GROUPS = {
-    "train": ("data", "experiment", "model", "conditioning", "trainer"),
-    "train_guide": ("data", "mask", "trainer"),
-    "reconstruct": ("data", "mask", "recipe", "prior_preset", "trainer"),
-    "select": ("mask",),
+    "train": ("data", "experiment", "model", "conditioning", "trainer", "logger"),
+    "train_guide": ("data", "mask", "trainer", "logger"),
+    "reconstruct": ("data", "mask", "recipe", "prior_preset", "trainer", "logger"),
+    "select": ("mask", "logger"),
     "compare": (),
     "app": (),
 }

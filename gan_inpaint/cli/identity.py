@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _NOT_IN_IDENTITY = {  # keys that do not affect results, or whose content is hashed instead
     *("prior", "discriminator", "resume", "logger", "batch_size", "device", "trainer"),
-    *("animate", "diagnose", "metrics", "trust"),
+    *("animate", "diagnose", "metrics", "trust", "maximize", "minimize"),
 }
 
 _CARRIED = {"data": ["gaussian"], "network": ["gaussian", "guide"]}  # files that a guide needs

@@ -15,6 +15,8 @@ from omegaconf import DictConfig
 
 from gan_inpaint.cli.app import command, config_choice, instantiate_checked, load_resumed_settings
 from gan_inpaint.cli.identity import identity
+from gan_inpaint.cli.loggers import check_loggers, open_loggers
+from gan_inpaint.cli.measure import figures, make_measure
 from gan_inpaint.cli.prior import make_prior, short_name
 from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.trainer import trainer_maker
@@ -24,10 +26,9 @@ from gan_inpaint.runtime.signals import defer_signals
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
-    from pytorch_lightning.loggers import WandbLogger
+    from pytorch_lightning.loggers import Logger
 
     from gan_inpaint.data.loading import Source
-    from gan_inpaint.evaluation.baselines import Baselines
     from gan_inpaint.evaluation.measure import Measure
     from gan_inpaint.evaluation.results import JobResults
     from gan_inpaint.evaluation.runner import JobBatches
@@ -53,22 +54,27 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
 
 
 @command("reconstruct", ReconstructConfig, failed=record_failure)
-def main(settings: ReconstructConfig, run: RunDirectory) -> None:
-    """Reconstruct the images of ``data``; all output is in the run's directory."""
+def main(settings: ReconstructConfig, run: RunDirectory) -> Any:
+    """Reconstruct the images of ``data``; all output is in the run's directory.
+
+    Returns:
+        The figures of ``maximize`` and ``minimize``, for a sweeper.
+    """
     if settings.resume:
         settings = load_resumed_settings(settings.resume, "reconstruct", ReconstructConfig)
     with defer_signals():  # an interrupted import would leave broken modules
         import gan_inpaint.evaluation.runner
-        import gan_inpaint.reporting.wandb_logging  # noqa: F401
+        import gan_inpaint.reporting.loggers  # noqa: F401
     job = prepare(settings, run)
-    with wandb_run(job) as wandb:
-        search(job, wandb)
+    with job_loggers(job) as loggers:
+        search(job, loggers)
         if run.process:  # the first one of several reports
-            return
+            return None
         summary = finish(job)
-        if wandb:
-            log(wandb, job, summary)
+        if loggers:
+            log(loggers, job, summary)
     report(job, summary)
+    return figures(settings, summary)
 
 
 @dataclass
@@ -98,18 +104,16 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     """Read the prior, the data and the masks, and claim the run's directory."""
     from gan_inpaint.conditioning.encoder import short
     from gan_inpaint.evaluation.conditions import job_conditions
-    from gan_inpaint.evaluation.measure import Measure
     from gan_inpaint.evaluation.results import JobResults
     from gan_inpaint.evaluation.runner import JobBatches
     from gan_inpaint.inversion.guide import GUIDES, resolve_guide
-    from gan_inpaint.reporting.wandb_logging import check_wandb
     from gan_inpaint.runtime.environment import collect_environment
     from gan_inpaint.runtime.io import remove_temporaries
     from gan_inpaint.runtime.memory import keep_freed_memory
     from gan_inpaint.runtime.precision import agree_on_precision
     from gan_inpaint.runtime.seeding import numpy_rng
 
-    check_wandb(settings.logger)
+    check_loggers(settings.logger)
     keep_freed_memory()
     resuming = run.path if settings.resume else None
     mask_name = config_choice("mask", resuming)
@@ -151,10 +155,8 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     if first:
         remove_temporaries(run.path)
         results.collect()
-    others = baselines(settings, source, make_source, prior) if settings.baselines else None
-    groups, classes = (conditions.groups, conditions.classes) if conditions else (1, ())
-    guided = settings.guide != "none"
-    measure = Measure(source.truth, settings.blend, others, guided, features(settings), classes)
+    measure = make_measure(settings, source, make_source, prior, conditions)
+    groups = conditions.groups if conditions else 1
     left = batches_left(mine, max(1, settings.images_at_once // groups), results.done)
     if results.done:
         print(f"precision: {settings.precision}, as recorded")
@@ -215,39 +217,39 @@ def source_maker(settings: ReconstructConfig, prior: "Prior") -> Callable[..., "
     return partial(make, size=prior.resolution, channels=prior.channels, **given)
 
 
-def wandb_run(job: Job) -> AbstractContextManager["WandbLogger | None"]:
-    """The job's run in W&B, unless ``logger=none``."""
-    from gan_inpaint.reporting.wandb_logging import wandb_logger
-
-    settings, sweep = job.settings, job.run.sweep
-    return wandb_logger(
-        "none" if job.run.process else settings.logger,
+def job_loggers(job: Job) -> AbstractContextManager["list[Logger]"]:
+    """The job's run in each logger."""
+    settings = job.settings
+    return open_loggers(
+        {} if job.run.process else settings.logger,
         job.run.path,
+        job.run.sweep,
         name=f"lam={settings.lam:g} lr={settings.lr:g} {settings.norm}",
-        group=sweep.name if sweep else None,
         job_type="reconstruct",
         config=asdict(settings) | {"environment": job.results.about["environment"]},
     )
 
 
-def search(job: Job, wandb: "WandbLogger | None") -> None:
+def search(job: Job, loggers: "list[Logger]") -> None:
     """Search for the images that are left, and write the results of every batch."""
     from gan_inpaint.evaluation.runner import ResultWriter, SearchProgress
     from gan_inpaint.inversion.pipeline import reconstruct
     from gan_inpaint.reporting.animation import Frames
+    from gan_inpaint.reporting.loggers import log_image
     from gan_inpaint.reporting.progress import progress_bar
-    from gan_inpaint.reporting.wandb_logging import log_look, use_prior
+    from gan_inpaint.reporting.wandb_logging import WandbRun
 
     settings, results, directory = job.settings, job.results, job.run.path
     if not len(job.batches):
         check_done(job)
         return
-    if wandb and job.prior.files:
-        use_prior(wandb, job.prior.files[0], job.prior.metadata)
+    for logger in loggers:
+        if isinstance(logger, WandbRun) and job.prior.files:
+            logger.use_prior(job.prior.files[0], job.prior.metadata)
     batches, images = job.batches, job.batches.images
     callbacks: list[Any] = []
     if not (results.searched or job.run.process):
-        show = partial(log_look, wandb) if wandb else None
+        show = partial(log_image, loggers, "search") if loggers else None
         callbacks.append(Frames(show, directory / "search.gif" if settings.animate else None))
     # after the animation: a resume skips images that are recorded
     callbacks.append(ResultWriter(directory, results, job.measure, batches, job.mask_name, print))
@@ -261,7 +263,7 @@ def search(job: Job, wandb: "WandbLogger | None") -> None:
                 groups=batches.conditions.groups if batches.conditions else 1,
                 callbacks=callbacks,
                 # several batches would draw their curves over each other
-                loggers=[wandb] if wandb and len(batches) == 1 else [],
+                loggers=loggers if len(batches) == 1 else [],
                 trainer=job.trainer,
             )
     except BaseException as problem:
@@ -288,13 +290,14 @@ def check_done(job: Job) -> None:
         raise InputError(f"no image could be done{first or ', see error in results.csv'}")
 
 
-def log(wandb: "WandbLogger", job: Job, summary: dict[str, Any]) -> None:
-    """Log the finished job to W&B."""
-    from gan_inpaint.reporting.wandb_logging import log_results
+def log(loggers: "list[Logger]", job: Job, summary: dict[str, Any]) -> None:
+    """Log the finished job."""
+    from gan_inpaint.reporting.loggers import log_results
 
     gallery = job.results.gallery
     history = job.results.history if len(job.batches) > 1 else ()
-    log_results(wandb, summary, gallery.grid(), gallery.table(), history)
+    settings = asdict(job.settings)
+    log_results(loggers, settings, summary, gallery.grid(), gallery.table(), history)
 
 
 def report(job: Job, summary: dict[str, Any]) -> None:
@@ -363,37 +366,3 @@ def draw(directory: Path, results: "JobResults") -> None:
     write_png(directory / "grid.png", results.gallery.grid())
     curves = {"objective": "objective", "contextual": "contextual"}
     draw_losses(directory / "losses.png", results.history, curves, "step", smoothed=False)
-
-
-def baselines(
-    settings: ReconstructConfig, source: "Source", data: Callable[..., "Source"], prior: "Prior"
-) -> "Baselines":
-    """The classical ways to fill a hole; prints which are unavailable.
-
-    Args:
-        data: makes the source of a ``split``.
-    """
-    from gan_inpaint.data.datasets import Folder
-    from gan_inpaint.evaluation.baselines import Baselines
-    from gan_inpaint.evaluation.training_images import mean_image, training_images
-    from gan_inpaint.inversion.guide import estimates
-
-    # only split=val says that a folder is the one that the prior was trained on
-    same = not isinstance(source, Folder) or settings.split == "val"
-    training = training_images(prior, source, partial(data, split="train")) if same else None
-    made = Baselines(mean_image(prior, training), training, estimates(prior))
-    for reason in made.left_out:
-        print(f"baseline left out: {reason}")
-    return made
-
-
-def features(settings: ReconstructConfig) -> Callable | None:
-    """The network for ``metrics=[feature_distance]``, if that is asked for and installed."""
-    from gan_inpaint.evaluation.frechet import Features, available
-
-    if "feature_distance" not in settings.metrics:
-        return None
-    if not available():
-        print("metrics=feature_distance is left out: it needs pip install 'gan_inpaint[features]'")
-        return None
-    return Features()

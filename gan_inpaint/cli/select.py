@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_inpaint.cli.app import command, instantiate_checked, run_settings
+from gan_inpaint.cli.loggers import check_loggers, open_loggers
 from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.training_images import conditions_of
 from gan_inpaint.errors import InputError
@@ -26,6 +27,7 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
     if settings.run is None:
         raise InputError("select needs run=, the directory of a training run")
     run = Path(settings.run)
+    check_loggers(settings.logger)
 
     from gan_inpaint.evaluation.epoch_selection import recommend_epoch, saved_epochs
 
@@ -148,8 +150,9 @@ def write_selection(
     from gan_inpaint.data.images import grid
     from gan_inpaint.evaluation.epoch_selection import COLUMNS
     from gan_inpaint.reporting.figures import labelled
+    from gan_inpaint.reporting.loggers import log_image, log_summary
     from gan_inpaint.reporting.training_page import write_training_page
-    from gan_inpaint.reporting.wandb_logging import wandb_logger
+    from gan_inpaint.reporting.wandb_logging import WandbRun
     from gan_inpaint.runtime.environment import collect_environment
     from gan_inpaint.runtime.io import write_csv, write_png
 
@@ -161,19 +164,20 @@ def write_selection(
     tiled = labelled(grid(list(columns)), labels)
     write_png(run / "select.png", tiled)
     write_training_page(run)
-    with wandb_logger(
+    with open_loggers(
         settings.logger,
         run,
+        None,
         name=f"select {run.name}",
-        group=None,
         job_type="select",
         config=asdict(settings) | {"environment": collect_environment()},
-    ) as wandb:
-        if wandb:
-            cells = [[row.get(column) for column in COLUMNS] for row in table]
-            wandb.log_table("epochs", list(COLUMNS), cells)
-            wandb.log_image("epochs", [tiled])
-            wandb.experiment.summary.update(recommended.row())
+    ) as loggers:
+        for logger in loggers:
+            if isinstance(logger, WandbRun):
+                cells = [[row.get(column) for column in COLUMNS] for row in table]
+                logger.log_table("epochs", list(COLUMNS), cells)
+        log_image(loggers, "epochs", tiled)
+        log_summary(loggers, asdict(settings), recommended.row())
 
 
 def export_epoch(run: Path, checkpoints: dict[int, Path], epoch: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_inpaint.cli.app import command, instantiate_checked, load_resumed_settings
+from gan_inpaint.cli.loggers import check_loggers, open_loggers
 from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.trainer import NOT_FOR_TRAINING, check_trainer
 from gan_inpaint.cli.training_images import SCORED, TrainingImages, read_images, say
@@ -21,7 +22,7 @@ from gan_inpaint.training.config import TrainConfig, TrainGuideConfig
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
-    from pytorch_lightning.loggers import WandbLogger
+    from pytorch_lightning.loggers import Logger
     from torch.utils.data import DataLoader
 
     from gan_inpaint.training.gan_module import AdversarialTraining
@@ -54,14 +55,14 @@ def main(settings: TrainConfig, run: RunDirectory) -> None:
 
 
 def prepare_process(settings: TrainConfig | TrainGuideConfig, run: RunDirectory) -> None:
-    """Check W&B, silence Lightning, and remove what killed processes have left."""
+    """Check the loggers, silence Lightning, and remove what killed processes have left."""
     with defer_signals():  # an interrupted import would leave broken modules
         from pytorch_lightning.utilities import rank_zero_only
 
-        from gan_inpaint.reporting.wandb_logging import check_wandb
+        import gan_inpaint.reporting.loggers  # noqa: F401
         from gan_inpaint.runtime.io import remove_temporaries
 
-    check_wandb(settings.logger)
+    check_loggers(settings.logger)
     for engine in ("pytorch_lightning", "lightning_fabric"):
         logging.getLogger(engine).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")  # on workers and log intervals
@@ -104,7 +105,6 @@ def train(
         from gan_inpaint.priors.gaussian import save_data_gaussian
         from gan_inpaint.reporting.metrics_file import MetricsFile
         from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
-        from gan_inpaint.reporting.wandb_logging import wandb_logger
         from gan_inpaint.runtime.environment import collect_environment
         from gan_inpaint.training.callbacks import DiscriminatorScores, Snapshots
         from gan_inpaint.training.gan_module import METRICS
@@ -141,17 +141,17 @@ def train(
     )
     metrics = MetricsFile(directory / "metrics.csv", (*METRICS, "epoch"))
     with (
-        wandb_logger(
-            settings.logger if trainer.is_global_zero else "none",
+        open_loggers(
+            settings.logger if trainer.is_global_zero else {},
             directory,
+            run.sweep,
             name=settings.name,
-            group=None,
             job_type="train",
             config=asdict(settings) | {"environment": collect_environment()},
-        ) as wandb,
+        ) as loggers,
         progress_bar("training", epochs * per_epoch, ("loss/d", "loss/g")) as bar,
     ):
-        trainer.loggers = [metrics, wandb] if wandb else [metrics]
+        trainer.loggers = [metrics, *loggers]
         data_diversity = diversity(to_float(pixels[:1024]))
         every = settings.checkpoint.every_n_epochs
         if images.held_out is not None:
@@ -161,11 +161,11 @@ def train(
             trainer.callbacks.append(scores)  # type: ignore[attr-defined]
         trainer.callbacks += [  # type: ignore[attr-defined]
             TrainingProgress(bar),
-            Snapshots(directory, every, metrics, wandb, data_diversity),
+            Snapshots(directory, every, metrics, loggers, data_diversity),
         ]
         fit(trainer, module, batches, checkpoint, directory)
         if trainer.is_global_zero:
-            export_prior(module, directory / "prior.safetensors", wandb)
+            export_prior(module, directory / "prior.safetensors", loggers)
             vectors = images.conditions.spaced(len(pixels)) if images.conditions else None
             flip = settings.augment.flip
             save_data_gaussian(directory / "prior.safetensors", pixels, flip, vectors)
@@ -293,16 +293,17 @@ def fit(
         )
 
 
-def export_prior(module: "AdversarialTraining", path: Path, wandb: "WandbLogger | None") -> None:
+def export_prior(module: "AdversarialTraining", path: Path, loggers: "list[Logger]") -> None:
     """Write the averaged generator and the discriminator as a prior."""
     from gan_inpaint.priors.networks import save_prior
-    from gan_inpaint.reporting.wandb_logging import log_prior
+    from gan_inpaint.reporting.wandb_logging import WandbRun
 
     save_prior(
         path, module.average.module, module.discriminator, module.metadata(), module.conditions
     )
-    if wandb:
-        log_prior(wandb, path, module.metadata())
+    for logger in loggers:
+        if isinstance(logger, WandbRun):
+            logger.log_prior(path, module.metadata())
 
 
 def minibatches(available: int, limit: int | float | None) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gan_inpaint.cli.app import command, instantiate_checked, load_resumed_settings
+from gan_inpaint.cli.loggers import open_loggers
 from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.train import newest_checkpoint, prepare_process, say
 from gan_inpaint.cli.trainer import NOT_FOR_TRAINING, check_trainer
@@ -160,23 +161,22 @@ def train(
     with defer_signals():  # an interrupted import would leave broken modules
         from gan_inpaint.reporting.metrics_file import MetricsFile
         from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
-        from gan_inpaint.reporting.wandb_logging import wandb_logger
         from gan_inpaint.runtime.environment import collect_environment
         from gan_inpaint.training.guide_module import METRICS, GuideSnapshots
 
     metrics = MetricsFile(run.path / "metrics.csv", METRICS)
     with (
-        wandb_logger(
+        open_loggers(
             settings.logger,
             run.path,
+            run.sweep,
             name=f"guide for {settings.prior}",
-            group=None,
             job_type="train_guide",
             config=asdict(settings) | {"environment": collect_environment()},
-        ) as wandb,
+        ) as loggers,
         progress_bar("training", settings.steps, METRICS) as bar,
     ):
-        trainer.loggers = [metrics, wandb] if wandb else [metrics]
+        trainer.loggers = [metrics, *loggers]
         trainer.callbacks += [  # type: ignore[attr-defined]
             TrainingProgress(bar),
             GuideSnapshots(run.path, settings.every_n_steps, metrics),

@@ -5,9 +5,17 @@ from typing import Any
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.reporting.columns import COST, MEANS, SETS
 from gan_inpaint.runtime.validation import check_at_least, check_one_of, check_seed
 
 METRICS = ("feature_distance", "frechet", "ids", "lpips", "fid")  # see conf/reconstruct.yaml
+_FIGURES = {  # metric -> how the figures begin that it measures
+    "feature_distance": ("feature_distance",),
+    "frechet": ("frechet_distance",),
+    "ids": ("u_ids", "p_ids"),
+    "lpips": ("lpips",),
+    "fid": ("fid",),
+}
 
 
 @dataclass(kw_only=True)
@@ -34,11 +42,14 @@ class ReconstructConfig(SearchConfig):
     device: str
     trainer: dict[str, Any]
     resume: str | None
-    logger: str
+    logger: dict[str, Any]
+    maximize: Any  # a figure of the summary, or a list of them
+    minimize: Any
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_prior()
+        self._check_objectives()
         check_condition(self.condition)
         check_at_least(self, 1, "limit", "shards")
         if not 0 <= self.shard < self.shards:
@@ -52,7 +63,6 @@ class ReconstructConfig(SearchConfig):
         known = kind in ("cuda", "gpu") or (kind in ("auto", "cpu", "mps") and not numbered)
         if not known or (numbered and not number.isdecimal()):
             raise InputError(f"device={self.device}: must be auto, cpu, cuda, cuda:1 … or mps")
-        check_one_of(self, "logger", "wandb", "none")
         if self.split is not None:
             check_one_of(self, "split", "all", "train", "val")
 
@@ -69,6 +79,40 @@ class ReconstructConfig(SearchConfig):
             check_one_of(self, "latent", "normal", "uniform")
         check_one_of(self, "latent_space", "z", "w", "w+")
 
+    def _check_objectives(self) -> None:
+        for figure in objectives(self.maximize, self.minimize):
+            needed = next((m for m, names in _FIGURES.items() if figure.startswith(names)), None)
+            if needed and needed not in self.metrics:
+                raise InputError(f"{figure} is measured only with metrics=[{needed}]: add that")
+
+
+def objectives(maximize: Any, minimize: Any) -> dict[str, str]:
+    """What a job returns to a sweeper: figure -> ``maximize`` or ``minimize``, in order.
+
+    Args:
+        maximize, minimize: a column of the summary, a list of them, or None. If both are None, a
+            job returns ``psnr_hole``, to maximise.
+
+    Raises:
+        InputError: there is no such column, or one is named twice.
+    """
+    if maximize is None and minimize is None:
+        return {"psnr_hole": "maximize"}
+    found: dict[str, str] = {}
+    for direction, given in (("maximize", maximize), ("minimize", minimize)):
+        for figure in [given] if isinstance(given, str) else given or ():
+            if figure not in (*MEANS, *SETS, *COST):
+                raise InputError(
+                    f"{direction}={figure}: no such figure; choose a column of comparison.csv, such"
+                    " as psnr_hole, objective or feature_distance"
+                )
+            if figure in found:
+                raise InputError(f"{direction}={figure}: named twice")
+            found[figure] = direction
+    if not found:
+        raise InputError("maximize=[] and minimize=[]: name a figure, or leave both out")
+    return found
+
 
 @dataclass
 class SelectConfig:
@@ -84,10 +128,9 @@ class SelectConfig:
     steps: int
     candidates: int
     seed: int
-    logger: str
+    logger: dict[str, Any]
 
     def __post_init__(self) -> None:
-        check_one_of(self, "logger", "wandb", "none")
         check_at_least(self, 1, "columns", "images", "steps")
         check_at_least(self, 2, "samples")  # a spread needs two
         check_at_least(self, 0, "candidates")

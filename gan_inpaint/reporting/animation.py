@@ -1,4 +1,4 @@
-"""Draw the search while it runs: frames for W&B's slider, and an animation."""
+"""Draw the search while it runs: frames for the loggers, and an animation."""
 
 import math
 from collections.abc import Callable
@@ -23,13 +23,13 @@ class Frames(pl.Callback):
     """Draws the first images of a job during their search.
 
     Args:
-        show: called about ten times with a step and its frame, uint8 ``(rows, width, 3)``.
+        show: called about ten times with a frame, uint8 ``(rows, width, 3)``, and its step.
         animation: path of a GIF of the first image, with one frame per step.
     """
 
     def __init__(
         self,
-        show: Callable[[int, np.ndarray], None] | None = None,
+        show: Callable[[np.ndarray, int], None] | None = None,
         animation: Path | None = None,
     ):
         self._show, self._animation = show, animation
@@ -60,7 +60,7 @@ class Frames(pl.Callback):
         if self._show and (last or self._looks % -(-self._planned // _LOOKS) == 0):
             images = self._draw(module)
             damaged = highlight_hole(self._images, self._known)
-            self._show(step, grid([damaged, images.expand_as(damaged)]))
+            self._show(grid([damaged, images.expand_as(damaged)]), step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         if self._done or not self._looks:

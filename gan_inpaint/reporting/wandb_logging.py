@@ -1,8 +1,7 @@
 """Weights & Biases: one run per job, offline where there is no account or no server."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +13,100 @@ from gan_inpaint.runtime.io import file_digest
 from gan_inpaint.runtime.signals import Interrupted
 
 
-@contextmanager
-def wandb_logger(
-    choice: str, directory: Path, *, name: str, group: str | None, job_type: str, config: dict
-) -> Iterator[WandbLogger | None]:
-    """One W&B run for one job, always finished; None if ``choice`` is ``none``.
+class WandbRun(WandbLogger):
+    """One W&B run for one job: online with a key and a server, else offline.
 
-    Online with a key and a server, else offline; ``WANDB_MODE`` and ``WANDB_PROJECT`` override.
+    ``WANDB_MODE``, ``WANDB_PROJECT`` and ``WANDB_ENTITY`` apply.
+
+    Args:
+        directory: its parent of offline runs; they lie in the folder ``wandb`` there.
+        run_name: the run's name.
+        group: the sweep's name; its runs have it in common.
+        job_type: the command.
+        config: the settings.
+        project, entity, tags, notes: of the run, as W&B has them.
     """
-    if group and os.environ.pop("WANDB_RUN_ID", None):  # before W&B reads it, once a process
-        print("W&B: WANDB_RUN_ID is ignored: every job of a sweep is its own run")
-    mode = "disabled" if choice == "none" else _wandb_mode()
-    if mode == "disabled":
-        yield None
-        return
+
+    def __init__(
+        self,
+        directory: Any,
+        run_name: str | None = None,
+        group: str | None = None,
+        job_type: str | None = None,
+        config: Any = None,
+        project: str | None = None,
+        entity: str | None = None,
+        tags: list[str] | None = None,
+        notes: str | None = None,
+    ):
+        if group and os.environ.pop("WANDB_RUN_ID", None):  # before W&B reads it, once a process
+            print("W&B: WANDB_RUN_ID is ignored: every job of a sweep is its own run")
+        run, offline = _start(
+            {
+                "project": project or os.environ.get("WANDB_PROJECT") or "gan_inpaint",
+                "entity": entity,
+                "dir": directory,
+                "name": run_name,
+                "group": group,
+                "job_type": job_type,
+                "config": config,
+                "tags": tags,
+                "notes": notes,
+            }
+        )
+        # WandbLogger defines its x axis only for runs that it starts itself
+        self._axis = "search/step" if job_type == "reconstruct" else "trainer/global_step"
+        for axis in {self._axis, "trainer/global_step", "epoch"}:
+            run.define_metric(axis, hidden=True)  # a chart of them would be a straight line
+        run.define_metric("*", step_metric=self._axis, step_sync=True)
+        if offline:
+            kept = os.path.relpath(Path(run.dir).parent)
+            print(f"W&B: offline (no key or no server); upload later with: wandb sync {kept}")
+        else:
+            print(f"W&B: {run.url}")
+        super().__init__(experiment=run)
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        axis = {} if step is None else {self._axis: step}
+        super().log_metrics({**metrics, **axis}, step)
+
+    def close(self, problem: BaseException | None) -> None:
+        """End the run, as failed or stopped if there was a problem."""
+        # W&B itself uses 255 for a run that a person has stopped
+        stopped = 255 if isinstance(problem, Interrupted) else 1
+        self.experiment.finish(exit_code=stopped if problem else 0)
+
+    def log_images(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Log a table, for joining and filtering runs; arrays become images.
+
+        Args:
+            rows: with equal keys; values are uint8 ``(H, W, C)`` arrays, numbers, strings or None.
+        """
+        import wandb
+
+        cells = [
+            [wandb.Image(v) if isinstance(v, np.ndarray) else v for v in row.values()]
+            for row in rows
+        ]
+        self.log_table(key, columns=list(rows[0]), data=cells)
+
+    def log_prior(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Log a trained prior as an artifact, which W&B links to the runs that use it."""
+        self.experiment.log_artifact(_prior_artifact(path, metadata))
+
+    def use_prior(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Record which prior the run uses; not possible offline."""
+        if not self.experiment.offline:
+            self.experiment.use_artifact(_prior_artifact(path, metadata))
+
+
+def _start(options: dict[str, Any]) -> tuple[Any, bool]:
+    """A new run, and whether it is offline."""
     import wandb
 
-    options: dict[str, Any] = {
-        "project": os.environ.get("WANDB_PROJECT") or "gan_inpaint",
-        "dir": directory,
-        "name": name,
-        "group": group,
-        "job_type": job_type,
-        "config": config,
-    }
+    mode = wandb_mode()
     try:
-        run = _begun(mode, options)
+        return _begun(mode, options), mode == "offline"
     except wandb.Error as problem:
         if mode == "offline":
             raise _refused(problem) from None
@@ -47,33 +114,18 @@ def wandb_logger(
             run = _begun("offline", options)
         except wandb.Error as other:  # it was not the connection
             raise _refused(other) from None
-        mode = "offline"
         print(f"W&B: no connection ({str(problem).partition(' Consider ')[0]})")
+        return run, True
     except ValueError as problem:
         raise _refused(problem) from None
-    # WandbLogger defines its x axis only for runs that it starts itself
-    run.define_metric("trainer/global_step")
-    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
-    if mode == "offline":
-        kept = os.path.relpath(Path(run.dir).parent)
-        print(f"W&B: offline (no key or no server); upload later with: wandb sync {kept}")
-    else:
-        print(f"W&B: {run.url}")
-    try:
-        yield WandbLogger(experiment=run)
-    except BaseException as problem:
-        # W&B itself uses 255 for a run that a person has stopped
-        run.finish(exit_code=255 if isinstance(problem, Interrupted) else 1)
-        raise
-    run.finish()
 
 
 _OLD_MODES = {"dryrun": "offline", "run": "online"}  # W&B took these until version 0.10
 
 
-def check_wandb(choice: str) -> None:
+def check_wandb() -> None:
     """Refuse environment variables that W&B would refuse, before the run begins."""
-    if choice == "none" or _named_mode() == "disabled":
+    if _named_mode() == "disabled":
         return
     import wandb
 
@@ -114,17 +166,6 @@ def _refused(problem: Exception) -> InputError:
     )
 
 
-def log_prior(logger: WandbLogger, path: Path, metadata: Mapping[str, str]) -> None:
-    """Log a trained prior as an artifact, which W&B links to the reconstructions that use it."""
-    logger.experiment.log_artifact(_prior_artifact(path, metadata))
-
-
-def use_prior(logger: WandbLogger, path: Path, metadata: Mapping[str, str]) -> None:
-    """Record which prior a run uses; not possible offline."""
-    if not logger.experiment.offline:
-        logger.experiment.use_artifact(_prior_artifact(path, metadata))
-
-
 def _prior_artifact(path: Path, metadata: Mapping[str, str]) -> Any:
     """An artifact named after its content, so that training and search name the same one."""
     import wandb
@@ -133,48 +174,6 @@ def _prior_artifact(path: Path, metadata: Mapping[str, str]) -> Any:
     artifact = wandb.Artifact(f"prior-{digest}", type="prior", metadata=dict(metadata))
     artifact.add_file(str(path))
     return artifact
-
-
-def log_look(logger: WandbLogger, step: int, frame: np.ndarray) -> None:
-    """Log a frame of the search; W&B shows a slider over the steps."""
-    logger.log_image("search", [frame], step=step)
-
-
-def log_results(
-    logger: WandbLogger,
-    summary: Mapping[str, Any],
-    grid: np.ndarray,
-    images: Sequence[Mapping[str, Any]],
-    history: Sequence[Mapping[str, float]] = (),
-) -> None:
-    """Log a finished reconstruction.
-
-    Args:
-        grid: its images, uint8 ``(H, W, 3)``.
-        images: one row per image, for ``log_table``.
-        history: its losses, if they were not logged during the search.
-    """
-    for row in history:
-        losses = {key: value for key, value in row.items() if key != "step"}
-        logger.log_metrics(losses, step=int(row["step"]))
-    # the environment is already in the config
-    logger.experiment.summary.update({k: v for k, v in summary.items() if k != "environment"})
-    logger.log_image("reconstructions", [grid])
-    log_table(logger, images)
-
-
-def log_table(logger: WandbLogger, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Log a W&B table ``images``, for joining and filtering runs; arrays become images.
-
-    Args:
-        rows: with equal keys; values are uint8 ``(H, W, C)`` arrays, numbers, strings or None.
-    """
-    import wandb
-
-    cells = [
-        [wandb.Image(v) if isinstance(v, np.ndarray) else v for v in row.values()] for row in rows
-    ]
-    logger.log_table("images", columns=list(rows[0]), data=cells)
 
 
 def _named_mode() -> str | None:
@@ -186,7 +185,8 @@ def _named_mode() -> str | None:
     return mode or None
 
 
-def _wandb_mode() -> str:
+def wandb_mode() -> str:
+    """online, offline or disabled: by ``WANDB_MODE``, else by whether there is a key."""
     if mode := _named_mode():
         return mode
     import wandb

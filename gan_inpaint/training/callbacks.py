@@ -3,12 +3,13 @@
 import logging
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
 from gan_inpaint.data.images import grid
@@ -16,6 +17,7 @@ from gan_inpaint.functional.adversarial import overfitting
 from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.metrics import diversity
 from gan_inpaint.reporting.figures import draw_losses
+from gan_inpaint.reporting.loggers import log_image
 from gan_inpaint.reporting.metrics_file import MetricsFile
 from gan_inpaint.reporting.training_page import write_training_page
 from gan_inpaint.runtime import signals
@@ -112,7 +114,7 @@ class Snapshots(Checkpoint):
         directory: the run's.
         every_n_epochs: see above.
         metrics: the run's metrics.csv.
-        wandb: also logs the samples, if given.
+        loggers: log the samples too.
         diversity: of the training images, for comparison with that of the samples.
     """
 
@@ -121,11 +123,11 @@ class Snapshots(Checkpoint):
         directory: Path,
         every_n_epochs: int,
         metrics: MetricsFile,
-        wandb: WandbLogger | None,
+        loggers: Sequence[Logger],
         diversity: float,
     ):
         self._directory, self._every, self._metrics = directory, every_n_epochs, metrics
-        self._wandb, self._diversity = wandb, diversity
+        self._loggers, self._diversity = loggers, diversity
         self._last = directory / "checkpoints" / "last.ckpt"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
@@ -203,9 +205,8 @@ class Snapshots(Checkpoint):
         tiled = grid(list(samples.unflatten(0, (-1, _COLUMNS)).unbind(1)))
         write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", tiled)
         self._draw()
-        if self._wandb:
-            step = int(module.discriminator_steps)
-            self._wandb.log_image("samples", [tiled], step=step, caption=[f"epoch {epoch}"])
+        step = int(module.discriminator_steps)
+        log_image(self._loggers, "samples", tiled, step, caption=f"epoch {epoch}")
 
     def _draw(self) -> None:
         curves = {"discriminator": "loss/d", "generator": "loss/g"}

@@ -135,7 +135,7 @@ class TrainConfig:
     freeze_discriminator: int
     resume: str | None
     seed: int
-    logger: str
+    logger: dict[str, Any]
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "batch_size")  # BatchNorm needs two images
@@ -158,7 +158,6 @@ class TrainConfig:
                 " model.discriminator_norm=none"
             )
         check_one_of(self, "precision", "auto", "fp32", "bf16")
-        check_one_of(self, "logger", "wandb", "none")
         epochs = self.trainer.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
             raise InputError(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
@@ -181,7 +180,7 @@ class TrainGuideConfig:
     held_out: int
     resume: str | None
     seed: int
-    logger: str
+    logger: dict[str, Any]
 
     def __post_init__(self) -> None:
         check_at_least(self, 2, "batch_size")  # BatchNorm needs two images
@@ -190,4 +189,3 @@ class TrainGuideConfig:
         check_above_zero(self, "lr")
         check_seed(self.seed)
         check_one_of(self, "precision", "auto", "fp32", "bf16")
-        check_one_of(self, "logger", "wandb", "none")
