@@ -29,7 +29,7 @@ def fit(
     metrics = None
     if directory:
         metrics = MetricsFile(directory / "metrics.csv", ("loss/d", "loss/g", "prob/real"))
-        extra.append(Snapshots(directory, 2, metrics, None, diversity=1.0))
+        extra.append(Snapshots(directory, 2, metrics, [], diversity=1.0))
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="cpu",

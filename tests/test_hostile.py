@@ -617,7 +617,7 @@ def test_sweeps_that_somebody_else_made(tmp_path: Path, soak: bool, run: Run) ->
 
     changed = [st.tuples(st.just(name), damaged(data)) for name, data in originals.items()]
     lies = st.tuples(st.just("summary.json"), st.sampled_from(odd).map(str.encode))
-    attack(soak, 60, st.one_of(*changed, lies), compare)
+    attack(soak, 25, st.one_of(*changed, lies), compare)
 
 
 def test_what_a_sweep_says_is_shown_as_it_is(tmp_path: Path, run: Run) -> None:
@@ -629,7 +629,7 @@ def test_what_a_sweep_says_is_shown_as_it_is(tmp_path: Path, run: Run) -> None:
     (job / "summary.json").write_text(
         json.dumps({"status": "failed", "error": "\x1b]0;pwned\x07boo", "lam": 0.1})
     )
-    for line in ("x=[/red]", "x=\x1b[2J", "a=${b", "???", "[" * 5000):
+    for line in ("x=[/red]", "x=\x1b[2J", "a=${b", "???", "[" * 1500):
         (job / ".hydra" / "overrides.yaml").write_text(f"- {json.dumps(line)}\n")
         ran = run("compare", "sweep=sweep")
         assert "Traceback" not in ran.err
@@ -637,7 +637,7 @@ def test_what_a_sweep_says_is_shown_as_it_is(tmp_path: Path, run: Run) -> None:
     for name in ("multirun.yaml", "1/images/abcde.png", "²/summary.json"):
         (tmp_path / "sweep" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "sweep" / name).write_text("{}")
-    (job / ".hydra" / "overrides.yaml").write_text("[" * 5000)
+    (job / ".hydra" / "overrides.yaml").write_text("[" * 1500)
     shutil.rmtree(tmp_path / "sweep" / "1" / "images")
     for text in ('{"psnr_hole": 1' + "0" * 400 + "}", "[" * 200_000, '{"status": "run'):
         (job / "summary.json").write_text(text)

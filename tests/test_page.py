@@ -1,11 +1,21 @@
-"""The pages in a real browser: a sweep's and a training's, opened from disk."""
+"""The pages in a real browser: a sweep's, a job's and a training's, opened from disk."""
 
+import csv
+import hashlib
 import json
+import re
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
 from conftest import TINY, Ran, only, save_tiny_prior, write_pictures
+from PIL import Image
+from scipy.stats import sem, t
 
 from gan_inpaint.reporting import comparison
 
@@ -38,75 +48,271 @@ class Opened:
         return self.page.evaluate(script, number)
 
 
-def test_a_sweep_can_be_judged_on_its_page(run: Run, tmp_path: Path, browser: object) -> None:
-    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+@pytest.fixture(scope="module")
+def sweeps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """``three``: 3x2x2 jobs; ``lam``: five values and 0; ``masks``: two masks."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    prior = save_tiny_prior(folder / "tiny.safetensors")
     base = [f"prior={prior}", "data=generated", *SWEEP]
-    ran = run("reconstruct", "-m", "lam=0,1e-5", "norm=l1,l2", *base)
-    assert ran.code == 0, ran.err
-    sweep = only(tmp_path / "multirun", "*")
+    for name, words in {
+        "three": ["lam=0,1e-3,1", "lr=0.02,0.3", "norm=l1,l2", "keep=2"],
+        "lam": ["lam=0,1e-6,1e-5,1e-4,1"],
+        "masks": ["lam=0,1", "mask=center,half", "norm=l1,l2", "lr=0.02,0.3"],
+    }.items():
+        arguments = ["-m", *words, *base, f"hydra.sweep.dir={folder / name}"]
+        command = [sys.executable, "-m", "gan_inpaint.reconstruct", *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def psnrs(sweep: Path) -> np.ndarray:
+    """``(jobs, images)``: hole PSNR."""
+    jobs = sorted((d for d in sweep.iterdir() if d.name.isdecimal()), key=lambda d: int(d.name))
+    tables = [list(csv.DictReader((job / "results.csv").open())) for job in jobs]
+    return np.array([[float(row["psnr_hole"]) for row in rows] for rows in tables])
+
+
+def told(page: Any) -> list[str]:
+    """The jobs in the tip, as it is shown."""
+    tip = page.locator("#tip")
+    return tip.locator("div").all_text_contents() if tip.is_visible() else []
+
+
+@pytest.mark.parametrize("name", ["three", "lam"])
+def test_every_dot_shows_its_job_and_those_that_lie_on_it(
+    name: str, sweeps: Path, browser: object
+) -> None:
+    opened = Opened(browser, sweeps / name / "index.html", viewport={"width": 1280, "height": 900})
+    page, count = opened.page, len(psnrs(sweeps / name))
+    for chart in ("every", "trade"):
+        dots = page.locator(f"#{chart} circle[data-job]")
+        assert dots.count() == count
+        page.locator(f"#{chart}").scroll_into_view_if_needed()
+        boxes = [dots.nth(i).bounding_box() for i in range(count)]
+        middles = [(b["x"] + b["width"] / 2, b["y"] + b["height"] / 2) for b in boxes]
+        for i, (x, y) in enumerate(middles):
+            page.mouse.move(x, y)
+            shown = {int(line.split()[1].rstrip(":")) for line in told(page)}
+            coinciding = {
+                int(dots.nth(k).get_attribute("data-job"))
+                for k, (ox, oy) in enumerate(middles)
+                if np.hypot(ox - x, oy - y) < 5
+            }
+            assert coinciding <= shown
+            assert int(dots.nth(i).get_attribute("data-job")) in shown
+    xs = {
+        round(b["x"])
+        for b in [page.locator("#every circle").nth(i).bounding_box() for i in range(count)]
+    }
+    assert name != "lam" or len(xs) == 5, "lam=0 has a place of its own"
+    page.mouse.move(2, 2)
+    assert not told(page)
+    assert not opened.errors
+
+
+def test_effects_are_those_of_the_paired_differences(sweeps: Path, browser: object) -> None:
+    values = psnrs(sweeps / "three").reshape(3, 2, 2, 5)  # lam, lr, norm, image
+    opened = Opened(browser, sweeps / "three" / "index.html")
+    found = opened.page.evaluate(
+        "effectsOf(data.jobs, data.keys, task().t[1]).map((one) => [one.key, one.share,"
+        " one.levels.map((level) => [level.label, level.mean, level.reach])])"
+    )
+    assert {key for key, *_ in found} == {"lam", "lr", "norm"}
+    average = values.mean((0, 1, 2))
+    total = ((values.mean(3) - average.mean()) ** 2).sum()
+    for key, share, levels in found:
+        axis = ["lam", "lr", "norm"].index(key)
+        others = tuple({0, 1, 2} - {axis})
+        effects = values.mean(others) - average  # (levels, images)
+        low, high = t.interval(0.95, 4, effects.mean(1), sem(effects, axis=1))
+        assert [level[1] for level in levels] == pytest.approx(effects.mean(1), abs=2e-4)
+        assert [level[2] for level in levels] == pytest.approx((high - low) / 2, abs=5e-4)
+        weight = values[..., 0].size / len(levels)
+        assert share == pytest.approx(weight * (effects.mean(1) ** 2).sum() / total, abs=1e-3)
+    assert [share for _, share, _ in found] == sorted((s for _, s, _ in found), reverse=True)
+
+
+def test_the_interaction_is_what_the_sum_of_both_effects_leaves(
+    sweeps: Path, browser: object
+) -> None:
+    values = psnrs(sweeps / "three").reshape(3, 2, 2, 5)
+    opened = Opened(browser, sweeps / "three" / "index.html")
+    cells = opened.page.evaluate(
+        "interactionOf(data.jobs, data.keys, ['lam', 'norm'], (m) => task().t[m]).cells.map("
+        "(cell) => [cell.mean, cell.reach, cell.psnr])"
+    )
+    average = values.mean((0, 1, 2))
+    both = values.mean(1)  # lam, norm, image
+    left = both - values.mean((1, 2))[:, None] - values.mean((0, 1))[None] + average
+    flat = left.reshape(6, 5)
+    reach = t.ppf(1 - 0.025 / 6, 4) * sem(flat, axis=1)
+    assert [cell[0] for cell in cells] == pytest.approx(flat.mean(1), abs=2e-4)
+    assert [cell[1] for cell in cells] == pytest.approx(reach, abs=1e-3)
+    assert [cell[2] for cell in cells] == pytest.approx(both.mean(2).ravel(), abs=2e-4)
+
+
+def test_effects_of_an_unbalanced_sweep_are_those_of_least_squares(
+    sweeps: Path, browser: object
+) -> None:
+    """Made-up jobs in which a good lr goes along with a good lam."""
+    opened = Opened(browser, sweeps / "three" / "index.html")
+    jobs = [(0, 0, 1), (1, 1, 9), (1, 1, 9.2), (0, 1, 5), (1, 0, 5)]  # lam, lr, PSNR
+    script = """(jobs) => effectsOf(jobs.map(([lam, lr, psnr], job) =>
+        ({ job, values: { lam, lr }, psnrs: [psnr, psnr + 1] })), ["lam", "lr"], 1)
+        .map(({ levels }) => levels[1].mean - levels[0].mean)"""
+    found = opened.page.evaluate(script, jobs)
+    design = np.array([[1, lam, lr] for lam, lr, _ in jobs])
+    slopes = np.linalg.lstsq(design, np.array([psnr for *_, psnr in jobs]), rcond=None)[0][1:]
+    assert sorted(found) == pytest.approx(sorted(slopes), abs=1e-6)
+
+
+def test_a_sweep_can_be_judged_on_its_page(sweeps: Path, browser: object) -> None:
+    sweep = sweeps / "three"
     opened = Opened(browser, sweep / "index.html")
     page = opened.page
-    assert "lam=0,1e-5 norm=l1,l2" in page.text_content(".about")
-    assert "Highest mean hole PSNR" in page.text_content(".findings")
-    assert len(opened.column(1, "leads")) >= 3
+    best = int(psnrs(sweep).mean(1).argmax())
+    assert "lam=0,1e-3,1 lr=0.02,0.3 norm=l1,l2" in page.text_content(".about")
+    verdict = page.text_content(".findings")
+    assert "Highest mean hole PSNR" in verdict
+    assert "of the 11 other jobs are within the noise of it" in verdict
+    page.click(".findings ~ details summary")
+    assert len(opened.column(1, "leads")) >= 11
+    said = page.locator("#effects figcaption").all_text_contents()
+    assert {words.split(":")[0] for words in said} == {"lam", "lr", "norm"}
+    assert "interact" in page.text_content("#interaction")
+    assert page.locator("#pair option").count() == 3
 
-    # the table: sort by a number both ways, then by a word; filter
+    # the table: the best first, numbers to the right, links to the jobs; a heading sorts
+    assert opened.column(1)[0] == str(best)
+    right = "getComputedStyle(document.querySelector('#jobs td.number:nth-child(2)')).textAlign"
+    assert page.evaluate(right) == "right"
+    assert page.get_attribute("#jobs tbody a", "href") == f"{best}/index.html"
     headings = page.query_selector_all("#jobs thead button")
-    names = [heading.text_content() for heading in headings]
-    number = names.index("psnr_hole")
-    for reverse in (False, True):
+    number = [heading.text_content() for heading in headings].index("psnr_hole")
+    for reverse in (True, False):
         headings[number].focus()
         page.keyboard.press("Enter")
-        values = [float(value) for value in opened.column(number + 1)]
+        values = [float(value.split()[0]) for value in opened.column(number + 1)]
         assert values == sorted(values, reverse=reverse)
+    hidden = page.locator("#jobs th.more").first
+    assert not hidden.is_visible()
+    page.check("#more")
+    assert hidden.is_visible()
+
+    # one filter for everything
     page.fill("#filter", "norm=l1")
-    assert len(opened.column(1)) == 2
-    assert page.text_content("#matches") == "2 of 4 rows."
+    assert len(opened.column(1)) == 6
+    assert page.text_content("#matches") == "6 of 12 jobs."
+    assert page.locator("#every circle").count() == 6
+    assert page.locator("#viewer figure[data-job]").count() == 6
+    assert page.locator("#effects figure").count() == 2
+    assert page.locator("#losses svg[aria-label*=l2]").count() == 0
+    page.fill("#filter", "nothing like it")
+    assert page.text_content("#matches") == "0 of 12 jobs."
+    assert not page.locator("#viewer").is_visible()
     page.fill("#filter", "")
-
-    # charts: one for each key that was varied, a dot a job, named under the keyboard's focus
-    assert page.locator("#settings svg").count() == 2
-    dot = page.locator("#settings circle").first
-    dot.focus()
-    assert "dB" in dot.get_attribute("aria-label")
-    job = dot.get_attribute("data-job")
-    assert "lit" in page.get_attribute(f'#jobs tr[data-job="{job}"]', "class")
-    assert page.locator("#losses path.curve").count() == 4
-
-    # images: another image, before and after, errors
-    page.locator("#viewer").scroll_into_view_if_needed()
-    after = opened.pixels()
-    page.click("#next")
-    other = opened.pixels()
-    assert other != after
-    page.click("#previous")
-    assert opened.pixels() == after
-    page.fill("#slider", "0")
-    before = opened.pixels()
-    assert before != after
-    assert before[4 * (16 * 8 + 8) :][:3] == [255, 120, 120], "the hole is red"
-    assert before[:3] == after[:3], "known pixels are the same before and after"
-    shown = {}
-    for view in ("generated", "known", "hole"):
-        page.select_option("#view", view)
-        shown[view] = opened.pixels()
-    assert len({tuple(pixels) for pixels in shown.values()}) == 3
-    assert shown["known"][4 * (16 * 8 + 8) :][:3] == [60, 60, 70], "nothing is known there"
-    page.click("#viewer summary >> nth=0")
-    assert page.locator("#viewer details[open] td").count() == 4
-
+    assert page.locator("#losses svg[role=img], #losses svg[aria-label]").count() >= 4
     pictures = page.query_selector_all("canvas, img")
     assert all(p.get_attribute("aria-label") or p.get_attribute("alt") for p in pictures)
     assert not opened.errors
 
 
-def test_it_fits_a_phone_and_follows_the_dark(run: Run, tmp_path: Path, browser: object) -> None:
-    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
-    base = [f"prior={prior}", "data=generated", *SWEEP]
-    assert run("reconstruct", "-m", "lam=0,1e-5", *base).code == 0
-    path = only(tmp_path / "multirun", "*") / "index.html"
-    phone = Opened(browser, path, viewport={"width": 360, "height": 740}, color_scheme="dark")
-    assert phone.page.evaluate("document.documentElement.scrollWidth") <= 360
+def test_the_same_image_across_the_jobs(sweeps: Path, browser: object) -> None:
+    opened = Opened(browser, sweeps / "three" / "index.html")
+    page = opened.page
+    page.locator("#viewer").scroll_into_view_if_needed()
+    captions = page.locator("#viewer figcaption").all_text_contents()
+    assert captions[:2] == ["damaged", "true"]
+    hole = 4 * (16 * 8 + 8)
+    damaged, true, after = (opened.pixels(i) for i in range(3))
+    assert damaged[hole:][:3] == [255, 120, 120], "the hole is red"
+    assert damaged[:3] == true[:3] == after[:3], "known pixels are the same"
+    page.click("#next")
+    assert opened.pixels(2) != after
+    page.click("#previous")
+    assert opened.pixels(2) == after
+    shown = {}
+    for view in ("generated", "known", "hole", "alternative 1", "spread"):
+        page.select_option("#view", view)
+        shown[view] = opened.pixels(2)
+    assert len({tuple(pixels) for pixels in shown.values()}) == 5
+    assert shown["known"][hole:][:3] == [60, 60, 70], "nothing is known there"
+    page.select_option("#view", "slider")
+    page.fill("#slider", "0")
+    assert opened.pixels(2) == damaged
+    assert opened.pixels(1) == true
+    page.click("#viewer summary >> nth=0")
+    assert page.locator("#viewer details[open] td").count() == 4
+    assert "among the worst of the best job" in page.text_content("#image")
+    assert not opened.errors
+
+
+def test_jobs_over_different_masks_are_never_averaged(sweeps: Path, browser: object) -> None:
+    opened = Opened(browser, sweeps / "masks" / "index.html")
+    page = opened.page
+    options = page.locator("#task option").all_text_contents()
+    assert sorted(options) == ["mask=center", "mask=half"]
+    seen = []
+    for label in options:
+        page.select_option("#task", label=label)
+        shown = opened.column(1)
+        assert len(shown) == 8
+        seen += shown
+        captions = page.locator("#effects figcaption").all_text_contents()
+        assert {words.split(":")[0] for words in captions} == {"lam", "norm", "lr"}
+    assert len(set(seen)) == 16
+    assert "mask=half: Highest mean hole PSNR" in page.text_content(".findings")
+    assert not opened.errors
+
+
+def test_dots_are_walked_with_the_keyboard(sweeps: Path, browser: object) -> None:
+    opened = Opened(browser, sweeps / "three" / "index.html")
+    page = opened.page
+    assert page.locator("#every circle[tabindex='0']").count() == 1, "one stop for the tab key"
+    page.locator("#every circle[tabindex='0']").focus()
+    visited = []
+    for _ in range(12):
+        visited.append(page.evaluate("document.activeElement.dataset.job"))
+        assert any(f"job {visited[-1]}:" in line for line in told(page))
+        assert page.locator(f"#jobs tr.lit[data-job='{visited[-1]}']").count() == 1
+        page.keyboard.press("ArrowRight")
+    assert len(set(visited)) == 12
+    assert page.evaluate("document.activeElement.dataset.job") == visited[0]
+    page.keyboard.press("Escape")
+    assert not told(page)
+    assert not opened.errors
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (320, "light")])
+def test_pages_are_accessible_and_fit(
+    width: int, scheme: str, sweeps: Path, browser: object
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    for path in ("three/index.html", "masks/index.html", "three/0/index.html"):
+        screen = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+        opened = Opened(browser, sweeps / path, **screen)
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+        found = axe.Axe().run(opened.page).response["violations"]
+        assert not found, [(v["id"], v["nodes"][0]["html"][:200]) for v in found]
+        assert not opened.errors
+
+
+def test_print_shows_the_whole_table(sweeps: Path, browser: object) -> None:
+    opened = Opened(
+        browser, sweeps / "three" / "index.html", viewport={"width": 720, "height": 900}
+    )
+    opened.page.emulate_media(media="print")
+    box = opened.page.evaluate(
+        "(() => { const s = document.querySelector('.scroll:has(#jobs)');"
+        " return [s.scrollWidth - s.clientWidth, s.scrollHeight - s.clientHeight]; })()"
+    )
+    assert max(box) <= 1
+    assert opened.page.locator("#jobs th", has_text="psnr_hole").first.is_visible()
+
+
+def test_it_follows_the_dark(sweeps: Path, browser: object) -> None:
+    phone = Opened(browser, sweeps / "lam" / "index.html", color_scheme="dark")
     ink = phone.page.evaluate("getComputedStyle(document.body).color")
     assert ink == "rgb(230, 230, 230)"
     assert not phone.errors
@@ -133,22 +339,65 @@ def test_names_are_harmless(run: Run, tmp_path: Path, browser: object) -> None:
     assert not opened.errors
 
 
-def test_two_hundred_jobs_stay_under_fifty_megabytes(
-    run: Run, tmp_path: Path, browser: object
+def test_two_hundred_jobs_open_in_three_seconds(
+    sweeps: Path, tmp_path: Path, browser: object
 ) -> None:
-    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
-    base = [f"prior={prior}", "data=generated", *SWEEP]
-    assert run("reconstruct", "-m", "lam=0,1e-5", *base).code == 0
-    sweep = only(tmp_path / "multirun", "*")
-    for number in range(2, 200):
-        shutil.copytree(sweep / str(number % 2), sweep / str(number))
+    sweep = tmp_path / "many"
+    for number in range(200):
+        shutil.copytree(sweeps / "lam" / str(number % 5), sweep / str(number))
         told = sweep / str(number) / ".hydra" / "overrides.yaml"
-        told.write_text(told.read_text().replace("lam=", f"lam={number}"))
+        told.write_text(f"[lam={number}]")
     comparison.compare(sweep)
     assert (sweep / "index.html").stat().st_size < 50e6
     opened = Opened(browser, sweep / "index.html")
     assert len(opened.column(1)) == 200
-    assert opened.page.locator("#viewer canvas").count() == 200
+    assert opened.page.locator("#every circle").count() == 200
+    assert opened.page.locator("#viewer canvas").count() == 202
+    assert not opened.errors
+
+
+def test_the_vendored_libraries_are_what_the_list_says() -> None:
+    folder = Path(comparison.__file__).parent / "templates" / "vendor"
+    listed = re.findall(
+        r"\| (\S+\.js) \|.*\| `([0-9a-f]{64})` \|", (folder / "README.md").read_text()
+    )
+    assert {name for name, _ in listed} == {file.name for file in folder.glob("*.js")}
+    for name, digest in listed:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+
+
+def test_a_job_has_a_page(run: Run, tmp_path: Path, browser: object) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors", channels=3)
+    photographs = write_pictures(tmp_path / "own # photographs", 2, size=40, mode="RGB")
+    mask = np.zeros((40, 40), np.uint8)
+    mask[10:20, 15:30] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    words = ["data=folder", f"data.path={photographs}", "mask=file", "mask.path=mask.png"]
+    words += ["restarts=4", "keep=2", "candidates=8", "steps=4", "logger=none"]
+    ran = run("reconstruct", f"prior={prior}", *words, "hydra.run.dir=job")
+    assert ran.code == 0, ran.err
+    assert "job/index.html" in ran.out
+    assert (tmp_path / "job" / "index.html").stat().st_size < 1e6
+    hole = Image.open(tmp_path / "job" / "restored_holes" / "00.png").convert("RGBA")
+    assert np.array_equal(np.asarray(hole)[..., 3] > 0, mask > 0)
+    opened = Opened(browser, tmp_path / "job" / "index.html")
+    page = opened.page
+    page.evaluate("document.querySelectorAll('img').forEach((one) => (one.loading = 'eager'))")
+    page.wait_for_timeout(300)
+    assert page.locator(".photograph").count() == 2
+    size = "(one) => [one.naturalWidth, one.naturalHeight]"
+    first = page.locator(".photograph").first
+    assert first.locator(".filled").evaluate(size) == [40, 40]
+    assert first.locator(".cover").evaluate(size) == [40, 40]
+    assert "100%" in first.locator(".cover").evaluate("(one) => one.style.clipPath")
+    first.locator("input").fill("0")
+    assert "0%" in first.locator(".cover").evaluate("(one) => one.style.clipPath")
+    before = first.locator(".filled").get_attribute("src")
+    first.locator("button >> nth=1").click()
+    assert first.locator(".filled").get_attribute("src") != before
+    assert page.evaluate("[...document.images].every((one) => one.naturalWidth > 0)")
+    assert page.locator("figure svg[role=img]").count() == 3
+    assert page.locator(".row figcaption").all_text_contents().count("disagreement") == 2
     assert not opened.errors
 
 
@@ -158,14 +407,20 @@ def test_a_training_has_a_page(run: Run, tmp_path: Path, browser: object) -> Non
     arguments += ["batch_size=8", "log_every=1", "trainer.max_epochs=3", "name=small"]
     ran = run("train", *arguments, "checkpoint.every_n_epochs=1")
     assert ran.code == 0, ran.err
-    opened = Opened(browser, only(tmp_path / "outputs/train/small", "*") / "index.html")
+    trained = only(tmp_path / "outputs/train/small", "*")
+    assert (trained / "index.html").stat().st_size < 1e6
+    opened = Opened(browser, trained / "index.html")
     page = opened.page
-    assert page.locator("#losses path.curve:not(.raw)").count() == 2
-    page.locator("#losses svg").hover()
-    assert "smoothed" in page.text_content("#losses-said")
-    last = page.get_attribute("#samples", "src")
+    assert page.locator("svg[role=img]").count() == 2, "losses, and D's scores"
+    assert "held-out images" in page.text_content("main")
+    shown = page.locator("figure.epoch:visible")
+    assert shown.locator("img").get_attribute("alt") == "Samples after epoch 3"
     page.fill("#epoch", "0")
     assert page.text_content("#epoch-said") == "1"
-    assert page.get_attribute("#samples", "src") != last
-    assert page.get_attribute("#samples", "alt") == "Samples after epoch 1"
+    assert shown.count() == 1
+    assert shown.locator("img").get_attribute("alt") == "Samples after epoch 1"
+    assert shown.locator("img").evaluate("(one) => one.decode().then(() => one.naturalWidth)") > 0
+    command = shown.locator("code").text_content()
+    assert command == f"python -m gan_inpaint.select run={trained.relative_to(tmp_path)} epoch=1"
+    assert run("select", *command.split()[3:]).code == 0
     assert not opened.errors

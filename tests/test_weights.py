@@ -329,7 +329,8 @@ def test_generators_with_other_kernels_and_widths(
     torch.testing.assert_close(prior.decode(z), expected, rtol=1e-4, atol=1e-5)
     known = torch.ones(1, 1, size, size)
     known[..., size // 3 : size // 2, 4:9] = 0
-    result = inpaint(prior.sample(2, seed=0), known, prior, lam=0, steps=2, candidates=8)
+    images = prior.sample(2, seed=0)
+    result = inpaint(images, known, prior, lam=0, steps=2, candidates=8, guide="none")
     assert bool(result.images.isfinite().all())
 
 

@@ -16,7 +16,7 @@ def workspace(entity: str, project: str) -> ws.Workspace:
     """Settings against hole PSNR, losses by lam, images side by side."""
     settings = [wr.ParallelCoordinatesPlotColumn(f"c::{key}") for key in ("lam", "lr", "norm")]
     result = wr.ParallelCoordinatesPlotColumn("psnr_hole")
-    step = "trainer/global_step"
+    step = "search/step"
     losses = [
         wr.LinePlot(title=f"{name} by lam", x=step, y=[name], groupby="config.lam")
         for name in ("objective", "contextual", "perceptual")

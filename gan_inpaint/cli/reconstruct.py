@@ -294,24 +294,34 @@ def log(loggers: "list[Logger]", job: Job, summary: dict[str, Any]) -> None:
     """Log the finished job."""
     from gan_inpaint.reporting.loggers import log_results
 
-    gallery = job.results.gallery
-    history = job.results.history if len(job.batches) > 1 else ()
-    settings = asdict(job.settings)
-    log_results(loggers, settings, summary, gallery.grid(), gallery.table(), history)
+    results = job.results
+    log_results(
+        loggers,
+        asdict(job.settings),
+        summary,
+        results.gallery.grid(),
+        results.gallery.table(),
+        results.history,
+        live=len(job.batches) == 1,
+    )
 
 
 def report(job: Job, summary: dict[str, Any]) -> None:
     """Print the results, and where they are."""
     from gan_inpaint.evaluation.diagnosis import explain_summary
     from gan_inpaint.reporting.comparison import print_summary
+    from gan_inpaint.reporting.job_page import write_job_page
 
     print_summary(summary)
     if skipped := job.images - summary["images"]:
         print(f"{skipped} of {job.images} images were skipped: see error in results.csv")
     source = job.batches.source
-    for sentence in (*source.notes, *explain_summary(summary)):
+    notes = [*source.notes, *explain_summary(summary)]
+    for sentence in notes:
         print(sentence)
+    write_job_page(job.run.path, summary, job.results.gallery, job.results.history, notes)
     here = Path(os.path.relpath(job.run.path))
+    print(f"{here / 'index.html'}  all of it on one page")
     print(f"{here / 'grid.png'}  damaged, reconstructed{', true' if source.truth else ''}")
     print(f"{here / 'results.csv'}  one row per image")
     print(f"{here / 'images'}  the images")

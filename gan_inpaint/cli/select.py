@@ -174,8 +174,8 @@ def write_selection(
     ) as loggers:
         for logger in loggers:
             if isinstance(logger, WandbRun):
-                cells = [[row.get(column) for column in COLUMNS] for row in table]
-                logger.log_table("epochs", list(COLUMNS), cells)
+                rows = [{column: row.get(column) for column in COLUMNS} for row in table]
+                logger.log_rows("epochs", rows)
         log_image(loggers, "epochs", tiled)
         log_summary(loggers, asdict(settings), recommended.row())
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from gan_inpaint.data.image_files import ImageFiles
 from gan_inpaint.data.image_metadata import save_arguments
 from gan_inpaint.data.images import (
+    MISSING,
     Levels,
     crop_and_resize,
     infer_levels,
@@ -248,6 +249,17 @@ def unique_names(names: Sequence[str]) -> list[str]:
         taken.add(name)
         found.append(name)
     return found
+
+
+def write_hole(folder: Path, name: str, photograph: Photograph) -> None:
+    """Write a PNG of the photograph's size: red where its pixels are missing, else transparent."""
+    whole = np.zeros(photograph.image.size[::-1], np.uint8)
+    left, top, right, bottom = photograph.box
+    whole[top:bottom, left:right] = photograph.hole
+    marked = Image.fromarray(whole, "P")
+    marked.putpalette([0, 0, 0, *MISSING])
+    with atomic_write(folder / f"{name}.png") as temporary:
+        marked.save(temporary, bits=1, transparency=0)
 
 
 def write_photograph(folder: Path, name: str, photograph: Image.Image) -> None:

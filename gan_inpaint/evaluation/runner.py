@@ -23,6 +23,7 @@ from gan_inpaint.data.photographs import (
     Photograph,
     read_photograph,
     unique_names,
+    write_hole,
     write_photograph,
 )
 from gan_inpaint.errors import InputError
@@ -254,7 +255,8 @@ class ResultWriter(pl.Callback):
     def _restore(self, batch: JobBatch, result: Result) -> None:
         """Write the user's own photographs, filled at their own size.
 
-        The best goes to ``restored``, further completions to ``restored_alternatives``.
+        The best goes to ``restored``, further completions to ``restored_alternatives``, the holes
+        to ``restored_holes``.
         """
         source, indices = self._batches.source, self._batches.indices
         if not isinstance(source, Folder):
@@ -270,6 +272,7 @@ class ResultWriter(pl.Callback):
                 for place, filling in places.items():
                     filled = photograph.fill(filling, self._measure.blend)
                     write_photograph(self._directory, place, filled)
+                write_hole(self._directory, f"restored_holes/{name}", photograph)
             except (InputError, OSError, ValueError) as problem:  # one odd file loses no job
                 _logger.warning("not restored: %s: %s", source.names[index], problem)
 

@@ -1,13 +1,17 @@
 """Figures: loss curves and labelled grids, drawn without a display."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from gan_inpaint.runtime.io import atomic_write
+
+T = TypeVar("T")
+_POINTS = 400  # of a curve: a screen shows hardly more
 
 
 class figure:
@@ -44,20 +48,64 @@ def draw_losses(
         unit: label of the x axis.
     """
     with figure(path, figsize=(8, 4.5)) as drawing:
-        axes = drawing.add_subplot()
-        for number, (label, column) in enumerate(curves.items()):
-            points = [(row["step"], row[column]) for row in rows if row.get(column) is not None]
-            if not points:
-                continue
-            steps, values = np.array(points).T
-            raw = {"alpha": 0.25, "linewidth": 0.8} if smoothed else {"label": label}
-            axes.plot(steps, values, color=f"C{number}", **raw)
-            if smoothed:
-                axes.plot(steps, smooth(values), color=f"C{number}", label=f"{label}, smoothed")
-        axes.set(xlabel=unit, ylabel="loss")
-        axes.grid(alpha=0.3)
-        if axes.get_lines():
-            axes.legend()
+        _plot(drawing.add_subplot(), rows, curves, unit, "loss", smoothed)
+
+
+def losses_svg(
+    rows: Sequence[Mapping[str, float]],
+    curves: Mapping[str, str],
+    unit: str,
+    ylabel: str,
+    smoothed: bool = True,
+) -> str:
+    """The same as the text of an SVG without a background, in the colour of the text around it."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(7.5, 3.2), layout="constrained")
+    _plot(drawing.add_subplot(), rows, curves, unit, ylabel, smoothed)
+    out = io.StringIO()
+    # text as text, and the same names in every run
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "gan_inpaint"}):
+        drawing.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
+    name = f"{ylabel} against the {unit}"
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{name}" fill="currentColor" ', 1)
+
+
+def _plot(
+    axes: Any,
+    rows: Sequence[Mapping[str, float]],
+    curves: Mapping[str, str],
+    unit: str,
+    ylabel: str,
+    smoothed: bool,
+) -> None:
+    for number, (label, column) in enumerate(curves.items()):
+        points = [(row["step"], row[column]) for row in rows if row.get(column) is not None]
+        if not points:
+            continue
+        steps, values = np.array(points).T
+        level = smooth(values) if smoothed else values
+        if smoothed:
+            raw = np.array(thinned(points)).T
+            axes.plot(*raw, color=f"C{number}", alpha=0.25, linewidth=0.8)
+            label = f"{label}, smoothed"
+        steps, level = np.array(thinned(list(zip(steps, level, strict=True)))).T
+        marker = "o" if len(steps) == 1 else None
+        axes.plot(steps, level, color=f"C{number}", label=label, marker=marker)
+    axes.set(xlabel=unit, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+    if axes.get_lines():
+        axes.legend(framealpha=0)
+
+
+def thinned(points: Sequence[T]) -> list[T]:
+    """At most 400 points of a curve, including both ends."""
+    if len(points) <= _POINTS:
+        return list(points)
+    return [points[i] for i in np.linspace(0, len(points) - 1, _POINTS).round().astype(int)]
 
 
 def smooth(values: np.ndarray) -> np.ndarray:

@@ -45,6 +45,21 @@ class Gallery:
         """``(N, 1, H, W)`` bool: the masks of the first ``count`` images."""
         return self._column("known/{}", list(self._rows)[:count]) > 0
 
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self._rows)
+
+    def row(self, number: int) -> Mapping[str, Any]:
+        """An image's row of the results."""
+        return self._rows[number]
+
+    def files(self, number: int) -> dict[str, str]:
+        """Heading -> path within the directory of an image's pictures; ``known`` is its mask."""
+        paths = self._paths(number) | {"disagreement": "spread/{}", "known": "known/{}"}
+        there = {word: path for word, path in paths.items() if self._file(path, number).is_file()}
+        return {word: f"{path.format(f'{number:05d}')}.png" for word, path in there.items()}
+
     def grid(self) -> np.ndarray:
         """One row per image; of more than 32, the first 24 and the 8 worst.
 

@@ -35,7 +35,8 @@ def log_results(
     summary: Mapping[str, Any],
     grid: np.ndarray,
     images: Sequence[Mapping[str, Any]],
-    history: Sequence[Mapping[str, float]] = (),
+    history: Sequence[Mapping[str, float]],
+    live: bool,
 ) -> None:
     """Log a finished reconstruction.
 
@@ -43,16 +44,17 @@ def log_results(
         settings: of the job, which TensorBoard shows beside the summary.
         grid: its images, uint8 ``(H, W, 3)``.
         images: one row per image, for W&B's table.
-        history: its losses, if they were not logged during the search.
+        history: its losses.
+        live: whether they were logged during the search.
     """
     for logger in loggers:
-        for row in history:
+        for row in () if live else history:
             losses = {key: value for key, value in row.items() if key != "step"}
             logger.log_metrics(losses, step=int(row["step"]))
         log_summary([logger], settings, summary)
         if isinstance(logger, WandbRun):
-            logger.log_images("images", images)
-    log_image(loggers, "reconstructions", grid, int(history[-1]["step"]) if history else 0)
+            logger.log_rows("images", images)
+    log_image(loggers, "reconstructions", grid, int(history[-1]["step"]))
 
 
 def log_summary(

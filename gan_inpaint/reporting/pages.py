@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import yaml
 from PIL import Image
 
 from gan_inpaint.data.images import open_image
@@ -18,23 +18,29 @@ from gan_inpaint.runtime.io import write_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LARGEST = 512  # largest side of an image in pixels: a page has hundreds of images
-_POINTS = 400  # of a curve: a screen shows hardly more
-_CELLS = 1200  # images on a page, over all jobs: about 20 MB at 64x64
+_CELLS = 2400  # pictures on a page, over all jobs: about 40 MB at 64x64
 _IMAGES = (4, 12)  # minimum and maximum number of images per job
 
 
-def images_shown(jobs: int) -> int:
-    """Number of images per job that fit on a page."""
+def images_shown(jobs: int, pictures: int) -> int:
+    """Number of images per job that fit on a page, with so many pictures of each."""
     least, most = _IMAGES
-    return max(least, min(most, _CELLS // max(jobs, 1)))
+    return max(least, min(most, _CELLS // max(jobs * pictures, 1)))
 
 
-def write_page(path: Path, template: str, payload: Mapping[str, Any], **words: Any) -> None:
+def write_page(
+    path: Path,
+    template: str,
+    payload: Mapping[str, Any] | None = None,
+    scripts: Sequence[str] = (),
+    **words: Any,
+) -> None:
     """Render a page; all text is escaped.
 
     Args:
         template: name of the template in ``templates``.
-        payload: plain values for the script.
+        payload: plain values for the scripts.
+        scripts: files in ``templates``, in order.
         words: values for the template.
     """
     import jinja2
@@ -44,13 +50,37 @@ def write_page(path: Path, template: str, payload: Mapping[str, Any], **words: A
     environment = jinja2.Environment(loader=loader, autoescape=True)
     # no text inside the script may look like its closing tag
     data = json.dumps(_finite(payload), separators=(",", ":")).replace("<", "\\u003c")
+    texts = [Markup((_TEMPLATES / script).read_text(encoding="utf-8")) for script in scripts]
     page = environment.get_template(f"{template}.html.jinja").render(
-        payload=Markup(data),
+        payload=Markup(data) if payload else "",
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        script=Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8")),
+        scripts=texts,
         **words,
     )
     write_text(path, page)
+
+
+def about_run(run: Path, command: str, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was run, on which data, with which versions.
+
+    Args:
+        summary: keys of a summary.json, as far as they are known.
+    """
+    told = run / ".hydra" / "overrides.yaml"
+    overrides: Any = ()
+    with suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
+        overrides = yaml.safe_load(told.read_text("utf-8")) or ()
+    found = [("command", " ".join([f"python -m gan_inpaint.{command}", *map(str, overrides)]))]
+    named = ("prior", "data", "mask", "seed")
+    found += [(key, str(summary[key])) for key in named if summary.get(key) is not None]
+    return found + versions(summary.get("environment") or {})
+
+
+def versions(ran: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The versions and the machine of a run, from its recorded environment."""
+    told = [f"{k} {ran[k]}" for k in ("gan_inpaint", "git", "python", "torch") if ran.get(k)]
+    machine = [str(ran[k]) for k in ("gpu", "processor") if ran.get(k)]
+    return [("versions", ", ".join(told)), ("machine", ", ".join(machine))] if told else []
 
 
 def sprite(rows: Sequence[Sequence[Path]], size: tuple[int, int]) -> str:
@@ -75,14 +105,6 @@ def sprite(rows: Sequence[Sequence[Path]], size: tuple[int, int]) -> str:
 def embedded(png: bytes) -> str:
     """A PNG file as a data URI."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def thinned(points: Sequence[tuple[float, float]]) -> list[list[float]]:
-    """At most 400 points of a curve, including both ends, without NaN and infinity."""
-    kept = [[float(x), float(y)] for x, y in points if math.isfinite(y)]
-    if len(kept) <= _POINTS:
-        return kept
-    return [kept[i] for i in np.linspace(0, len(kept) - 1, _POINTS).round().astype(int)]
 
 
 def cell_size(folder: Path) -> tuple[int, int]:

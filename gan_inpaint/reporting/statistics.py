@@ -47,34 +47,55 @@ def findings(jobs: Sequence[SweepJob]) -> list[str]:
     """Sentences: the best job, whether its lead exceeds the noise, which lam had no effect."""
     failed = sum(job.summary["status"] == "failed" for job in jobs)
     sentences = [f"{failed} of {len(jobs)} jobs failed; the table says why."] if failed else []
-    groups = _by_task(jobs)
+    groups = _measured(jobs)
     if len(groups) > 1:
         sentences.append(
             f"The jobs had {len(groups)} different sets of images and masks; a fair comparison is"
             " possible only within a set."
         )
-    for best, *others in groups:
+    for group in groups:
+        best, *others = group
+        where = f"{task_label(group, [job for one in groups for job in one])}: " * (len(groups) > 1)
         if len(groups) == 1 or others:
             highest = best.summary["psnr_hole"]
-            sentences.append(f"Highest mean hole PSNR: {highest:.2f} dB, of {best.label}.")
+            sentences.append(f"{where}Highest mean hole PSNR: {highest:.2f} dB, of {best.label}.")
         if others and (next_best := lead(others[0].label, best.psnrs, others[0].psnrs)):
-            sentences.append(str(next_best))
+            sentences.append(f"{where}{next_best}")
+        found = [lead(job.label, best.psnrs, job.psnrs) for job in others]
+        close = sum(one is not None and one.verdict != "more than the noise" for one in found)
+        if len(others) > 1:
+            sentences.append(
+                f"{where}{close} of the {len(others)} other jobs are within the noise of it."
+            )
     among_all = verdict(jobs)
     return sentences + ([among_all] if among_all else []) + _without_effect(jobs)
 
 
-def _by_task(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
-    """The measured jobs, grouped by images and masks, the best of each group first."""
+def _measured(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
+    """The jobs whose truth is known, grouped as by ``by_task``."""
+    return by_task([job for job in jobs if job.summary.get("psnr_hole") is not None])
+
+
+def by_task(jobs: Sequence[SweepJob]) -> list[list[SweepJob]]:
+    """The jobs with results, grouped by images and masks, the best of each group first."""
     groups: dict[str, list[SweepJob]] = {}
-    for job in ranked(job for job in jobs if job.summary.get("psnr_hole") is not None):
+    for job in ranked(job for job in jobs if job.done):
         groups.setdefault(job.task, []).append(job)
     return list(groups.values())
+
+
+def task_label(group: Sequence[SweepJob], jobs: Sequence[SweepJob]) -> str:
+    """What tells a group of jobs with the same images and masks from the others: ``mask=half``."""
+    shared = set.intersection(*(set(job.overrides) for job in group))
+    others = set.intersection(*(set(job.overrides) for job in jobs))
+    own = [override for override in group[0].overrides if override in shared - others]
+    return " ".join(own) or f"those of job {group[0].number}"
 
 
 def leads(jobs: Sequence[SweepJob]) -> list[tuple[SweepJob, Lead]]:
     """The leads of the best job of each task over the others, its average and the baselines."""
     found = []
-    for best, *others in _by_task(jobs):
+    for best, *others in _measured(jobs):
         beside = [lead(job.label, best.psnrs, job.psnrs) for job in others]
         for column, words in _WITHIN.items():
             rows = best.results.items()
@@ -136,7 +157,7 @@ def verdict(jobs: Sequence[SweepJob]) -> str | None:
     The methods are the best job's completions, the average over its restarts, and the baselines,
     on the images and masks of that job.
     """
-    groups = _by_task(jobs)
+    groups = _measured(jobs)
     if len(groups) != 1:
         return None
     best = groups[0][0]

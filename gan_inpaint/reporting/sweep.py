@@ -101,9 +101,10 @@ class SweepJob:
         """Whether the true images are available."""
         return (self.directories[0] / "truth").is_dir()
 
-    def file_of(self, folder: str, image: int) -> Path:
-        """``folder/00000.png`` of an image."""
-        return self.directories[image % len(self.directories)] / folder / f"{image:05d}.png"
+    def file_of(self, folder: str, image: int, suffix: str = "") -> Path:
+        """``folder/00000<suffix>.png`` of an image."""
+        directory = self.directories[image % len(self.directories)]
+        return directory / folder / f"{image:05d}{suffix}.png"
 
 
 def read_jobs(sweep: Path) -> list[SweepJob]:
@@ -133,9 +134,22 @@ def read_jobs(sweep: Path) -> list[SweepJob]:
         jobs.append(job)
     common = set(jobs[0].overrides).intersection(*(job.overrides for job in jobs))
     for job in jobs:
-        own = [override for override in job.overrides if override not in common]
+        own = [_brief(override) for override in job.overrides if override not in common]
         job.label = " ".join(own) or f"job {job.number}"
     return jobs
+
+
+def _brief(override: str) -> str:
+    """An override with at most three digits of a long number.
+
+    Example:
+        >>> _brief("lam=0.00015676677195506063"), _brief("lr=0.1"), _brief("norm=l1")
+        ('lam=0.000157', 'lr=0.1', 'norm=l1')
+    """
+    key, _, value = override.partition("=")
+    number = _number(value)
+    short = len(value) <= 7 or isinstance(number, str)
+    return override if short else f"{key}={number:.3g}"
 
 
 def _summary(directory: Path) -> dict[str, Any]:

@@ -8,15 +8,34 @@ from typing import Any
 
 import numpy as np
 import yaml
+from scipy.special import stdtrit
 
 from gan_inpaint.data.images import MISSING
 from gan_inpaint.reporting import pages, yeh2017
 from gan_inpaint.reporting.columns import BASELINES
-from gan_inpaint.reporting.statistics import Lead, differences, findings, leads
+from gan_inpaint.reporting.figures import thinned
+from gan_inpaint.reporting.statistics import (
+    Lead,
+    by_task,
+    differences,
+    findings,
+    leads,
+    task_label,
+)
 from gan_inpaint.reporting.sweep import SweepJob, ranked, varied
 
 _CONDITIONS, _COMPARED = 20, 8  # rows, and jobs in columns, of the table of conditions
 _NAMED = 3  # images that are named, of those on which the best job loses
+_NUMBERS = 200_000  # PSNRs on a page
+_COMBINATIONS = 64  # of two keys' values, whose largest deviation is judged
+_SCRIPTS = (
+    *("vendor/d3.min.js", "vendor/plot.umd.min.js"),
+    *("shared.js", "effects.js", "charts.js", "viewer.js", "sweep.js"),
+)
+_PRIMARY = (  # columns that are shown at once
+    *("status", "error", "psnr_hole", "psnr_hole_average", "psnr_hole_nearest"),
+    *("psnr_hole_linear", "psnr_hole_network", "feature_distance", "seconds"),
+)
 
 
 def write(
@@ -29,35 +48,66 @@ def write(
         table: the rows of the paper's table, if the sweep was for that.
     """
     columns = [c for c in columns if any(job.summary.get(c) is not None for job in jobs)]
-    done = [job for job in jobs if job.done]
-    best_first = ranked(done)
+    columns = [c for c in _PRIMARY if c in columns] + [c for c in columns if c not in _PRIMARY]
+    if all(job.done for job in jobs):
+        columns.remove("status")
+    done = ranked(job for job in jobs if job.done)
+    rest = [job for job in jobs if not job.done]
+    keys = varied(jobs)
+    columns = [c for c in columns if c not in keys]
+    tasks = by_task(done)
     pages.write_page(
         sweep / "index.html",
         "sweep",
-        _payload(jobs, done, best_first),
+        _payload(jobs, done, tasks),
+        _SCRIPTS,
         title=f"Comparison of {sweep.name}",
         about=_about(sweep, jobs),
         # the paper's table has four masks, none of which is the best
         findings=[] if table else findings(jobs),
         leads=[_lead(job, found) for job, found in leads(jobs)],
-        best=best_first[0].label if done else "",
+        best=done[0].label if done else "",
         paper=table,
         protocol=yeh2017.PROTOCOL,
-        columns=columns,
+        tasks=[task_label(group, done) for group in tasks],
+        columns=[
+            {"name": name, "more": name not in ("job", *keys, *_PRIMARY)}
+            for name in ("job", *keys, *columns)
+        ],
         jobs=[
             {
                 "job": job.number,
                 "label": job.label,
                 "status": job.summary["status"],
-                "cells": [pages.short(job.summary.get(column)) for column in columns],
+                "page": (job.directories[0] / "index.html").is_file(),
+                "cells": _cells(job, keys, columns),
             }
-            for job in jobs
+            for job in (*done, *rest)
         ],
-        conditions=_conditions(best_first),
-        bars=_bars(best_first[0]) if done and not table else [],
-        interactive=bool(done),
-        truth=any(job.truth for job in done),
+        conditions=_conditions(done),
+        bars=_bars(done[0]) if len(tasks) == 1 and not table else [],
     )
+
+
+def _cells(
+    job: SweepJob, keys: Mapping[str, Mapping[int, Any]], columns: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The row of a job: text, value to sort by, CSS class."""
+    cells = [_cell(job.number)]
+    cells += [_cell(values.get(job.number)) for values in keys.values()]
+    for column in columns:
+        cell = _cell(job.summary.get(column), "" if column in _PRIMARY else "more")
+        error = _standard_error(job) if cell["text"] else None
+        if column == "psnr_hole" and error is not None:
+            cell["text"] = f"{job.summary[column]:.2f} ± {error:.2f}"
+        cells.append(cell)
+    return cells
+
+
+def _cell(value: Any, kind: str = "") -> dict[str, Any]:
+    number = isinstance(value, int | float)
+    text = pages.short(value)
+    return {"text": text, "value": value if number else None, "kind": f"{kind} {'number' * number}"}
 
 
 def _lead(best: SweepJob, found: Lead) -> dict[str, str]:
@@ -108,12 +158,7 @@ def _about(sweep: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, str]]:
         if values:
             found.append((key, ", ".join(sorted(values))))
     known = (job.summary["environment"] for job in jobs if job.summary.get("environment"))
-    ran: dict[str, Any] = next(known, {})
-    versions = [f"{k} {ran[k]}" for k in ("gan_inpaint", "git", "python", "torch") if ran.get(k)]
-    machine = [str(ran[k]) for k in ("gpu", "processor") if ran.get(k)]
-    if versions:
-        found += [("versions", ", ".join(versions)), ("machine", ", ".join(machine))]
-    return found
+    return found + pages.versions(next(known, {}))
 
 
 def _bars(best: SweepJob) -> list[dict[str, Any]]:
@@ -132,73 +177,152 @@ def _bars(best: SweepJob) -> list[dict[str, Any]]:
 
 
 def _payload(
-    jobs: list[SweepJob], done: list[SweepJob], best_first: list[SweepJob]
+    jobs: list[SweepJob], done: list[SweepJob], tasks: list[list[SweepJob]]
 ) -> dict[str, Any]:
-    """What the page's script works on: figures, curves, images."""
+    """What the page's scripts work on: figures, curves, images; the best jobs first."""
     values = varied(jobs)
-    size, images = (0, 0), []
-    if done:
-        size = max(pages.cell_size(job.directories[0] / "images") for job in done)
-        images = _page_images(done, best_first)
-    tasks = list(dict.fromkeys(job.task for job in done))
-    firsts = [next(job for job in done if job.task == task) for task in tasks]
-    given = ["truth" if job.truth else "images" for job in firsts]
+    figures = _figures(done)
+    size = max((pages.cell_size(j.directories[0] / "images") for j in done), default=(0, 0))
+    pictures = 2 + max((len(_more_pictures(job)) for job in done), default=0)
+    if pages.images_shown(len(done), pictures) < pages.images_shown(len(done), 2):
+        pictures = 2
+    found: list[dict[str, Any]] = []
+    described = []
+    for number, group in enumerate(tasks):
+        chosen = _page_images(group, pages.images_shown(len(done), pictures))
+        common = _common(group)[: max(50, _NUMBERS // len(done))]
+        first = group[0]
+        described.append(
+            {
+                "images": [
+                    {"number": i, "name": first.results.get(i, {}).get("name", ""), "chosen": why}
+                    for i, why in chosen.items()
+                ],
+                "truth": first.truth,
+                "sprite": _sprite(
+                    first, ["truth" if first.truth else "images", "known"], list(chosen), size
+                ),
+                "t": _quantiles(len(common)),
+            }
+        )
+        for job in group:
+            rows = ["images", "generated", *_more_pictures(job)[: pictures - 2]]
+            measured = len(common) > 1 and job.summary.get("psnr_hole") is not None
+            found.append(
+                {
+                    "job": job.number,
+                    "label": job.label,
+                    "task": number,
+                    "values": {k: v[job.number] for k, v in values.items() if job.number in v},
+                    "figures": {
+                        key: job.summary.get(key)
+                        for key in dict.fromkeys(["psnr_hole", *(f["name"] for f in figures)])
+                    },
+                    "psnrs": [round(job.psnrs[i], 4) for i in common] if measured else None,
+                    "norm": job.summary.get("norm"),
+                    "curve": _curve(job),
+                    "restarts": _restarts(job, list(chosen)),
+                    "shown": {i: job.psnrs[i] for i in chosen if i in job.psnrs},
+                    "rows": rows,
+                    "sprite": _sprite(job, rows, list(chosen), size),
+                }
+            )
     return {
         "keys": list(values),
         "missing": list(MISSING),
         "width": size[0],
         "height": size[1],
-        "images": [
-            {"number": i, "name": done[0].results.get(i, {}).get("name", "")} for i in images
-        ],
-        "targets": [
-            _sprite(job, (truth, "known"), images, size)
-            for job, truth in zip(firsts, given, strict=True)
-        ],
-        "curves": [_curve(job) for job in done],
-        "unit": "step",
-        "loss": "objective",
-        "jobs": [
-            {
-                "job": job.number,
-                "label": job.label,
-                "values": {k: v[job.number] for k, v in values.items() if job.number in v},
-                "psnr": job.summary.get("psnr_hole"),
-                "error": _standard_error(job),
-                "psnrs": {i: psnr for i, psnr in job.psnrs.items() if i in images},
-                "restarts": _restarts(job, images),
-                "target": tasks.index(job.task),
-                "sprite": _sprite(job, ("images", "generated"), images, size),
-            }
-            for job in done
-        ],
+        "figures": figures,
+        "tasks": described,
+        "jobs": found,
     }
 
 
+def _common(group: Sequence[SweepJob]) -> list[int]:
+    """The images that every measured job of a task has measured."""
+    sets = [
+        {image for image, psnr in job.psnrs.items() if math.isfinite(psnr)}
+        for job in group
+        if job.summary.get("psnr_hole") is not None
+    ]
+    return sorted(set.intersection(*sets)) if sets else []
+
+
+def _quantiles(images: int) -> list[float]:
+    """Student's 97.5 % quantile for the largest of m comparisons (Bonferroni), by m from 0."""
+    return [float(stdtrit(max(images - 1, 1), 1 - 0.025 / max(m, 1))) for m in range(_COMBINATIONS)]
+
+
+def _figures(jobs: Sequence[SweepJob]) -> list[dict[str, Any]]:
+    """Two figures to weigh against each other: those that were optimised, or likeness and realism.
+
+    With the sign 1 if more is better, else -1.
+    """
+    signs = {"maximize": 1, "minimize": -1}
+    wanted = [
+        {"name": name, "label": name, "sign": signs[key]}
+        for key, _, text in (o.partition("=") for o in (jobs[0].overrides if jobs else ()))
+        if key in signs
+        for name in text.strip("[]").split(",")
+    ]
+    if len(wanted) > 1:
+        return wanted[:2]
+    likeness = {"name": "psnr_hole", "label": "likeness: hole PSNR, dB", "sign": 1}
+    for name, label in (
+        ("feature_distance", "realism: feature distance"),
+        ("perceptual", "realism: perceptual term"),
+    ):
+        if sum(job.summary.get(name) is not None for job in jobs) > 1:
+            return [likeness, {"name": name, "label": label, "sign": -1}]
+    return [likeness]
+
+
+def _file(job: SweepJob, picture: str, image: int) -> Path:
+    """The file of a picture of an image; ``alternative 2`` is the third completion."""
+    kind, _, rank = picture.partition(" ")
+    if kind == "alternative":
+        return job.file_of("alternatives", image, f"_{rank}")
+    return job.file_of(kind, image)
+
+
+def _more_pictures(job: SweepJob) -> list[str]:
+    """Further pictures of each image: other completions, where the restarts disagree."""
+    asked = [*(f"alternative {rank}" for rank in range(1, 4)), "spread"]
+    return [
+        picture for picture in asked if job.images and _file(job, picture, job.images[0]).is_file()
+    ]
+
+
 def _sprite(
-    job: SweepJob, folders: Sequence[str], images: Sequence[int], size: tuple[int, int]
+    job: SweepJob, pictures: Sequence[str], images: Sequence[int], size: tuple[int, int]
 ) -> str:
-    return pages.sprite([[job.file_of(f, image) for image in images] for f in folders], size)
+    files = [[_file(job, picture, image) for image in images] for picture in pictures]
+    return pages.sprite(files, size)
 
 
-def _curve(job: SweepJob) -> dict[str, Any]:
-    rows = [row for row in job.history if row.get("objective")]
-    points = [(float(row["step"]), float(row["objective"])) for row in rows]
-    return {"label": job.label, "job": job.number, "points": pages.thinned(points)}
+def _curve(job: SweepJob) -> dict[str, list[float]]:
+    rows = thinned([row for row in job.history if row.get("step")])
+    return {
+        column: [float(row[column]) if row.get(column) else math.nan for row in rows]
+        for column in ("step", "contextual", "perceptual")
+    }
 
 
-def _page_images(done: list[SweepJob], best_first: list[SweepJob]) -> list[int]:
-    """The images to show: the first ones, the worst, and those on which the best job loses."""
+def _page_images(best_first: list[SweepJob], room: int) -> dict[int, str]:
+    """The images to show, and why: the first ones, the worst, and where the best job loses."""
     best = best_first[0]
-    room = pages.images_shown(len(done))
-    worst = sorted(best.psnrs, key=lambda image: best.psnrs[image])[: room // 4]
-    lost: list[int] = []
+    chosen: dict[int, str] = {}
+    for image in sorted(best.psnrs, key=lambda image: best.psnrs[image])[: room // 4]:
+        chosen[image] = "among the worst of the best job"
     for other in best_first[1:4]:
         apart = differences(best.psnrs, other.psnrs)
-        lost += [i for i in sorted(apart, key=lambda image: apart[image])[:1] if apart[i] < 0]
-    chosen = dict.fromkeys([*worst, *lost])
-    first = [number for number in best.images if number not in chosen][: max(room - len(chosen), 0)]
-    return sorted([*first, *chosen])
+        for image in sorted(apart, key=lambda image: apart[image])[:1]:
+            if apart[image] < 0:
+                chosen.setdefault(image, f"most behind {other.label}")
+    first = [number for number in best.images if number not in chosen]
+    for image in first[: max(room - len(chosen), 0)]:
+        chosen[image] = ""
+    return dict(sorted(chosen.items()))
 
 
 def _standard_error(job: SweepJob) -> float | None:

@@ -76,8 +76,10 @@ class WandbRun(WandbLogger):
         stopped = 255 if isinstance(problem, Interrupted) else 1
         self.experiment.finish(exit_code=stopped if problem else 0)
 
-    def log_images(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def log_rows(self, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log a table, for joining and filtering runs; arrays become images.
+
+        It goes to the summary: in the history, W&B would chart its numbers of rows and columns.
 
         Args:
             rows: with equal keys; values are uint8 ``(H, W, C)`` arrays, numbers, strings or None.
@@ -88,7 +90,7 @@ class WandbRun(WandbLogger):
             [wandb.Image(v) if isinstance(v, np.ndarray) else v for v in row.values()]
             for row in rows
         ]
-        self.log_table(key, columns=list(rows[0]), data=cells)
+        self.experiment.summary[key] = wandb.Table(columns=list(rows[0]), data=cells)
 
     def log_prior(self, path: Path, metadata: Mapping[str, str]) -> None:
         """Log a trained prior as an artifact, which W&B links to the runs that use it."""

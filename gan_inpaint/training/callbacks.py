@@ -176,8 +176,10 @@ class Snapshots(Checkpoint):
             if due or epoch == trainer.max_epochs:
                 self._show(epoch, samples, pl_module)
         self._save(trainer, self._last.with_name(f"epoch_{epoch:03d}.ckpt") if due else None)
-        if signals.stop_requested():
+        shown = due or epoch == trainer.max_epochs or signals.stop_requested()
+        if shown and trainer.is_global_zero:  # the page names the saved epochs
             self._draw()
+        if signals.stop_requested():
             signals.raise_if_requested()
 
     def _save(self, trainer: pl.Trainer, copy: Path | None = None) -> None:
@@ -204,7 +206,6 @@ class Snapshots(Checkpoint):
     def _show(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
         tiled = grid(list(samples.unflatten(0, (-1, _COLUMNS)).unbind(1)))
         write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", tiled)
-        self._draw()
         step = int(module.discriminator_steps)
         log_image(self._loggers, "samples", tiled, step, caption=f"epoch {epoch}")
 
