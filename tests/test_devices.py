@@ -161,8 +161,10 @@ def test_a_resume_takes_over_what_other_processes_left(
     assert not (job / ".process_1").exists()
 
 
-def test_two_processes_continue_the_job_of_one(tmp_path: Path) -> None:
+def test_two_processes_continue_the_job_of_one(tmp_path: Path, soak: bool) -> None:
     """Both need the same list of what is left: only the first one has read the tables."""
+    if not soak:
+        pytest.skip("for make soak")
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     options = [f"prior={prior}", "data=generated", "data.count=11", "batch_size=2", "steps=8"]
     options += ["candidates=16", "logger=none", "precision=fp32", "device=cpu"]
@@ -282,7 +284,7 @@ def test_a_sweep_over_processes(launcher: str, tmp_path: Path) -> None:
 def test_a_worker_that_dies_is_said_and_its_job_goes_on(
     launcher: str, tmp_path: Path, run: Callable[..., Ran], soak: bool
 ) -> None:
-    if launcher == "submitit_local" and not soak:
+    if not soak:
         pytest.skip("for make soak")
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     options = [f"prior={prior}", "data=generated", "data.count=24", "batch_size=1", "logger=none"]

@@ -21,10 +21,11 @@ def test_the_notebook_runs_and_shows_pictures(
     for number, cell in enumerate(cells):
         if cell["cell_type"] == "code":
             exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)
-    assert sum(cell["cell_type"] == "code" for cell in cells) == 11
+    assert sum(cell["cell_type"] == "code" for cell in cells) == 12
     assert len(pyplot.get_fignums()) == 4
     said = capsys.readouterr().out
     assert said.count("inside the hole") == 5
     assert said.count("lam*perceptual") == 6
     assert "recommended: epoch" in said
+    assert "Highest mean hole PSNR" in said
     pyplot.close("all")

@@ -424,3 +424,24 @@ def test_a_training_has_a_page(run: Run, tmp_path: Path, browser: object) -> Non
     assert command == f"python -m gan_inpaint.select run={trained.relative_to(tmp_path)} epoch=1"
     assert run("select", *command.split()[3:]).code == 0
     assert not opened.errors
+
+
+def test_a_sweep_over_one_image_or_without_the_truth_has_a_page(
+    run: Run, tmp_path: Path, browser: object
+) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    pictures = write_pictures(tmp_path / "pictures", 2)
+    base = ["-m", "lam=0,1", f"prior={prior}", "steps=2", "candidates=8", "logger=none"]
+    words = ["data=generated", "data.count=1", "hydra.sweep.dir=one"]
+    assert run("reconstruct", *base, *words).code == 0
+    words = ["data=folder", f"data.path={pictures}", "data.truth=false", "hydra.sweep.dir=blind"]
+    assert run("reconstruct", *base, *words).code == 0
+    one = Opened(browser, tmp_path / "one" / "index.html")
+    assert one.page.locator("#every circle").count() == 2
+    assert not one.page.locator("#effects").is_visible(), "there is no interval"
+    blind = Opened(browser, tmp_path / "blind" / "index.html")
+    assert not blind.page.locator("#every").is_visible()
+    assert blind.page.locator("#losses svg").count() == 2
+    captions = blind.page.locator("#viewer figcaption").all_text_contents()
+    assert captions == ["damaged", "lam=0", "lam=1"]
+    assert not [*one.errors, *blind.errors]

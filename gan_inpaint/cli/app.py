@@ -322,7 +322,10 @@ def _help_text(name: str) -> str:
             text = re.sub(r"^(_target_|_partial_|# @package).*\n", "", file.read_text(), flags=re.M)
             text = "".join(f"  {line}\n" for line in text.replace("$", "$$").splitlines())
             lines += [f"{plus}{group}={file.stem}", text]
-    lines += ["Sweep with -m KEY=A,B,C. Show the composed config with --cfg job.", ""]
+    lines += ["Sweep with -m KEY=A,B,C. Show the composed config with --cfg job."]
+    if name == "reconstruct":
+        lines += ["Search with -m hydra/sweeper=optuna 'KEY=interval(LOW,HIGH)'."]
+    lines += [""]
     return "\n".join(lines)
 
 

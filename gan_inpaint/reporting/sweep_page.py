@@ -207,7 +207,7 @@ def _payload(
         )
         for job in group:
             rows = ["images", "generated", *_more_pictures(job)[: pictures - 2]]
-            measured = len(common) > 1 and job.summary.get("psnr_hole") is not None
+            measured = len(common) > 0 and job.summary.get("psnr_hole") is not None
             found.append(
                 {
                     "job": job.number,

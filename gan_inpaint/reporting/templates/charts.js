@@ -74,14 +74,14 @@ function fill(id, ...content) {
 }
 
 const said = (text) => element("p", {}, text);
-const named = (job, standing) => `job ${job.job}: ${job.label}, ${job.figures.psnr_hole.toFixed(2)} dB` + (standing ? ` (${decibels(standing.mean)} ± ${standing.reach.toFixed(2)} against the average job)` : "");
+const named = (job, standing) => `job ${job.job}: ${job.label}, ${job.figures.psnr_hole.toFixed(2)} dB` + (standing?.reach >= 0 ? ` (${decibels(standing.mean)} ± ${standing.reach.toFixed(2)} against the average job)` : "");
 const colours = (domain, label) => ({ domain, label, legend: domain.length > 1, ...(domain.length > 10 ? { scheme: "turbo" } : { scheme: "observable10" }) });
 
 // ---- effects
 
 function effectCharts(jobs, found) {
   const t = task().t[1];
-  if (!found.length) return fill("effects");
+  if (!found.length || jobs[0].psnrs.length < 2) return fill("effects");
   const ends = found.flatMap(({ levels }) => levels.flatMap((one) => [one.mean - one.reach, one.mean + one.reach])).filter(Number.isFinite);
   const x = { domain: d3.extent([...ends, 0]), label: "effect on hole PSNR, dB →", grid: true, nice: true };
   const margin = Math.min(150, 20 + 7 * d3.max(found.flatMap(({ levels }) => levels.map((one) => one.label.length))));
@@ -166,6 +166,7 @@ function tradeChart(jobs) {
 
 function interactionChart(jobs, keys) {
   const measured = jobs.filter((job) => job.psnrs);
+  if (!(measured[0]?.psnrs.length > 1)) return fill("interaction");
   const pairs = keys.flatMap((one, i) => keys.slice(i + 1).map((other) => [one, other]));
   const quantile = (m) => task().t[Math.min(m, task().t.length - 1)];
   const found = pairs.map((pair) => interactionOf(measured, keys, pair, quantile)).filter((one) => one.largest);

@@ -37,10 +37,11 @@ const meanOf = (jobs, vectors) => {
   return total;
 };
 
-// The mean over the images, and how far its 95 % confidence interval reaches. `t` is Student's quantile.
+// The mean over the images, and how far its 95 % confidence interval reaches; of one image, that is unknown (NaN).
+// `t` is Student's quantile.
 function interval(values, t) {
   const mean = d3.mean(values);
-  return { mean, reach: values.length > 1 ? (t * d3.deviation(values)) / Math.sqrt(values.length) : Infinity };
+  return { mean, reach: values.length > 1 ? (t * d3.deviation(values)) / Math.sqrt(values.length) : NaN };
 }
 
 // What is left of each job's PSNRs after the average job and the keys' effects are taken off, and those effects.
