@@ -101,7 +101,7 @@ def test_a_failed_job_is_told_as_failed_and_the_study_goes_on(
 
 
 def test_several_objectives(base: list[str], run: Run, tmp_path: Path) -> None:
-    words = ["maximize=psnr_hole", "minimize=[objective,seconds]", "hydra.sweeper.n_trials=2"]
+    words = ["maximize=psnr_hole", "minimize=[perceptual,seconds]", "hydra.sweeper.n_trials=2"]
     ran = run("reconstruct", *base, *SPACE, *words, "hydra.sweeper.n_jobs=2")
     assert ran.code == 0, ran.err
     found = study(tmp_path / "sweep")
@@ -118,7 +118,7 @@ def test_without_the_truth_another_figure_is_needed(
     ran = run("reconstruct", *base, *words, *SPACE)
     assert ran.code == 2
     assert "job 0 has not measured psnr_hole" in ran.sentence
-    words += ["minimize=objective", "hydra.sweep.dir=other", "hydra.sweeper.n_trials=2"]
+    words += ["maximize=psnr_known", "hydra.sweep.dir=other", "hydra.sweeper.n_trials=2"]
     ran = run("reconstruct", *[w for w in base if "sweep.dir" not in w], *words, *SPACE)
     assert ran.code == 0, ran.err
 
@@ -130,6 +130,11 @@ def test_without_the_truth_another_figure_is_needed(
         (["lam=tag(log,interval(0,1))"], "lam=tag(log,interval(0,1))"),
         (["lam=0,1", "hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0"),
         (["lam=0,1", "maximize=beauty"], "maximize=beauty: no such figure"),
+        (["lam=0,1", "minimize=objective"], "minimize=objective: another quantity for every lam"),
+        (
+            ["norm=l1,l2", "minimize=contextual"],
+            "minimize=contextual: another quantity for every norm",
+        ),
         (["lam=0,1", "hydra.sweeper.sampler._target_=optuna.samplers.Nothing"], "Nothing"),
     ],
 )
@@ -139,6 +144,12 @@ def test_what_is_wrong_is_one_sentence(
     ran = run("reconstruct", *base, *words)
     assert ran.code == 2, ran.err
     assert said in ran.sentence
+
+
+def test_a_training_returns_nothing_to_optimise(run: Run) -> None:
+    ran = run("train", "-m", "hydra/sweeper=optuna", "seed=1,2")
+    assert ran.code == 2
+    assert "only reconstruct returns a figure" in ran.sentence
 
 
 def test_a_study_whose_first_jobs_fail_ends(base: list[str], run: Run, tmp_path: Path) -> None:

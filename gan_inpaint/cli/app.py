@@ -177,6 +177,8 @@ def run_settings(run: Path, name: str, schema: type[S], changes: Sequence[str] =
         raise InputError(f"{started}: not the settings of a run of {name}; start a new one")
     for file in sorted(run.glob(".hydra/resumed_*/overrides.yaml")):
         overrides += _overrides(file) or []  # None: a resume that was killed before it began
+    if any(change.partition("=")[0] == "logger" for change in changes):  # others have other keys
+        overrides = [o for o in overrides if not o.lstrip("+").startswith("logger.")]
     overrides = _former_defaults(run, name) + overrides + list(changes)
     latest: dict[str, str] = {}
     for override in overrides:

@@ -1,7 +1,8 @@
 """The group ``logger``: opens a run in each of the chosen loggers, and closes them."""
 
+import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
@@ -16,6 +17,7 @@ from gan_inpaint.errors import InputError
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
+_logger = logging.getLogger("gan_inpaint")
 _EXTRAS = {"TensorBoardLogger": "tensorboard", "MLFlowLogger": "mlflow"}  # = the packages
 
 
@@ -53,7 +55,8 @@ def open_loggers(
     """
     group = sweep.name if sweep else None
     offered = {
-        "directory": sweep or directory,  # the W&B runs of a sweep lie in one folder
+        # the W&B runs of a sweep lie in one folder; W&B's own process may work elsewhere
+        "directory": (sweep or directory).absolute(),
         "save_dir": directory,
         "run_name": name,
         "group": group,
@@ -61,32 +64,38 @@ def open_loggers(
         "config": config,
         "tags": {"job_type": job_type} | ({"sweep": group} if group else {}),
     }
-    opened: list[Logger] = []
-    problem: BaseException | None = None
+    with ExitStack() as stack:
+        yield [
+            _opened(key, choice, offered, stack)
+            for key, choice in choices.items()
+            if not _is_disabled(key, choice)
+        ]
+
+
+def _close(key: str, logger: "Logger", problem: BaseException | None) -> None:
+    """Close a logger; what goes wrong is said, and spoils neither the job nor other loggers."""
+    from gan_inpaint.reporting.wandb_logging import WandbRun
+
     try:
-        for key, choice in choices.items():
-            if not _is_disabled(key, choice):
-                opened.append(_opened(key, choice, offered))
-        yield opened
-    except BaseException as raised:
-        problem = raised
-        raise
-    finally:
-        for logger in opened:
-            logger.save()
-            if hasattr(logger, "close"):
-                logger.close(problem)
-            else:
-                logger.finalize("failed" if problem else "success")
+        logger.save()
+        if isinstance(logger, WandbRun):
+            logger.close(problem)
+        else:
+            logger.finalize("failed" if problem else "success")
+    except Exception as failure:
+        _logger.warning("logger=%s: %s", key, one_line(failure))
 
 
-def _opened(key: str, choice: Mapping[str, Any], offered: Mapping[str, Any]) -> "Logger":
+def _opened(
+    key: str, choice: Mapping[str, Any], offered: Mapping[str, Any], stack: ExitStack
+) -> "Logger":
     takes = signature(get_object(choice["_target_"])).parameters
     given = {k: v for k, v in offered.items() if k in takes and k not in choice}
     # partial: Hydra would instantiate what the settings name
     make = instantiate_checked(f"logger.{key}", {**choice, "_partial_": True})
     try:
         logger: Logger = make(**given)
+        stack.push(lambda kind, problem, trace: _close(key, logger, problem))
         getattr(logger, "experiment", None)  # opens it, or fails
         if "config" not in takes and offered["job_type"] != "train":  # which Lightning does
             logger.log_hyperparams(offered["config"])

@@ -1,6 +1,7 @@
 """``python -m gan_inpaint.reconstruct``: fill holes by searching a prior's latent space."""
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from gan_inpaint.cli.app import command, config_choice, instantiate_checked, load_resumed_settings
+from gan_inpaint.cli.error_messages import one_line
 from gan_inpaint.cli.identity import identity
 from gan_inpaint.cli.loggers import check_loggers, open_loggers
 from gan_inpaint.cli.measure import figures, make_measure
@@ -71,9 +73,9 @@ def main(settings: ReconstructConfig, run: RunDirectory) -> Any:
         if run.process:  # the first one of several reports
             return None
         summary = finish(job)
+        report(job, summary)
         if loggers:
             log(loggers, job, summary)
-    report(job, summary)
     return figures(settings, summary)
 
 
@@ -295,15 +297,18 @@ def log(loggers: "list[Logger]", job: Job, summary: dict[str, Any]) -> None:
     from gan_inpaint.reporting.loggers import log_results
 
     results = job.results
-    log_results(
-        loggers,
-        asdict(job.settings),
-        summary,
-        results.gallery.grid(),
-        results.gallery.table(),
-        results.history,
-        live=len(job.batches) == 1,
-    )
+    try:
+        log_results(
+            loggers,
+            asdict(job.settings),
+            summary,
+            results.gallery.grid(),
+            results.gallery.table(),
+            results.history,
+            live=len(job.batches) == 1,
+        )
+    except Exception as problem:  # of a server that is gone: the results are on disk
+        logging.getLogger("gan_inpaint").warning("not logged in full: %s", one_line(problem))
 
 
 def report(job: Job, summary: dict[str, Any]) -> None:

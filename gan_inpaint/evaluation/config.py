@@ -1,5 +1,6 @@
 """The keys of ``reconstruct`` and ``select``: types and ranges. Their defaults are in conf/."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,20 +87,31 @@ class ReconstructConfig(SearchConfig):
                 raise InputError(f"{figure} is measured only with metrics=[{needed}]: add that")
 
 
-def objectives(maximize: Any, minimize: Any) -> dict[str, str]:
+_WEIGHED = {"norm", "weighting", "window"}
+_DEPENDS = {  # figure -> keys that make another quantity of it
+    "contextual": _WEIGHED,
+    "objective": {*_WEIGHED, "lam", "perceptual", "z_penalty", "guide", "guide_weight"},
+}
+
+
+def objectives(maximize: Any, minimize: Any, swept: Iterable[str] = ()) -> dict[str, str]:
     """What a job returns to a sweeper: figure -> ``maximize`` or ``minimize``, in order.
 
     Args:
         maximize, minimize: a column of the summary, a list of them, or None. If both are None, a
             job returns ``psnr_hole``, to maximise.
+        swept: keys that differ between the jobs.
 
     Raises:
-        InputError: there is no such column, or one is named twice.
+        InputError: there is no such column, one is named twice, or cannot be compared between
+            the jobs.
     """
     if maximize is None and minimize is None:
         return {"psnr_hole": "maximize"}
     found: dict[str, str] = {}
     for direction, given in (("maximize", maximize), ("minimize", minimize)):
+        if not isinstance(given, str | Sequence | None):
+            raise InputError(f"{direction}={given}: must be a figure, or a list of them")
         for figure in [given] if isinstance(given, str) else given or ():
             if figure not in (*MEANS, *SETS, *COST):
                 raise InputError(
@@ -108,6 +120,11 @@ def objectives(maximize: Any, minimize: Any) -> dict[str, str]:
                 )
             if figure in found:
                 raise InputError(f"{direction}={figure}: named twice")
+            if changed := sorted(_DEPENDS.get(figure, set()).intersection(swept)):
+                raise InputError(
+                    f"{direction}={figure}: another quantity for every {changed[0]}, so the jobs"
+                    " cannot be compared; choose another figure, such as maximize=psnr_known"
+                )
             found[figure] = direction
     if not found:
         raise InputError("maximize=[] and minimize=[]: name a figure, or leave both out")

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -70,7 +71,9 @@ def about_run(run: Path, command: str, summary: Mapping[str, Any]) -> list[tuple
     overrides: Any = ()
     with suppress(OSError, ValueError, RecursionError, yaml.YAMLError):
         overrides = yaml.safe_load(told.read_text("utf-8")) or ()
-    found = [("command", " ".join([f"python -m gan_inpaint.{command}", *map(str, overrides)]))]
+    found = [
+        ("command", f"python -m gan_inpaint.{command} {shlex.join(map(str, overrides))}".strip())
+    ]
     named = ("prior", "data", "mask", "seed")
     found += [(key, str(summary[key])) for key in named if summary.get(key) is not None]
     return found + versions(summary.get("environment") or {})

@@ -55,18 +55,21 @@ def findings(jobs: Sequence[SweepJob]) -> list[str]:
         )
     for group in groups:
         best, *others = group
-        where = f"{task_label(group, [job for one in groups for job in one])}: " * (len(groups) > 1)
+        where = ""
+        if len(groups) > 1:
+            where = f"With {task_label(group, [job for one in groups for job in one])}: "
+        told = []
         if len(groups) == 1 or others:
             highest = best.summary["psnr_hole"]
-            sentences.append(f"{where}Highest mean hole PSNR: {highest:.2f} dB, of {best.label}.")
+            word = "highest" if where else "Highest"
+            told.append(f"{where}{word} mean hole PSNR: {highest:.2f} dB, of {best.label}.")
         if others and (next_best := lead(others[0].label, best.psnrs, others[0].psnrs)):
-            sentences.append(f"{where}{next_best}")
+            told.append(str(next_best))
         found = [lead(job.label, best.psnrs, job.psnrs) for job in others]
         close = sum(one is not None and one.verdict != "more than the noise" for one in found)
         if len(others) > 1:
-            sentences.append(
-                f"{where}{close} of the {len(others)} other jobs are within the noise of it."
-            )
+            told.append(f"{close} of the {len(others)} other jobs are within the noise of it.")
+        sentences += [" ".join(told)] if where else told
     among_all = verdict(jobs)
     return sentences + ([among_all] if among_all else []) + _without_effect(jobs)
 
@@ -176,7 +179,7 @@ def verdict(jobs: Sequence[SweepJob]) -> str | None:
         return None
     return (
         f"Highest hole PSNR of all methods measured here: {first}, {means[first]:.2f} dB;"
-        f" {ahead.mean:+.2f} ± {ahead.error:.2f} dB against {others[0]}, {ahead.verdict}."
+        f" {ahead.mean:.2f} ± {ahead.error:.2f} dB above {others[0]}, {ahead.verdict}."
     )
 
 
@@ -191,4 +194,4 @@ def _without_effect(jobs: Sequence[SweepJob]) -> list[str]:
     if not idle:
         return []
     values = ", ".join(f"{lam:g}" for lam in idle)
-    return [f"lam had no effect at {values}: the perceptual term was below 0.1 % of the gradient."]
+    return [f"lam={values} had no effect: the perceptual term was below 0.1 % of the gradient."]

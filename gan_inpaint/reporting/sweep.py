@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -136,6 +137,10 @@ def read_jobs(sweep: Path) -> list[SweepJob]:
     for job in jobs:
         own = [_brief(override) for override in job.overrides if override not in common]
         job.label = " ".join(own) or f"job {job.number}"
+    count = Counter(job.label for job in jobs)
+    for job in jobs:
+        if count[job.label] > 1:
+            job.label += f" (job {job.number})"
     return jobs
 
 

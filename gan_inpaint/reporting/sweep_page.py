@@ -1,6 +1,7 @@
 """The page of a sweep: which setting won, by how much, and all jobs side by side."""
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ from gan_inpaint.reporting.sweep import SweepJob, ranked, varied
 
 _CONDITIONS, _COMPARED = 20, 8  # rows, and jobs in columns, of the table of conditions
 _NAMED = 3  # images that are named, of those on which the best job loses
-_NUMBERS = 200_000  # PSNRs on a page
+_NUMBERS = 100_000  # PSNRs on a page
 _COMBINATIONS = 64  # of two keys' values, whose largest deviation is judged
 _SCRIPTS = (
     *("vendor/d3.min.js", "vendor/plot.umd.min.js"),
@@ -71,7 +72,11 @@ def write(
         protocol=yeh2017.PROTOCOL,
         tasks=[task_label(group, done) for group in tasks],
         columns=[
-            {"name": name, "more": name not in ("job", *keys, *_PRIMARY)}
+            {
+                "name": name,
+                "more": name not in ("job", *keys, *_PRIMARY),
+                "number": any(isinstance(job.summary.get(name), int | float) for job in jobs),
+            }
             for name in ("job", *keys, *columns)
         ],
         jobs=[
@@ -79,7 +84,11 @@ def write(
                 "job": job.number,
                 "label": job.label,
                 "status": job.summary["status"],
-                "page": (job.directories[0] / "index.html").is_file(),
+                "error": job.summary.get("error") or "",
+                # the page of one shard is not that of the job
+                "page": [d.name for d in job.directories if (d / "index.html").is_file()][:1]
+                if len(job.directories) == 1
+                else [],
                 "cells": _cells(job, keys, columns),
             }
             for job in (*done, *rest)
@@ -118,9 +127,9 @@ def _lead(best: SweepJob, found: Lead) -> dict[str, str]:
         "against": found.other,
         "lead, dB": f"{found.mean:+.2f}",
         "± s.e.": f"{found.error:.2f}",
-        "which is": found.verdict,
-        "it loses on": f"{len(found.lost)} of {found.images}",
-        "most on image": worst,
+        "against the noise": found.verdict,
+        "images lost": f"{len(found.lost)} of {found.images}",
+        "largest losses on image": worst,
     }
 
 
@@ -150,8 +159,10 @@ def _about(sweep: Path, jobs: Sequence[SweepJob]) -> list[tuple[str, str]]:
     found = []
     told = sweep / "multirun.yaml"
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError, yaml.YAMLError):
-        words = yaml.safe_load(told.read_text("utf-8"))["hydra"]["overrides"]["task"]
-        line = " ".join(map(str, words))
+        overrides = yaml.safe_load(told.read_text("utf-8"))["hydra"]["overrides"]
+        sweeper = [word for word in overrides["hydra"] if str(word).startswith("hydra/sweeper")]
+        sweeper += [word for word in overrides["hydra"] if str(word).startswith("hydra.sweeper")]
+        line = shlex.join(map(str, [*sweeper, *overrides["task"]]))
         found.append(("command", f"python -m gan_inpaint.reconstruct -m {line}"))
     for key in ("prior", "data", "mask", "seed", "images", "restarts"):
         values = {str(job.summary[key]) for job in jobs if job.summary.get(key) is not None}
@@ -207,7 +218,11 @@ def _payload(
         )
         for job in group:
             rows = ["images", "generated", *_more_pictures(job)[: pictures - 2]]
-            measured = len(common) > 0 and job.summary.get("psnr_hole") is not None
+            measured = (
+                common
+                and set(common) <= job.psnrs.keys()
+                and job.summary.get("psnr_hole") is not None
+            )
             found.append(
                 {
                     "job": job.number,
@@ -239,13 +254,17 @@ def _payload(
 
 
 def _common(group: Sequence[SweepJob]) -> list[int]:
-    """The images that every measured job of a task has measured."""
+    """The images that the measured jobs of a task have in common.
+
+    Jobs with less than half as many images as others are left out.
+    """
     sets = [
         {image for image, psnr in job.psnrs.items() if math.isfinite(psnr)}
         for job in group
         if job.summary.get("psnr_hole") is not None
     ]
-    return sorted(set.intersection(*sets)) if sets else []
+    most = max(map(len, sets), default=0)
+    return sorted(set.intersection(*(s for s in sets if 2 * len(s) > most))) if most else []
 
 
 def _quantiles(images: int) -> list[float]:
@@ -260,9 +279,9 @@ def _figures(jobs: Sequence[SweepJob]) -> list[dict[str, Any]]:
     """
     signs = {"maximize": 1, "minimize": -1}
     wanted = [
-        {"name": name, "label": name, "sign": signs[key]}
+        {"name": name.strip(), "label": name.strip(), "sign": signs[key]}
         for key, _, text in (o.partition("=") for o in (jobs[0].overrides if jobs else ()))
-        if key in signs
+        if key in signs and text != "null"
         for name in text.strip("[]").split(",")
     ]
     if len(wanted) > 1:
@@ -302,9 +321,12 @@ def _sprite(
 
 def _curve(job: SweepJob) -> dict[str, list[float]]:
     rows = thinned([row for row in job.history if row.get("step")])
+    shown = ["step", "contextual"]
+    if job.summary.get("lam"):  # else the search did not ask D
+        shown.append("perceptual")
     return {
         column: [float(row[column]) if row.get(column) else math.nan for row in rows]
-        for column in ("step", "contextual", "perceptual")
+        for column in shown
     }
 
 

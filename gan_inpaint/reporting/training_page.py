@@ -20,8 +20,8 @@ def write_training_page(run: Path) -> None:
     """Write ``index.html`` of a training run; it shows the files beside it."""
     rows = read_table(run / "metrics.csv")
     samples = []
-    for file in sorted((run / "samples").glob("epoch_*.png")):
-        epoch = int(file.stem.removeprefix("epoch_"))
+    files = {int(f.stem.removeprefix("epoch_")): f for f in (run / "samples").glob("epoch_*.png")}
+    for epoch, file in sorted(files.items()):
         saved = (run / "checkpoints" / f"{file.stem}.ckpt").is_file()
         command = f"python -m gan_inpaint.select run={os.path.relpath(run)} epoch={epoch}"
         samples.append({"epoch": epoch, "file": file.name, "command": command if saved else ""})

@@ -16,18 +16,34 @@ const brief = (value) => {
   return text.includes("e") ? text.replace(/\.?0+e/, "e").replace("e+", "e") : String(Number(text));
 };
 
-// The key's levels in order. A level is a value, or of a continuous key a quarter of the jobs.
+const shortened = (text) => (text.length > 24 ? `${text.slice(0, 12)}…${text.slice(-10)}` : text);
+
+// The key's levels in order. A level is a value, or of a continuous key about a quarter of the jobs.
 function levelsOf(key, jobs) {
   const there = jobs.filter((job) => key in job.values);
-  const sorted = [...there].sort((a, b) => d3.ascending(a.values[key], b.values[key]));
+  const sorted = [...there].sort((a, b) => d3.ascending(a.values[key], b.values[key]) || a.job - b.job);
+  const groups = [...d3.group(sorted, (job) => job.values[key])];
   if (isContinuous(key, there)) {
-    const count = Math.min(4, Math.floor(sorted.length / 3));
-    return d3.range(count).map((i) => {
-      const part = sorted.slice(Math.floor((i * sorted.length) / count), Math.floor(((i + 1) * sorted.length) / count));
-      return { label: `${brief(part[0].values[key])} to ${brief(part.at(-1).values[key])}`, jobs: part };
-    });
+    const parts = d3.range(4).map(() => []); // equal values stay together
+    let before = 0;
+    for (const [, own] of groups) {
+      parts[Math.floor((4 * (before + own.length / 2)) / sorted.length)].push(...own);
+      before += own.length;
+    }
+    return parts.filter((part) => part.length).map((part) => ({ label: `${brief(part[0].values[key])} to ${brief(part.at(-1).values[key])}`, jobs: part }));
   }
-  return [...d3.group(sorted, (job) => job.values[key])].map(([value, part]) => ({ label: brief(value), jobs: part }));
+  let labels = groups.map(([value]) => shortened(brief(value)));
+  if (new Set(labels).size < labels.length) labels = groups.map(([value]) => String(value));
+  return groups.map(([, part], i) => ({ label: labels[i], jobs: part }));
+}
+
+// Whether every combination of the keys' values was run once. Else an effect may be another key's, and jobs differ by
+// more than the images' noise says: no claims then.
+function isGrid(jobs, keys) {
+  if (keys.some((key) => isContinuous(key, jobs) || jobs.some((job) => !(key in job.values)))) return false;
+  const combinations = new Set(jobs.map((job) => JSON.stringify(keys.map((key) => job.values[key]))));
+  const size = keys.reduce((product, key) => product * levelsOf(key, jobs).length, 1);
+  return combinations.size === jobs.length && size === jobs.length;
 }
 
 // Image by image, the mean of some jobs' vectors.
@@ -65,13 +81,15 @@ function fit(jobs, keys) {
   return { average, effects, left };
 }
 
-// The effect of each level of each key against the average job, and the share of the jobs' variance it explains.
-function effectsOf(jobs, keys, t) {
-  const { average, effects } = fit(jobs, keys);
+// The effect of each level of each key against the average job, how far it is behind the best level, and the share of
+// the spread of the jobs' means that the key makes up.
+function effectsOf(jobs, keys, t, { average, effects } = fit(jobs, keys)) {
   const level = d3.mean(average);
   const total = d3.sum(jobs, (job) => (d3.mean(job.psnrs) - level) ** 2);
   const found = effects.map(({ key, levels }) => {
-    const told = levels.map((one) => ({ label: one.label, jobs: one.jobs, ...interval(one.values, t) }));
+    const best = d3.greatest(levels, (one) => d3.mean(one.values));
+    const behind = (one) => interval(best.values.map((value, i) => value - one.values[i]), t);
+    const told = levels.map((one) => ({ label: one.label, jobs: one.jobs, ...interval(one.values, t), behind: behind(one) }));
     return { key, levels: told, share: total ? d3.sum(told, (one) => one.jobs.length * one.mean ** 2) / total : 0 };
   });
   return found.sort((a, b) => b.share - a.share);
@@ -79,8 +97,7 @@ function effectsOf(jobs, keys, t) {
 
 // How far the combinations of two keys' levels lie from the sum of both effects.
 // `quantile(m)`: Student's quantile for the largest of m combinations (Bonferroni).
-function interactionOf(jobs, keys, pair, quantile) {
-  const { left } = fit(jobs, keys);
+function interactionOf(jobs, keys, pair, quantile, { left } = fit(jobs, keys)) {
   const [rows, columns] = pair.map((key) => levelsOf(key, jobs));
   const cells = rows.flatMap((row) => columns.map((column) => {
     const both = row.jobs.filter((job) => column.jobs.includes(job));
@@ -90,7 +107,7 @@ function interactionOf(jobs, keys, pair, quantile) {
     cell.psnr = d3.mean(cell.jobs, (job) => d3.mean(job.psnrs));
     Object.assign(cell, interval(meanOf(cell.jobs, left), quantile(cells.length)));
   }
-  const full = cells.length === rows.length * columns.length;
+  const full = isGrid(jobs, keys);
   const beyond = full ? cells.filter((cell) => Math.abs(cell.mean) > cell.reach + 1e-9) : [];
   return { pair, rows, columns, cells, full, beyond, largest: d3.greatest(cells, (cell) => Math.abs(cell.mean)) };
 }

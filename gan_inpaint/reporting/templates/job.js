@@ -5,8 +5,10 @@ for (const photograph of document.querySelectorAll(".photograph")) {
   const slider = photograph.querySelector("input");
   const filled = photograph.querySelector(".filled");
   const move = () => (cover.style.clipPath = `inset(0 0 0 ${slider.value}%)`);
-  slider.addEventListener("input", move);
-  move();
+  if (cover) {
+    slider.addEventListener("input", move);
+    move();
+  }
   for (const button of photograph.querySelectorAll("button")) {
     button.addEventListener("click", () => {
       filled.src = button.dataset.file;

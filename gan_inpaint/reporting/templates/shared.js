@@ -18,4 +18,3 @@ const chosenTask = () => ($("task") ? Number($("task").value) : 0);
 const task = () => data.tasks[chosenTask()];
 const words = () => $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
 const rowOf = new Map([...document.querySelectorAll("#jobs tbody tr")].map((row) => [Number(row.dataset.job), row]));
-const textOf = new Map([...rowOf].map(([job, row]) => [job, `${row.dataset.label} ${row.textContent}`.toLowerCase()]));

@@ -21,34 +21,54 @@ function sortable(table) {
   }));
 }
 
-// ---- one filter for everything: a whole setting, as norm=l1, or any part of a row's text
+// ---- one filter for everything: norm=l1, lam>0.001, or a part of a job's settings, status or error
 
-const settingsOf = (job) => rowOf.get(job).dataset.label.toLowerCase().split(" ");
-const settings = new Set([...rowOf.keys()].flatMap(settingsOf));
+const valuesOf = new Map([...rowOf].map(([job, row]) => {
+  const written = row.dataset.label.split(" ").map((word) => word.split("="));
+  return [job, { ...Object.fromEntries(written), ...jobOf.get(job)?.values }];
+}));
+const tests = {
+  "=": (value, wanted) => (typeof wanted === "number" ? Number(value) === wanted : String(value).toLowerCase().startsWith(wanted)),
+  ">": (value, wanted) => Number(value) > wanted,
+  "<": (value, wanted) => Number(value) < wanted,
+  ">=": (value, wanted) => Number(value) >= wanted,
+  "<=": (value, wanted) => Number(value) <= wanted,
+};
+
+function passes(job, word) {
+  const [, key, sign, text] = word.match(/^([^<>=]+)([<>]=?|=)(.*)$/) ?? [];
+  if (!sign) return rowOf.get(job).dataset.text.toLowerCase().includes(word);
+  const own = Object.keys(valuesOf.get(job)).find((name) => name.toLowerCase() === key);
+  if (own === undefined) return false;
+  return text === "" || tests[sign](valuesOf.get(job)[own], Number.isNaN(Number(text)) ? text : Number(text));
+}
 
 function render() {
   tell([]);
   const wanted = words();
-  const passes = (job) => wanted.every((word) => (settings.has(word) ? settingsOf(job).includes(word) : textOf.get(job).includes(word)));
+  const inFilter = new Map([...rowOf.keys()].map((job) => [job, wanted.every((word) => passes(job, word))]));
   let count = 0;
   for (const [job, row] of rowOf) {
     const other = jobOf.has(job) && jobOf.get(job).task !== chosenTask();
-    row.hidden = other || !passes(job);
+    row.hidden = other || !inFilter.get(job);
     count += !row.hidden;
   }
-  $("matches").textContent = `${count} of ${rowOf.size} jobs.`;
+  const empty = count ? "" : " Try norm=l1, lam>0.001, or a word.";
+  const others = data.tasks.length > 1 ? " The other images and masks have their own." : "";
+  $("matches").textContent = `${count} of ${rowOf.size} jobs.${empty}${others}`;
   if (!data.tasks.length) return;
-  const jobs = data.jobs.filter((job) => job.task === chosenTask() && passes(job.job)); // best first
+  const jobs = data.jobs.filter((job) => job.task === chosenTask() && inFilter.get(job.job)); // best first
   const measured = jobs.filter((job) => job.psnrs);
   const varied = data.keys.filter((key) => new Set(measured.filter((job) => key in job.values).map((job) => job.values[key])).size > 1);
-  const found = measured.length > 1 ? effectsOf(measured, varied, task().t[1]) : [];
+  const fitted = measured.length > 1 ? fit(measured, varied) : null;
+  const found = fitted ? effectsOf(measured, varied, task().t[1], fitted) : [];
   const keys = found.map((one) => one.key);
-  effectCharts(measured, found);
+  effectCharts(measured, found, isGrid(measured, varied));
   jobCharts(jobs, keys);
   tradeChart(jobs);
-  interactionChart(jobs, keys);
+  interactionChart(jobs, keys, fitted);
   parallelChart(jobs, keys);
-  lossCharts(jobs, keys);
+  lossCharts(jobs, keys.length ? keys : data.keys);
   viewerOf(jobs);
 }
 
@@ -57,5 +77,12 @@ $("more").addEventListener("change", () => $("jobs").classList.toggle("complete"
 $("filter").addEventListener("input", render);
 $("task")?.addEventListener("change", render);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", render);
+let width = innerWidth;
+addEventListener("resize", () => {
+  if (innerWidth === width) return;
+  width = innerWidth;
+  clearTimeout(addEventListener.later);
+  addEventListener.later = setTimeout(render, 150);
+});
 document.addEventListener("keydown", (event) => event.key === "Escape" && tell([]));
 render();

@@ -128,6 +128,9 @@ function viewerOf(jobs) {
   $("viewer").replaceChildren(...viewer.figures.map((one) => one.figure));
   viewer.figures.forEach((one) => watch.observe(one.canvas));
   change(true);
+  light([]);
+  // those that are not in view too, for print; of many that would take long
+  if (viewer.figures.length <= 60) setTimeout(() => viewer.figures.forEach((one) => viewer.seen.add(one.canvas)) ?? refresh());
 }
 
 const move = (by) => {
