@@ -153,10 +153,9 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _gaussians(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fit the Gaussian of a prior's samples once for all tests, and to fewer samples."""
+    """Fit the Gaussian of a prior's samples once for all tests."""
     folder = tmp_path_factory.getbasetemp() / "gaussians"
     monkeypatch.setattr(gaussian, "cache_folder", lambda: folder)
-    monkeypatch.setattr(gaussian, "_SAMPLES", 2048)
 
 
 @pytest.fixture(autouse=True)
