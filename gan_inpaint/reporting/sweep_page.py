@@ -86,9 +86,7 @@ def write(
                 "status": job.summary["status"],
                 "error": job.summary.get("error") or "",
                 # the page of one shard is not that of the job
-                "page": [d.name for d in job.directories if (d / "index.html").is_file()][:1]
-                if len(job.directories) == 1
-                else [],
+                "page": len(job.directories) == 1 and (job.directories[0] / "index.html").is_file(),
                 "cells": _cells(job, keys, columns),
             }
             for job in (*done, *rest)

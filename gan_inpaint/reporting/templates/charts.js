@@ -149,7 +149,7 @@ function jobCharts(jobs, keys) {
     : { domain: [-0.5, places.length - 0.5], ticks: d3.range(places.length), tickFormat: (i) => places[i], label: along };
   const options = { x: continuous ? value : place, ...panels };
   const best = d3.greatest(rows, (row) => row.psnr);
-  const hidden = keys.slice(3);
+  const hidden = keys.slice(continuous ? 2 : 3);
   const chart = plot({
     width: wide(), height: 320, marginLeft: 56, marginBottom: 44, marginTop: panels.fx ? 44 : 24,
     x,
@@ -163,7 +163,7 @@ function jobCharts(jobs, keys) {
       Plot.dot([best], { ...options, y: "psnr", r: 8, stroke: "currentColor", strokeWidth: 1.5, pointerEvents: "none" }),
     ],
   });
-  const words = [panels.fx && `Panels: ${first}.`, second && `Colour: ${second}.`, "The best job is ringed.", hidden.length && `Side by side without a sign: ${listed(hidden)}.`];
+  const words = [panels.fx && `Panels: ${first}.`, second && `Colour: ${second}.`, "The best job is ringed.", hidden.length && `Not told apart: ${listed(hidden)}.`];
   fill("every", said(words.filter(Boolean).join(" ")), pointable(chart));
 }
 
@@ -214,7 +214,7 @@ function interactionChart(jobs, keys, fitted) {
       width: Math.min(wide(), marginLeft + 40 + 110 * columns.length), height: 70 + 38 * rows.length, marginLeft, ariaLabel: `mean hole PSNR by ${pair.join(" and ")}`,
       x: { domain: columns.map((one) => one.label), label: null, axis: "top" },
       y: { domain: rows.map((one) => one.label), label: null },
-      color: { scheme: "blues", range: [0.05, 0.5], interpolate: d3.interpolateBlues, type: "linear" },
+      color: { range: [0.05, 0.5], interpolate: d3.interpolateBlues, type: "linear" },
       marks: [
         Plot.cell(cells, { x: "column", y: "row", fill: "psnr", inset: 1 }),
         Plot.text(cells, { x: "column", y: "row", text: (cell) => cell.psnr.toFixed(2), fill: "#111", fontSize: 13 }),
@@ -240,7 +240,8 @@ function parallelChart(jobs, keys) {
       ? d3.scalePoint(levels.map((one) => one.label), [0, 1])
       : (d3.min(numbers) > 0 && d3.max(numbers) / d3.min(numbers) >= 20 ? d3.scaleLog : d3.scaleLinear)(d3.extent(numbers), [0, 1]);
     const ticks = levels ? levels.map((one) => one.label) : d3.extent(numbers);
-    return { key, at: (job) => scale(levels ? brief(job.values[key]) : job.values[key]), ticks: ticks.map((tick) => ({ key, at: scale(tick) ?? 0.5, text: brief(tick) })) };
+    const label = new Map(levels?.flatMap((one) => one.jobs.map((job) => [job, one.label])));
+    return { key, at: (job) => scale(levels ? label.get(job) : job.values[key]), ticks: ticks.map((tick) => ({ key, at: scale(tick) ?? 0.5, text: brief(tick) })) };
   });
   // a little apart, so that no line lies on another
   const shift = new Map(measured.map((job, i) => [job, 0.08 * (i / measured.length - 0.5)]));

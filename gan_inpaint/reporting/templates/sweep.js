@@ -76,13 +76,12 @@ for (const id of ["jobs", "leads"]) if ($(id)) sortable($(id));
 $("more").addEventListener("change", () => $("jobs").classList.toggle("complete", $("more").checked));
 $("filter").addEventListener("input", render);
 $("task")?.addEventListener("change", render);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", render);
-let width = innerWidth;
+let width = innerWidth, later;
 addEventListener("resize", () => {
   if (innerWidth === width) return;
   width = innerWidth;
-  clearTimeout(addEventListener.later);
-  addEventListener.later = setTimeout(render, 150);
+  clearTimeout(later);
+  later = setTimeout(render, 150);
 });
 document.addEventListener("keydown", (event) => event.key === "Escape" && tell([]));
 render();
