@@ -220,10 +220,11 @@ def _former_defaults(run: Path, name: str) -> list[str]:
         return []
     file = run / ".hydra" / "config.yaml"
     try:
-        guide = yaml.safe_load(file.read_text(encoding="utf-8")).get("guide", "none")
-    except (OSError, ValueError, RecursionError, AttributeError, yaml.YAMLError):
-        guide = "auto"
-    return ["guide=none"] if guide == "none" else []
+        config = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError, TypeError, yaml.YAMLError):
+        return []
+    former = [] if "guide" in config else ["guide=none"]
+    return former if "start" in config else [*former, "start=nearest", "steps=50"]
 
 
 def _overrides(file: Path) -> list[str] | None:

@@ -33,12 +33,13 @@ class SearchConfig:
     lr: float = 0.1
     norm: str = "l2"
     optimizer: str = "lbfgs"
-    steps: int = 50
+    steps: int = 25
     tolerance: float = 1.0e-4
     patience: int | None = 50
     restarts: int = 1
     halving: list[float] = field(default_factory=list)
     keep: int = 1
+    start: str = "auto"
     candidates: int = 1024
     constraint: str = "auto"
     radius: float = 0.7
@@ -68,11 +69,11 @@ class SearchConfig:
         check_one_of(self, "precision", "auto", "fp32", "bf16")
         check_one_of(self, "weighting", "known", "yeh")
         check_one_of(self, "guide", "auto", "none", "samples", "data", "network")
-        if self.optimizer == "lbfgs" and self.perceptual_every > 1:
-            raise InputError(
-                f"perceptual_every={self.perceptual_every}: L-BFGS compares objectives and needs D"
-                " for each; set optimizer=adam, or perceptual_every=1"
-            )
+        check_one_of(self, "start", "auto", "nearest", "regression")
+        if self.start == "regression" and self.guide == "none":
+            raise InputError("start=regression needs a guide: set guide=auto, or start=nearest")
+        if self.start == "regression" and not self.candidates:
+            raise InputError("start=regression needs candidates: set candidates=1024")
         if self.window % 2 == 0:
             raise InputError(f"window={self.window}: must be odd, to have a centre pixel")
         if self.weighting == "yeh" and self.window < 3:

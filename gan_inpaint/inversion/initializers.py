@@ -1,13 +1,17 @@
-"""Where a search starts: at random codes, or at the nearest of many random samples."""
+"""Where a search starts: at random codes, at the nearest of many, or where a regression points."""
 
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from gan_inpaint.errors import InputError
+from gan_inpaint.functional.code_regression import CodeRegression
 from gan_inpaint.functional.latent import project, resolve_constraint
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.priors.gan import Prior
@@ -18,27 +22,67 @@ _CONDITIONS = 8  # each condition has this fraction of the candidates, for a bat
 _KEPT = 2**28  # bytes: the candidates' images are kept for later batches up to this size
 
 
+@dataclass
+class Starts:
+    """Where the rows of a search begin, those of one image being neighbours.
+
+    Attributes:
+        codes: ``(B * restarts, nz)``.
+        condition: ``(B * restarts, d)``; None: the prior takes none. Where nothing is known, a
+            restart has one of the conditions of training, as often as they occur there.
+        inverse_curvature: ``(B, nz, nz)``, a first guess for L-BFGS, up to a factor; None: none.
+    """
+
+    codes: Tensor
+    condition: Tensor | None = None
+    inverse_curvature: Tensor | None = None
+
+
 class Initializer(Protocol):
     """Gives the starting codes of a batch."""
 
     def __call__(
-        self, images: Tensor, weight: Tensor, condition: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """The codes and the conditions of all restarts, those of one image being neighbours.
+        self,
+        images: Tensor,
+        known: Tensor,
+        weight: Tensor,
+        guide: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> Starts:
+        """The starts of all restarts.
 
         Args:
-            images: ``(B, C, H, W)`` in [-1, 1].
-            weight: ``(B, 1, H, W)``, 0 in the hole.
+            images: ``(B, C, H, W)`` in [-1, 1]; pixels in the hole are ignored.
+            known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
+            weight: ``(B, 1, H, W)`` of the contextual term, 0 in the hole.
+            guide: ``(B, restarts, C, H, W)`` in [-1, 1], estimates of the hole; None: no guide.
             condition: ``(B, d)``, what the images show; zeros: unknown; None: the prior takes none.
-
-        Returns:
-            ``(B * restarts, nz)`` and ``(B * restarts, d)``. Where nothing is known, a restart has
-            one of the conditions of training, as often as they occur there.
         """
 
 
+def resolve_start(prior: Prior, config: SearchConfig) -> str:
+    """What ``start=auto`` stands for: ``regression`` with a guide, else ``nearest``.
+
+    Raises:
+        InputError: start=regression for a conditional prior.
+    """
+    if config.start == "regression" and prior.encoder:
+        raise InputError(
+            f"start=regression: the prior {prior.name} is conditional, and the regression knows no"
+            " conditions; set start=nearest"
+        )
+    if config.start != "auto":
+        return config.start
+    # with guides that are all the same, all restarts would start at the same code
+    alike = config.restarts > 1 and config.guide_temperature == 0
+    able = config.guide != "none" and config.candidates and not prior.encoder and not alike
+    return "regression" if able else "nearest"
+
+
 def make_initializer(prior: Prior, config: SearchConfig) -> Initializer:
-    """The initializer that ``candidates`` asks for."""
+    """The initializer that ``start`` and ``candidates`` ask for."""
+    if resolve_start(prior, config) == "regression":
+        return RegressionInit(prior, config)
     return NearestSampleInit(prior, config) if config.candidates else RandomInit(prior, config)
 
 
@@ -53,8 +97,15 @@ class RandomInit:
         self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
 
     def __call__(
-        self, images: Tensor, weight: Tensor, condition: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+        self,
+        images: Tensor,
+        known: Tensor,
+        weight: Tensor,
+        guide: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> Starts:
+        """See ``Initializer``."""
+        images, weight = _with_guide(images, known, weight, guide, self._config)
         config, codes, drawn = self._config, [], []
         for image in torch.where(weight > 0, images, 0.0).cpu():
             key = image.numpy().tobytes()
@@ -64,53 +115,97 @@ class RandomInit:
             drawn.append(self._prior.drawn_conditions(config.restarts, seed))
         starts = project(torch.cat(codes), self._constraint, config.radius).to(images.device)
         if condition is None:
-            return starts, None
+            return Starts(starts)
         own = condition.repeat_interleave(config.restarts, dim=0)
         others = torch.cat([one for one in drawn if one is not None]).to(own.device)
-        return starts, torch.where((own != 0).any(dim=1, keepdim=True), own, others)
+        return Starts(starts, torch.where((own != 0).any(dim=1, keepdim=True), own, others))
 
 
-class NearestSampleInit:
-    """The codes of the samples nearest to an image's known pixels, the nearest first.
+class Candidates:
+    """Random codes and the images generated from them.
 
-    The distance is the contextual term with each image's own weights. The candidates are drawn
-    once. Their images are kept if they fit into 256 MiB (in half precision); otherwise they are
-    generated again for each batch, so that memory does not grow with their number. Images under
-    different conditions have candidates of their own, an eighth of the number.
+    The images are kept if they fit into 256 MiB (in half precision); otherwise they are generated
+    again for each batch, so that memory does not grow with their number.
 
     Args:
-        prior: generates the candidates, on its device.
-        config: uses ``candidates restarts norm constraint radius seed``.
+        prior: generates them, on its device.
+        config: uses ``candidates constraint radius seed``.
     """
 
     def __init__(self, prior: Prior, config: SearchConfig):
-        self._prior, self._config = prior, config
+        self.prior = prior
         rng = torch_rng("candidates", config.seed)
+        self.constraint = resolve_constraint(config.constraint, prior.latent.constraint)
         codes = prior.latent.sample(config.candidates, rng)
-        constraint = resolve_constraint(config.constraint, prior.latent.constraint)
-        self._codes = project(codes, constraint, config.radius)
-        self._conditions = prior.drawn_conditions(config.candidates, config.seed)
-        self._samples: list[Tensor] = []
+        self.codes = project(codes, self.constraint, config.radius)
+        self.conditions = prior.drawn_conditions(config.candidates, config.seed)
+        self._images: list[Tensor] = []
         self._keep = config.candidates * math.prod(prior.image_shape) * 2 <= _KEPT
 
+    @torch.no_grad()
+    def images(self) -> Iterator[Tensor]:
+        """``(chunk, C, H, W)``."""
+        if self._images:
+            yield from (part.float() for part in self._images)
+            return
+        made = []
+        for part in self.generated(self.codes.to(self.prior.device), self.conditions):
+            # also rounded the first time: every batch must see the same images
+            rounded = part.half()
+            yield rounded.float()
+            if self._keep:
+                made.append(rounded)
+        self._images = made
+
+    @torch.no_grad()
+    def generated(self, codes: Tensor, condition: Tensor | None) -> Iterator[Tensor]:
+        """The images of codes ``(N, nz)`` under conditions ``(N, d)``, in chunks."""
+        for first in range(0, len(codes), _CHUNK):
+            part = slice(first, first + _CHUNK)
+            told = None if condition is None else condition[part].to(codes.device)
+            yield self.prior.decode(codes[part], told)
+
+
+class NearestSampleInit:
+    """The codes of the candidates nearest to an image's known pixels, the nearest first.
+
+    The distance is the contextual term with each image's own weights, plus that of the guide.
+    Images under different conditions have candidates of their own, an eighth of the number.
+
+    Args:
+        prior: generates the candidates.
+        config: uses ``candidates restarts norm guide_weight constraint radius seed``.
+    """
+
+    def __init__(self, prior: Prior, config: SearchConfig):
+        self._config, self._candidates = config, Candidates(prior, config)
+
     def __call__(
-        self, images: Tensor, weight: Tensor, condition: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+        self,
+        images: Tensor,
+        known: Tensor,
+        weight: Tensor,
+        guide: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> Starts:
+        """See ``Initializer``."""
+        images, weight = _with_guide(images, known, weight, guide, self._config)
         visible, restarts = torch.where(weight > 0, images, 0.0), self._config.restarts
-        codes = self._codes.to(images.device)
-        if condition is None or self._conditions is None:
-            return codes[self._nearest(visible, weight, self._chunks()).flatten()], None
+        candidates = self._candidates
+        codes = candidates.codes.to(images.device)
+        if condition is None or candidates.conditions is None:
+            return Starts(codes[self._nearest(visible, weight, candidates.images()).flatten()])
         own = condition.repeat_interleave(restarts, dim=0).unflatten(0, (-1, restarts))
         fewer = max(restarts, len(codes) // _CONDITIONS)  # whatever else is in the batch
         index = torch.empty(len(images), restarts, dtype=torch.long, device=images.device)
         for (shared,), members in group_rows(condition):
-            known = bool((shared != 0).any())
+            told = bool((shared != 0).any())
             among = shared.expand(fewer, -1)
-            samples = self._generated(codes[:fewer], among) if known else self._chunks()
+            samples = candidates.generated(codes[:fewer], among) if told else candidates.images()
             index[members] = self._nearest(visible[members], weight[members], samples)
-            if not known:
-                own[members] = self._conditions.to(own.device)[index[members]]
-        return codes[index.flatten()], own.flatten(0, 1)
+            if not told:
+                own[members] = candidates.conditions.to(own.device)[index[members]]
+        return Starts(codes[index.flatten()], own.flatten(0, 1))
 
     def _nearest(self, visible: Tensor, weight: Tensor, chunks: Iterator[Tensor]) -> Tensor:
         """``(B, restarts)``: indices of codes, the nearest first."""
@@ -130,28 +225,58 @@ class NearestSampleInit:
             first += len(samples)
         return index
 
-    @torch.no_grad()
-    def _chunks(self) -> Iterator[Tensor]:
-        """The candidates' images, ``(chunk, C, H, W)``."""
-        if self._samples:
-            yield from (part.float() for part in self._samples)
-            return
-        made = []
-        for part in self._generated(self._codes.to(self._prior.device), self._conditions):
-            # also rounded the first time: every batch must see the same images
-            rounded = part.half()
-            yield rounded.float()
-            if self._keep:
-                made.append(rounded)
-        self._samples = made
+
+class RegressionInit:
+    """The codes that a regression on the candidates gives for an image and its guide.
+
+    Each restart has its own guide, and so its own code. The same regression gives L-BFGS its first
+    curvature.
+
+    Args:
+        prior: generates the candidates.
+        config: uses ``candidates guide_weight constraint radius seed``.
+    """
+
+    def __init__(self, prior: Prior, config: SearchConfig):
+        self._config, self._candidates = config, Candidates(prior, config)
+
+    @cached_property
+    def _regression(self) -> CodeRegression:
+        codes = self._candidates.codes.to(self._candidates.prior.device)
+        return CodeRegression(codes, self._candidates.images())
 
     @torch.no_grad()
-    def _generated(self, codes: Tensor, condition: Tensor | None) -> Iterator[Tensor]:
-        """The images of codes ``(N, nz)`` under conditions ``(N, d)``, in chunks."""
-        for first in range(0, len(codes), _CHUNK):
-            part = slice(first, first + _CHUNK)
-            told = None if condition is None else condition[part].to(codes.device)
-            yield self._prior.decode(codes[part], told)
+    def __call__(
+        self,
+        images: Tensor,
+        known: Tensor,
+        weight: Tensor,
+        guide: Tensor | None = None,
+        condition: Tensor | None = None,
+    ) -> Starts:
+        """See ``Initializer``; with a guide, and without conditions."""
+        assert guide is not None
+        regression, config = self._regression, self._config
+        completed = torch.where(known[:, None], images[:, None], guide).flatten(0, 1)
+        codes = project(regression.codes(completed), self._candidates.constraint, config.radius)
+        _, weights = _with_guide(images, known, weight, guide, config)
+        n = codes.shape[1]
+        inverse = codes.new_empty(len(images), n, n)
+        for (shared,), members in group_rows(weights):
+            found = regression.inverse_curvature(shared)
+            if found is None:
+                return Starts(codes)
+            inverse[members] = found
+        return Starts(codes, inverse_curvature=inverse)
+
+
+def _with_guide(
+    images: Tensor, known: Tensor, weight: Tensor, guide: Tensor | None, config: SearchConfig
+) -> tuple[Tensor, Tensor]:
+    """Images with the first guide in their holes, and the weights of all their pixels."""
+    if guide is None:
+        return images, weight
+    return torch.where(known, images, guide[:, 0]), weight + config.guide_weight * ~known
 
 
 def group_rows(*tensors: Tensor) -> list[tuple[tuple[Tensor, ...], list[int]]]:

@@ -17,26 +17,33 @@ class BatchedLBFGS(torch.optim.Optimizer):
     fell, that point becomes the new base; otherwise the step from the base is quartered.
     ``torch.optim.LBFGS`` would treat all rows as one problem, and slow down the fast ones.
 
-    Source: Nocedal, Math. Comp. 1980 (the two-loop recursion); Liu and Nocedal, Math. Programming
-    1989.
+    Source: Liu and Nocedal, Math. Programming 1989; Byrd et al., Math. Programming 1994, eq. 3.1
+    (the compact form: a few products of matrices instead of two loops over the pairs).
 
     Args:
         parameter: ``(R, n)``; its ``grad`` holds each row's own gradient.
         lr: the maximum step length, in units of √n.
+        inverse_curvature: ``(G, n, n)``, a first guess of the inverse curvature, up to a factor, of
+            G groups of R / G neighbouring rows; None: the identity.
     """
 
-    def __init__(self, parameter: Tensor, lr: float):
+    def __init__(self, parameter: Tensor, lr: float, inverse_curvature: Tensor | None = None):
         super().__init__([parameter], {"lr": lr})
         rows, size = parameter.shape
         fresh = parameter.detach()
+        self._guess = inverse_curvature
         self._base = fresh.clone()
         self._gradient = torch.zeros_like(fresh)
         self._objective = fresh.new_full((rows,), torch.inf)
         self._step_length = fresh.new_ones(rows)
-        self._scale = fresh.new_zeros(rows)  # initial guess of the inverse curvature
-        self._moves = fresh.new_zeros(_PAIRS, rows, size)
-        self._changes = fresh.new_zeros(_PAIRS, rows, size)
-        self._inverse = fresh.new_zeros(_PAIRS, rows)  # 1 / (move · change); 0 is no pair
+        self._scale = fresh.new_zeros(rows)  # of the guess
+        self._moves = fresh.new_zeros(rows, _PAIRS, size)
+        self._changes = fresh.new_zeros(rows, _PAIRS, size)
+        self._guessed = self._changes if self._guess is None else torch.zeros_like(self._changes)
+        # products of the pairs, in fp64: solving with them in fp32 would lose digits
+        self._crossed = fresh.new_zeros(rows, _PAIRS, _PAIRS, dtype=torch.float64)
+        self._squared = torch.zeros_like(self._crossed)
+        self._crossed.diagonal(dim1=1, dim2=2).fill_(1.0)  # where there is no pair
         self._taken = 0
 
     @torch.no_grad()
@@ -61,7 +68,7 @@ class BatchedLBFGS(torch.optim.Optimizer):
         self._step_length = torch.where(length < _SMALLEST, 1.0, length)
         longest = self.param_groups[0]["lr"] * parameter.shape[1] ** 0.5
         if not self._taken:  # the curvature is unknown: a quarter of the maximum step
-            norm = gradient.norm(dim=1).clamp(min=1e-12)
+            norm = self._guess_times(gradient).norm(dim=1).clamp(min=1e-12)
             self._scale = longest / 4 / norm
         move = -self._direction()
         move *= (longest / move.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
@@ -79,28 +86,58 @@ class BatchedLBFGS(torch.optim.Optimizer):
 
     def _remember(self, move: Tensor, change: Tensor) -> None:
         """Store a pair, also where the objective rose: that helps with the jumping slope of l1."""
-        slot = (self._taken - 1) % _PAIRS
+        slot, count = (self._taken - 1) % _PAIRS, min(self._taken, _PAIRS)
+        guessed = self._guess_times(change)
         product, square = _dot(move, change), _dot(change, change)
         convex = product > 1e-10 * (square * _dot(move, move)).sqrt()
-        self._moves[slot] = torch.where(convex[:, None], move, 0.0)
-        self._changes[slot] = torch.where(convex[:, None], change, 0.0)
-        self._inverse[slot] = torch.where(convex, 1 / product, 0.0)
-        self._scale = torch.where(convex, product / square, self._scale)
+        self._scale = torch.where(convex, product / _dot(change, guessed), self._scale)
+        self._moves[:, slot] = torch.where(convex[:, None], move, 0.0)
+        self._changes[:, slot] = change = torch.where(convex[:, None], change, 0.0)
+        self._guessed[:, slot] = torch.where(convex[:, None], guessed, 0.0)
+        self._crossed[:, :count, slot] = _products(self._moves[:, :count], change)
+        self._crossed[:, slot, slot] = torch.where(convex, product, 1.0).double()
+        squared = _products(self._guessed[:, :count], change)
+        self._squared[:, :count, slot], self._squared[:, slot, :count] = squared, squared
 
     def _direction(self) -> Tensor:
-        """``(R, n)``: approximate inverse curvature times gradient, or the gradient."""
-        newest_first = [slot % _PAIRS for slot in range(self._taken - 1, -1, -1)][:_PAIRS]
-        direction, shares = self._gradient.clone(), {}
-        for slot in newest_first:
-            shares[slot] = self._inverse[slot] * _dot(self._moves[slot], direction)
-            direction -= shares[slot][:, None] * self._changes[slot]
-        direction *= self._scale[:, None]
-        for slot in reversed(newest_first):
-            back = self._inverse[slot] * _dot(self._changes[slot], direction)
-            direction += (shares[slot] - back)[:, None] * self._moves[slot]
-        down = _dot(direction, self._gradient) > 0
-        return torch.where(down[:, None], direction, self._scale[:, None] * self._gradient)
+        """``(R, n)``: approximate inverse curvature times gradient, or the scaled gradient."""
+        scale, gradient = self._scale[:, None], self._gradient
+        plain = scale * self._guess_times(gradient)
+        count = min(self._taken, _PAIRS)
+        if not count:
+            return plain
+        moves, guessed = self._moves[:, :count], self._guessed[:, :count]
+        # from the oldest to the newest
+        order = [slot % _PAIRS for slot in range(self._taken - count, self._taken)]
+        crossed = self._crossed[:, order][:, :, order].triu()
+        middle = scale[:, :, None] * self._squared[:, order][:, :, order]
+        middle = middle + torch.diag_embed(crossed.diagonal(dim1=1, dim2=2))
+        along = _solve(crossed, _products(moves, gradient)[:, order], upper=True)
+        right = (middle @ along[:, :, None])[:, :, 0]
+        right -= scale * _products(guessed, gradient)[:, order]
+        back = _solve(crossed.mT, right, upper=False)
+        age = [order.index(slot) for slot in range(count)]
+        direction = plain + (back[:, None, age].float() @ moves)[:, 0]
+        direction -= scale * (along[:, None, age].float() @ guessed)[:, 0]
+        down = _dot(direction, gradient) > 0
+        return torch.where(down[:, None], direction, plain)
+
+    def _guess_times(self, vectors: Tensor) -> Tensor:
+        if self._guess is None:
+            return vectors
+        groups = vectors.unflatten(0, (len(self._guess), -1))
+        return (groups @ self._guess).flatten(0, 1)
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:
     return (one * other).sum(dim=1)
+
+
+def _solve(triangular: Tensor, right: Tensor, upper: bool) -> Tensor:
+    """``(R, pairs)``: the solutions of ``(R, pairs, pairs)`` times them is ``(R, pairs)``."""
+    return torch.linalg.solve_triangular(triangular, right[:, :, None], upper=upper)[:, :, 0]
+
+
+def _products(pairs: Tensor, vectors: Tensor) -> Tensor:
+    """``(R, pairs)``, in fp64: of ``(R, pairs, n)`` and ``(R, n)``."""
+    return (pairs @ vectors[:, :, None])[:, :, 0].double()

@@ -157,14 +157,11 @@ class LatentReconstruction(pl.LightningModule):
         z = self.z.detach()[: len(images) * config.restarts].requires_grad_()
         self._call("on_search_phase", "starts")
         with torch.no_grad():
-            near, nearby = images, weight
-            if guide is not None:  # nearest under the guided distance
-                near = torch.where(known, images, guide[:, 0])
-                nearby = weight + config.guide_weight * ~known
-            starts, condition = self._initializer(near, nearby, condition)
-            z.copy_(starts)
+            starts = self._initializer(images, known, weight, guide, condition)
+            z.copy_(starts.codes)
+        condition, curvature = starts.condition, starts.inverse_curvature
         self.search = LatentOptimization(
-            self.prior, self._fast, images, weight, z, config, known, guide, condition
+            self.prior, self._fast, images, weight, z, config, known, guide, condition, curvature
         )
         self._call("on_search_start")
         more = True

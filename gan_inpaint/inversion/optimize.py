@@ -1,12 +1,13 @@
 """The search loop: minimise the objective over the latent codes of one batch."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from gan_inpaint.functional.latent import project, resolve_constraint
-from gan_inpaint.functional.losses import contextual, perceptual
+from gan_inpaint.functional.losses import contextual, perceptual, weighted_errors
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.lbfgs import BatchedLBFGS
 from gan_inpaint.inversion.state import RestartState, StopReason
@@ -17,13 +18,35 @@ _TERMS = ("objective", "contextual", "perceptual")
 METRICS = (*_TERMS, "perceptual_share", "gradient_norm", "searching")
 _SHARE_EVERY = 5  # looks between two measurements of the perceptual share, each as long as a step
 _EXACT = 0.2  # share of the last steps that run in fp32 even with bf16
+_COMPACT_EVERY = 5  # steps between two looks at which rows have stopped, each of which costs time
+
+
+@dataclass
+class _Rows:
+    """What the rows in a step need of their images.
+
+    Attributes:
+        index: ``(R,)``, their numbers.
+        target: ``(R, C, H, W)``, the known pixels, and their guide in the hole.
+        weights: ``(R, 1 or 2, H, W)``, of known pixels and of the guide.
+        condition: ``(R, d)``, what their images show.
+    """
+
+    index: Tensor
+    target: Tensor
+    weights: Tensor
+    condition: Tensor | None
 
 
 class LatentOptimization:
     """Minimises ``contextual(z) + lam * perceptual(z)`` over z alone, each row on its own.
 
     With ``z_penalty`` the objective has a third term, ``z_penalty * mean of z²``. A row that has
-    stopped is left out of the following steps. The best iterate of every row is kept, not the last.
+    stopped is soon left out of the steps. The best iterate of every row is kept, not the last.
+
+    With ``perceptual_every`` above 1, most steps do without the discriminator: the perceptual term
+    is then linear in z, with the value and the gradient of its last evaluation. So objectives and
+    gradients belong together, as L-BFGS needs.
 
     Source: Yeh et al., CVPR 2017, eq. 3 to 6; the stopping rule is P. Lacaille's, 2017; the penalty
     is that of Bora et al., ICML 2017, eq. 3.
@@ -41,6 +64,7 @@ class LatentOptimization:
         guide: ``(B, restarts, C, H, W)`` in [-1, 1], estimates of the hole. Each restart is pulled
             to its own; restarts are compared by the first one. None: no guide.
         condition: ``(B * restarts, d)``, what the images show; None: the prior takes none.
+        inverse_curvature: ``(B, nz, nz)``, a first guess for L-BFGS, up to a factor; None: none.
 
     Attributes:
         state: the best of every row so far.
@@ -58,6 +82,7 @@ class LatentOptimization:
         known: Tensor,
         guide: Tensor | None = None,
         condition: Tensor | None = None,
+        inverse_curvature: Tensor | None = None,
     ):
         self._exact, self._networks = prior, fast
         self._exact_from = -1 if fast is prior else config.steps - round(_EXACT * config.steps)
@@ -71,11 +96,14 @@ class LatentOptimization:
         self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
         self._halve_after = {round(share * config.steps) for share in config.halving}
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
-        self._optimizer = _make_optimizer(z, config)
-        self._realism = torch.zeros(rows, device=z.device)  # from D's last evaluation
+        self._optimizer = _make_optimizer(z, config, inverse_curvature)
         self._steps = 0
         self._initial = z.detach().clone()
         self.state = RestartState.initial(self._initial)
+        # of D's last evaluation: the perceptual term, its gradient, and where
+        self._realism = torch.zeros(rows, device=z.device)
+        self._slope, self._asked_at = torch.zeros_like(self._initial), self._initial.clone()
+        self._rows = self._gathered(torch.arange(rows, device=z.device))
         self.history: list[dict[str, float]] = []
 
     def advance(self, steps: int, after_update: Callable[[], None] = lambda: None) -> bool:
@@ -91,37 +119,55 @@ class LatentOptimization:
             self._perceptual_share = self._measure_share()
         budget = self._config.steps - self._steps
         for _ in range(min(steps, budget)):
-            rows = self.state.running.nonzero()[:, 0]
-            if not len(rows):
+            if self._steps % _COMPACT_EVERY == 0:
+                self._compact()
+            if not len(self._rows.index):
                 break
-            self._step(rows)
+            self._step()
             after_update()
         self._log(min(steps, budget))
         return self._steps < self._config.steps and bool(self.state.running.any())
 
-    def terms(
-        self, networks: Prior, z: Tensor, rows: Tensor, ask: bool = True
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _compact(self) -> None:
+        """Leave out the rows that have stopped."""
+        running = self.state.running.nonzero()[:, 0]
+        if len(running) < len(self._rows.index):
+            self._rows = self._gathered(running)
+
+    def _gathered(self, index: Tensor) -> _Rows:
+        image = self._image_of[index]
+        known, hole = self._weight[image], self._hole[image]
+        target = torch.zeros_like(self._images[image])
+        if self._guide is not None:  # each row has its own
+            target.copy_(self._guide.flatten(0, 1)[index])
+            known = torch.cat([known, hole], dim=1)
+        target = torch.where(self._weight[image] > 0, self._images[image], target)
+        return _Rows(index, target, known, self.condition_of(index))
+
+    def _terms(
+        self, networks: Prior, z: Tensor, rows: _Rows, ask: bool = True
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         """Contextual, perceptual and guide term, each ``(R,)``, of codes ``(R, nz)``.
 
         Args:
-            rows: ``(R,)``, the rows of the codes: every image has its own pixels and mask.
-            ask: whether to evaluate the discriminator, which is half of the work. Otherwise its
-                term is 0, as it is when λ = 0.
+            ask: whether to evaluate the discriminator, which is half of the work. Otherwise there
+                is no perceptual term.
         """
-        config, image = self._config, self._image_of[rows]
-        condition = self.condition_of(rows)
-        generated = networks.decode(z, condition)
-        context = contextual(generated, self._images[image], self._weight[image], config.norm)
-        guided = torch.zeros_like(context)
-        if self._guide is not None:  # each row has its own
-            own = self._guide.flatten(0, 1)[rows]
-            guided = contextual(generated, own, self._hole[image], config.norm)
-        if not ask or config.lam == 0 or networks.discriminator is None:
-            return context, torch.zeros_like(context), guided
-        logit = networks.realism(generated, condition)
+        config = self._config
+        generated = networks.decode(z, rows.condition)
+        errors = weighted_errors(generated, rows.target, rows.weights, config.norm)
+        context = errors[:, 0]
+        guided = errors[:, 1] if self._guide is not None else torch.zeros_like(context)
+        if not (ask and self._realistic):
+            return context, None, guided
+        logit = networks.realism(generated, rows.condition)
         assert logit is not None
         return context, perceptual(logit, networks.loss, config.perceptual), guided
+
+    @property
+    def _realistic(self) -> bool:
+        """Whether there is a perceptual term."""
+        return self._config.lam > 0 and self._exact.discriminator is not None
 
     def condition_of(self, rows: Tensor) -> Tensor | None:
         """``(R, d)``: the conditions of rows."""
@@ -143,27 +189,30 @@ class LatentOptimization:
         first = self._guide[:, 0][image]
         return contextual(generated, first, self._hole[image], self._config.norm)
 
-    def _step(self, rows: Tensor) -> None:
+    def _step(self) -> None:
         config = self._config
-        if self._steps == self._exact_from:
-            self._switch_to_exact(rows)
+        switched = self._steps == self._exact_from
+        if switched:
+            self._switch_to_exact()
+        rows = self._rows.index
         z = self.z[rows]
-        ask = self._steps % config.perceptual_every == 0
-        context, realism, guided = self.terms(self._networks, z, rows, ask)
-        if ask:
-            self._realism[rows] = realism.detach()
-        else:
-            realism = self._realism[rows]
-        objective = self.objective(z, context, realism, guided)
-        # rows are independent, so the gradient of the sum holds the gradient of each row
-        loss = objective.sum()
+        ask = switched or self._steps % config.perceptual_every == 0
         if ask and config.perceptual_every > 1:
-            loss = loss + (config.perceptual_every - 1) * config.lam * realism.sum()
+            self._realism[rows], self._slope[rows] = self._ask_discriminator()
+            self._asked_at[rows] = z.detach()
+        context, realism, guided = self._terms(
+            self._networks, z, self._rows, ask=config.perceptual_every == 1
+        )
+        if realism is None:  # linear from its last evaluation
+            moved = z - self._asked_at[rows]
+            realism = self._realism[rows] + (self._slope[rows] * moved).sum(dim=1)
+        objective = self.objective(z, context, realism, guided)
+        # rows are independent, so the gradient of the sum holds the gradient of each row;
         # not backward(): several processes would average the gradients of different images
-        (self.z.grad,) = torch.autograd.grad(loss, self.z)
+        (self.z.grad,) = torch.autograd.grad(objective.sum(), self.z)
         gradient = self.z.grad[rows].abs().sum(dim=1)
         objective = objective.detach()
-        self._keep_best(rows, objective, context.detach(), realism.detach())
+        self._keep_best(objective, context.detach(), realism.detach())
         self._gradient_norm = gradient.mean()
         self._stopping.update(self.state, rows, objective, gradient)
         # rows that have stopped do not improve any more
@@ -176,6 +225,15 @@ class LatentOptimization:
         self._steps += 1
         if self._steps in self._halve_after:
             halve(self.state, len(self._images), self._comparable())
+            self._compact()
+
+    def _ask_discriminator(self) -> tuple[Tensor, Tensor]:
+        """``(R,)`` and ``(R, nz)``: the perceptual term and its gradient at the current codes."""
+        z = self.z.detach()[self._rows.index].requires_grad_()
+        realism = self._terms(self._networks, z, self._rows)[1]
+        if realism is None:
+            return z.new_zeros(len(z)), torch.zeros_like(z)
+        return realism.detach(), torch.autograd.grad(realism.sum(), z)[0]
 
     @torch.no_grad()
     def _comparable(self) -> Tensor:
@@ -189,9 +247,9 @@ class LatentOptimization:
         return self.state.objective + change
 
     @torch.no_grad()
-    def _switch_to_exact(self, rows: Tensor) -> None:
+    def _switch_to_exact(self) -> None:
         """Continue in fp32 from the best iterates: the noise of bf16 hides the minimum."""
-        self._networks = self._exact
+        self._networks, rows = self._exact, self._rows.index
         self.z[rows] = self.state.z[rows]
         self.state.objective[rows] = torch.inf
         if isinstance(self._optimizer, BatchedLBFGS):
@@ -199,26 +257,27 @@ class LatentOptimization:
 
     def _measure_share(self) -> float:
         """The perceptual term's share of the gradient's L1 norm; mean over the searching rows."""
-        rows = self.state.running.nonzero()[:, 0]
-        networks, lam = self._networks, self._config.lam
-        if lam == 0 or networks.discriminator is None or not len(rows):
+        self._compact()
+        rows = self._rows.index
+        if not self._realistic or not len(rows):
             return 0.0
         z = self.z.detach()[rows].requires_grad_()
-        # each from its own graph: a compiled network frees its graph after one use
-        context = self.terms(networks, z, rows, ask=False)[0].sum()
+        context = self._terms(self._networks, z, self._rows, ask=False)[0].sum()
         (of_context,) = torch.autograd.grad(context, z)
-        realism = lam * self.terms(networks, z, rows)[1].sum()
-        (of_realism,) = torch.autograd.grad(realism, z)
+        of_realism = self._config.lam * self._ask_discriminator()[1]
         known, real = (g.abs().sum(dim=1) for g in (of_context, of_realism))
         return (real / (known + real)).nanmean().item()  # 0/0 where both are exactly flat
 
-    def _keep_best(self, rows: Tensor, objective: Tensor, context: Tensor, realism: Tensor) -> None:
-        better = objective < self.state.objective[rows]
-        improved = rows[better]
-        self.state.z[improved] = self.z.detach()[improved]
-        self.state.objective[improved] = objective[better]
-        self.state.contextual[improved] = context[better]
-        self.state.perceptual[improved] = realism[better]
+    def _keep_best(self, objective: Tensor, context: Tensor, realism: Tensor) -> None:
+        rows, state = self._rows.index, self.state
+        better = state.running[rows] & (objective < state.objective[rows])
+        state.z[rows] = torch.where(better[:, None], self.z.detach()[rows], state.z[rows])
+        for kept, found in (
+            (state.objective, objective),
+            (state.contextual, context),
+            (state.perceptual, realism),
+        ):
+            kept[rows] = torch.where(better, found, kept[rows])
 
     def _log(self, steps: int) -> None:
         """Means over all rows of their best so far; rows that have stopped keep their values."""
@@ -237,12 +296,14 @@ class LatentOptimization:
     @torch.no_grad()
     def finish(self) -> RestartState:
         """Evaluate the last iterates, then the best of every row in fp32, also with D."""
-        rows = self.state.running.nonzero()[:, 0]
+        self._compact()
+        rows = self._rows.index
         if len(rows):
             z = self.z.detach()[rows]
-            context, realism, guided = self.terms(self._networks, z, rows)
+            context, realism, guided = self._terms(self._networks, z, self._rows)
+            realism = torch.zeros_like(context) if realism is None else realism
             objective = self.objective(z, context, realism, guided)
-            self._keep_best(rows, objective, context, realism)
+            self._keep_best(objective, context, realism)
             self.state.stopped_by[rows] = StopReason.BUDGET
         z, found = self.state.z, self.state.objective.isfinite()
         condition = self.condition_of(torch.arange(len(z), device=z.device))
@@ -264,8 +325,10 @@ class LatentOptimization:
         return self.state
 
 
-def _make_optimizer(z: Tensor, config: SearchConfig) -> torch.optim.Optimizer:
+def _make_optimizer(
+    z: Tensor, config: SearchConfig, inverse_curvature: Tensor | None
+) -> torch.optim.Optimizer:
     if config.optimizer == "lbfgs":
-        return BatchedLBFGS(z, config.lr)
+        return BatchedLBFGS(z, config.lr, inverse_curvature)
     kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[config.optimizer]
     return kind([z], lr=config.lr)

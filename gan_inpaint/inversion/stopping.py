@@ -30,10 +30,11 @@ class Stopping:
         """Mark rows after a step.
 
         Args:
-            rows: ``(R,)`` indices of the rows that are still searching.
+            rows: ``(R,)`` indices of rows; those that have stopped stay as they are.
             objective, gradient: ``(R,)``, their objectives and the L1 norms of their gradients.
         """
-        reason = state.stopped_by[rows]
+        before = state.stopped_by[rows]
+        reason = before.clone()
         if self._patience is not None:
             reference, steps = self._reference[rows], state.steps[rows]
             progress = reference.isinf() | (objective < reference - _PROGRESS * reference.abs())
@@ -42,7 +43,7 @@ class Stopping:
             reason[steps - self._progress_at[rows] >= self._patience] = StopReason.PLATEAU
         reason[gradient < self._tolerance] = StopReason.TOLERANCE
         reason[~(objective.isfinite() & gradient.isfinite())] = StopReason.FAILED
-        state.stopped_by[rows] = reason
+        state.stopped_by[rows] = reason.where(before == StopReason.RUNNING, before)
 
 
 def halve(state: RestartState, images: int, objective: Tensor) -> None:
