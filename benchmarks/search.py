@@ -6,9 +6,9 @@ All in one process, on the same prior and images, one batch each. The ports' loo
 the PyTorch re-implementations of Yeh et al. share, written plainly: networks in train mode, weights
 that collect gradients nobody uses, summed l1 with λ = 0.003, Adam 0.03 from a random z, the last
 iterate counts. Recipes are those of ``reconstruct``, capped at --cap steps. Seconds are of the
-search, its start included and this script's own looking left out. The share is of the rate at which
-this machine multiplies square matrices; operations are PyTorch's own count. Two more columns say
-after how many seconds a search reaches the ports' best hole PSNR, and --target.
+search, its start included and this script's own looking left out. Two more columns say after how
+many seconds a search reaches the ports' best hole PSNR, and --target. For the rate of longer
+searches see throughput.py.
 """
 
 import argparse
@@ -26,8 +26,6 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
-from training import product_rate
 
 from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.functional.losses import contextual
@@ -40,11 +38,11 @@ from gan_inpaint.priors.networks import Networks, read_networks
 from gan_inpaint.priors.registry import find_prior, load_prior
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory
-from gan_inpaint.runtime.precision import LIGHTNING, resolve_precision
+from gan_inpaint.runtime.precision import resolve_precision
 
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 1500)  # steps at which the ports' loop is judged
-# one point of the trade between time and quality: fewer candidates, few and long steps, no D
-FAST = {"lam": 0.0, "candidates": 512, "steps": 20, "blend": "none"}
+# one point of the trade between time and quality: few steps, no D
+FAST = {"lam": 0.0, "steps": 10, "blend": "none"}
 # searches are compared here: blending would only help those that do it (the recipe of Yeh does)
 DEFAULT = {"blend": "none"}
 
@@ -154,17 +152,6 @@ def ours(case: Case, options: dict[str, Any]) -> Outcome:
     return outcome
 
 
-def operations(prior: Prior, lam: float) -> float:
-    """Floating-point operations of one image-step, counted by PyTorch."""
-    z = torch.zeros(1, prior.nz, requires_grad=True)
-    with FlopCounterMode(display=False) as counter:
-        generated = prior.generator(z)
-        (
-            prior.discriminator(generated) if lam and prior.discriminator else generated
-        ).sum().backward()
-    return counter.get_total_flops()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_arguments(parser, limit=64)
@@ -199,14 +186,12 @@ def main() -> None:
     }
 
     base = found["ports' loop"]
-    device = torch.device("cpu")
-    rate = product_rate(LIGHTNING[resolve_precision("auto")], device)
     table = Table(title=f"{prior.name}: {len(images)} images, {options.mask} hole")
     columns = ["", "seconds", "image-steps", "a second", "hole PSNR", "contextual", "times"]
     highest = max(psnr for _, _, psnr, _ in base.points)
     for column in [*columns, f"to {highest:.2f} dB", f"to {options.target:g} dB"]:
         table.add_column(column, justify="right" if column else "left")
-    figures: dict[str, float] = {"images": len(images), "product_rate": rate}
+    figures: dict[str, float] = {"images": len(images)}
     for name, outcome in found.items():
         speed = outcome.image_steps / outcome.seconds
         ratio = base.seconds / outcome.seconds
@@ -233,20 +218,6 @@ def main() -> None:
         }
     Console(width=130).print(table)
     print("times: how much less time than the ports' loop takes for its steps; starts included")
-    for name, lam in (("with D", 1e-5), ("lam=0", 0.0)):
-        # long enough that the start does not count
-        settings = {"lam": lam, "candidates": 0, "steps": 60, "patience": None, "tolerance": 0.0}
-        run = ours(case, settings)
-        speed = run.image_steps / run.seconds
-        share = speed * operations(prior, lam) / rate
-        times = speed / figures["ports_loop_image_steps_per_second"]
-        print(
-            f"{name}: {speed:.0f} image-steps/s, {times:.1f} times the ports' loop,"
-            f" {share:.0%} of {rate / 1e9:.0f} GFLOP/s"
-        )
-        word = "with_d" if lam else "lam0"
-        figures |= {f"{word}_image_steps_per_second": speed, f"{word}_share": share}
-        figures[f"{word}_throughput_ratio"] = times
     threads, precision = torch.get_num_threads(), resolve_precision("auto")
     print(f"torch {torch.__version__}, {threads} threads, {precision}")
     if options.json:
