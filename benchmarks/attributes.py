@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from held_out import SEARCH
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -104,7 +105,7 @@ def measure(options: argparse.Namespace, prior: Prior) -> Table:
         shown.add_row(name, "(real faces)", "", "", share(model(faces)[:, number], truth), "")
         for label, sign in (("none", 0), ("right", 1), ("wrong", -1)):
             asked: list[Any] = [{name: sign * int(s)} if sign else None for s in truth]
-            found = inpaint(faces, known, prior, condition=asked).images
+            found = inpaint(faces, known, prior, condition=asked, **SEARCH).images
             values = psnr(found - faces, (~known).float())
             base = values if base is None else base
             change = values - base
@@ -136,7 +137,7 @@ def draw(path: Path, prior: Prior, rows: int = 6) -> None:
     images = prior.sample(rows, seed=1, radius=0.7)
     known = known_pixels("Male")
     columns = [images, highlight_hole(images, known)]
-    columns += [inpaint(images, known, prior, condition=told).images for told in SHOWN]
+    columns += [inpaint(images, known, prior, condition=told, **SEARCH).images for told in SHOWN]
     headings: Sequence[str] = ["sample", "damaged", *map(words, SHOWN)]
     write_png(path, labelled(grid(columns), [""] * rows, headings))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from held_out import MASKS, add_arguments, known_pixels, pictures
+from held_out import MASKS, SEARCH, add_arguments, known_pixels, pictures
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +28,7 @@ from gan_inpaint.runtime.memory import keep_freed_memory
 
 def completions(prior: Prior, truth: Tensor, known: Tensor, options: dict) -> Tensor:
     """``(B, restarts, C, H, W)``."""
-    result = inpaint(truth, known, prior, **options)
+    result = inpaint(truth, known, prior, **SEARCH | options)
     with torch.no_grad():
         every = torch.cat([prior.generator(z) for z in result.rows.z.split(256)])
     return every.unflatten(0, (len(truth), -1))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from held_out import SEARCH
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -115,7 +116,9 @@ def draw(path: Path, prior: Prior, images: Tensor, facts: Facts, known: Tensor) 
         [describe_digit(own[0], other[1], own[2]) for own, other in both],
     ]
     columns = [highlight_hole(images, known)]
-    columns += [inpaint(images, known, prior, condition=told, restarts=4).images for told in asked]
+    columns += [
+        inpaint(images, known, prior, condition=told, restarts=4, **SEARCH).images for told in asked
+    ]
     headings = ["damaged", "its caption", "none", "other colour", "other digit", "true"]
     rows = [describe_digit(*own) for own in facts]
     write_png(path, labelled(grid([*columns, images]), rows, headings))
@@ -152,7 +155,7 @@ def main() -> None:
     nothing: dict[str, Tensor] = {}
     for name, (own, told) in asked.items():
         captions = None if told is None else [describe_digit(*one) for one in told]
-        search = SearchConfig(restarts=options.restarts)
+        search = SearchConfig(restarts=options.restarts, **SEARCH)
         guide = Guide(own, SearchConfig())
         vectors = None if captions is None else own.encode(captions)
         everywhere = known.expand(len(images), -1, -1, -1)

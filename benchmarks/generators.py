@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from held_out import SEARCH
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -128,7 +129,7 @@ GENERATORS: dict[str, tuple[str, Callable[[], Prior], dict[str, Any]]] = {
 
 def measure(prior: Prior, images: int, options: dict[str, Any]) -> dict[str, Any]:
     """Search for samples of a prior under a centre hole, and test the search."""
-    search = SearchConfig(**{"lam": 0.0} | options)
+    search = SearchConfig(**{"lam": 0.0} | SEARCH | options)
     truth = prior.sample(images, seed=1, radius=search.radius)
     known = center(prior.resolution, numpy_rng("generators"), "", side=0.5)[None]
     known = known.expand(images, -1, -1, -1)

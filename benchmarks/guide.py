@@ -4,10 +4,10 @@
         --search guide_weight=0.03 --search guide_weight=1 [--figure PATH] [--json PATH]
 
 Each --search is one search with those keys changed. The first search has no guide; the estimates
-that guides come from stand above. All have λ = 0 unless they say so, one restart, 50 steps and
-blending. Differences are paired, image by image, with their 95 % interval. Likeness is the hole
-PSNR. Realism is the Fréchet distance of the set (extra `features`), and P-IDS. The feature distance
-to the true image is in between.
+that guides come from stand above. All have λ = 0 unless they say so, one restart and blending.
+Differences are paired, image by image, with their 95 % interval. Likeness is the hole PSNR. Realism
+is the Fréchet distance of the set (extra `features`), and P-IDS. The feature distance to the true
+image is in between.
 """
 
 import argparse
@@ -35,7 +35,6 @@ from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory
 
-BASE = {"lam": 0.0}
 ESTIMATES = ("samples", "data", "network")
 
 
@@ -57,8 +56,12 @@ class Judge:
         }
 
 
+def _keys(words: str) -> dict[Any, Any]:
+    return dict(OmegaConf.from_dotlist(words.split()))
+
+
 def methods(
-    prior: Prior, truth: Tensor, known: Tensor, searches: list[str], classical: bool
+    prior: Prior, truth: Tensor, known: Tensor, base: str, searches: list[str], classical: bool
 ) -> dict[str, tuple[Tensor, float]]:
     """Name -> filled images, seconds."""
     found = {}
@@ -77,7 +80,7 @@ def methods(
             seconds = time.perf_counter() - started
             found[f"estimate, {kind}"] = (torch.where(known, truth, estimate), seconds)
     for search in ["guide=none", *searches]:
-        options = BASE | dict(OmegaConf.from_dotlist(search.split()))
+        options = {"lam": 0.0} | _keys(base) | _keys(search)
         started = time.perf_counter()
         filled = inpaint(truth, known, prior, **options).images
         found[search] = (filled, time.perf_counter() - started)
@@ -89,6 +92,7 @@ def main() -> None:
     add_arguments(parser, limit=128)
     parser.add_argument("--masks", nargs="+", default=list(MASKS), choices=list(MASKS))
     parser.add_argument("--search", action="append", default=[], metavar="'KEY=VALUE ...'")
+    parser.add_argument("--base", default="", metavar="'KEY=VALUE ...'", help="of all searches")
     parser.add_argument("--classical", action="store_true", help="also the classical methods")
     parser.add_argument("--figure", type=Path, help="draw likeness against realism here")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -101,7 +105,7 @@ def main() -> None:
     print(f"{prior.name}: {len(truth)} images; auto is {resolve_guide(prior, 'auto')}")
     for mask in options.masks:
         known = known_pixels(mask, len(truth), prior.size)
-        filled = methods(prior, truth, known, options.search, options.classical)
+        filled = methods(prior, truth, known, options.base, options.search, options.classical)
         points[mask] = {
             name: judge(images, known) | {"seconds": seconds}
             for name, (images, seconds) in filled.items()

@@ -2,6 +2,7 @@
 
 import argparse
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ MASKS = {
     "pattern": partial(masks.pattern, missing=0.25, grain=0.06),
     "random": partial(masks.random, missing=0.8),
 }
+
+# of the searches in documented tables, whatever becomes of the defaults
+SEARCH: dict[str, Any] = {"start": "nearest", "steps": 50}
 
 
 def add_arguments(parser: argparse.ArgumentParser, limit: int) -> None:

@@ -12,6 +12,7 @@ import argparse
 
 import numpy as np
 import torch
+from held_out import SEARCH
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -52,7 +53,7 @@ def main() -> None:
             vectors = None if told is None else own.encode(told)
             everywhere = known.expand(len(images), -1, -1, -1)
             linear = Guide(own, SearchConfig())(images, everywhere, vectors)[:, 0]
-            search = inpaint(images, known, own, condition=told).images
+            search = inpaint(images, known, own, condition=told, **SEARCH).images
             for way, filled in (("search", search), ("linear estimate", linear)):
                 error = torch.where(known, 0.0, filled - images)
                 values = psnr(error, (~known).float())
@@ -60,7 +61,7 @@ def main() -> None:
                 interval = 1.96 * float(change.std()) / len(change) ** 0.5
                 against = f"{change.mean():+.2f} ± {interval:.2f}" if name != "none" else ""
                 table.add_row(str(side), way, name, f"{values.mean():.2f}", against)
-        result = inpaint(images, known, prior, condition="all")
+        result = inpaint(images, known, prior, condition="all", **SEARCH)
         assert prior.encoder is not None
         assert prior.encoder.classes is not None
         found = [prior.encoder.classes[index] for index in result.restart.tolist()]

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from held_out import SEARCH
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -77,7 +78,7 @@ def compare_holes(priors: dict[str, Prior], images: Tensor, features: Features) 
         for guide in ("none", "network"):
             first: list[Tensor] = []
             for label, prior in priors.items():
-                result = inpaint(images, known, prior, guide=guide, lam=0.0)
+                result = inpaint(images, known, prior, guide=guide, lam=0.0, **SEARCH)
                 found = [
                     psnr(result.images - images, (~known).float()),
                     (describe(features, result.images) - described).norm(dim=1),

@@ -14,6 +14,7 @@ import pytest
 from conftest import Ran
 
 from gan_inpaint import AdversarialTraining, inpaint, load_prior
+from gan_inpaint.cli.app import _former_defaults
 from gan_inpaint.reporting.sweep import read_jobs
 
 OLDER = Path(__file__).parent / "fixtures" / "7d261a9"
@@ -58,3 +59,9 @@ def test_its_jobs_are_compared_and_go_on(older: Path, run: Run) -> None:
     ran = run("reconstruct", "resume=job", "lam=0.5")
     assert ran.code == 2
     assert "this job was started with lam" in ran.sentence
+
+
+def test_its_jobs_keep_the_defaults_of_their_time(older: Path) -> None:
+    former = ["guide=none", "start=nearest", "steps=50"]
+    assert _former_defaults(older / "job", "reconstruct") == former
+    assert _former_defaults(older / "run", "train") == []
