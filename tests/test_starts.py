@@ -144,3 +144,19 @@ def test_a_regression_takes_fewer_steps_to_a_better_fit(
 def test_starts_that_cannot_be(options: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         search_config(options)
+
+
+def test_a_regression_is_fitted_once_for_a_prior(
+    tiny_prior: Prior, batch: tuple[Tensor, Tensor]
+) -> None:
+    images, known = batch
+    settings = search_config({"candidates": 300, "restarts": 2, "seed": 321})
+    generated = []
+    hook = tiny_prior.generator.register_forward_hook(lambda *_: generated.append(1))
+    found = []
+    for _ in range(2):
+        begin = make_initializer(tiny_prior, settings)
+        found.append(begin(images, known, known.float(), completed(images, known)).codes)
+    hook.remove()
+    assert len(generated) == 2, "two chunks of candidates"
+    assert torch.equal(*found)

@@ -4,8 +4,8 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -19,6 +19,8 @@ from gan_inpaint.runtime.seeding import torch_rng
 
 _CHUNK = 256  # candidates generated and compared at once
 _CONDITIONS = 8  # each condition has this fraction of the candidates, for a batch may hold many
+# small, and a page or a loop searches many times with one prior
+_fitted: WeakKeyDictionary[Prior, dict[Any, CodeRegression]] = WeakKeyDictionary()
 _KEPT = 2**28  # bytes: the candidates' images are kept for later batches up to this size
 
 
@@ -230,7 +232,7 @@ class RegressionInit:
     """The codes that a regression on the candidates gives for an image and its guide.
 
     Each restart has its own guide, and so its own code. The same regression gives L-BFGS its first
-    curvature.
+    curvature. It is fitted once for a prior.
 
     Args:
         prior: generates the candidates.
@@ -240,10 +242,15 @@ class RegressionInit:
     def __init__(self, prior: Prior, config: SearchConfig):
         self._config, self._candidates = config, Candidates(prior, config)
 
-    @cached_property
+    @property
     def _regression(self) -> CodeRegression:
-        codes = self._candidates.codes.to(self._candidates.prior.device)
-        return CodeRegression(codes, self._candidates.images())
+        prior, config = self._candidates.prior, self._config
+        fitted = _fitted.setdefault(prior, {})
+        key = (config.candidates, self._candidates.constraint, config.radius, config.seed)
+        if (*key, prior.device) not in fitted:
+            codes = self._candidates.codes.to(prior.device)
+            fitted[*key, prior.device] = CodeRegression(codes, self._candidates.images())
+        return fitted[*key, prior.device]
 
     @torch.no_grad()
     def __call__(

@@ -12,7 +12,7 @@ from gan_inpaint.runtime.quoting import hydra_quoted
 from gan_inpaint.runtime.validation import check_one_of
 
 QUALITY = {
-    "quick": {"restarts": 4, "candidates": 1024, "steps": 15},
+    "quick": {"restarts": 4, "candidates": 256, "steps": 20},
     "good": {"restarts": 8, "candidates": 1024, "steps": 25},
 }
 # draws eyes where the defaults leave them vague; costs PSNR, see docs/inpainting.md
