@@ -29,7 +29,6 @@ EVERY = 5  # steps between two changes of the weight
 VARIANTS: dict[str, tuple[dict, Mapping[int, float]]] = {
     "the default": ({}, {}),
     "regression on 256": ({"candidates": 256}, {}),
-    "regression on 8,192": ({"candidates": 8192}, {}),
     "nearest": ({"start": "nearest"}, {}),
     "nearest of 128": ({"start": "nearest", "candidates": 128}, {}),
     "random start": ({"candidates": 0}, {}),
@@ -67,10 +66,10 @@ def search(
             return psnr(prior.generator(z) - truth, (~known).float())
 
     values = [judged(z)]
-    for step in range(0, config.steps, EVERY):
+    for step in range(0, LOOKS[-1], EVERY):
         if step in schedule:  # the objectives so far are those of another weight
             found._config = replace(found._config, guide_weight=schedule[step])
-            found._switch_to_exact()
+            found._renew()
         found.advance(EVERY)
         if step + EVERY in LOOKS:
             values.append(judged(found.state.z))

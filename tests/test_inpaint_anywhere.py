@@ -101,7 +101,7 @@ def test_a_prior_by_its_name_or_path(tiny_prior: Prior, tiny_prior_file: Path) -
         ({"lam": object()}, "lam"),
         ({"lam": np.array([1.0, 2.0])}, "lam"),
         ({"lam": {"a": 1}}, "lam"),
-        ({"steps": None}, "steps"),
+        ({"restarts": None}, "restarts"),
         ({"steps": 10**30}, "steps=1.*below 2"),
         ({"images": torch.zeros(1, 1, 16, 16).to_sparse()}, "sparse"),
         ({"images": torch.zeros(1, 1, 16, 16, device="meta")}, "without values"),

@@ -16,6 +16,7 @@ from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inversion import pipeline
 from gan_inpaint.inversion.config import search_config
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
+from gan_inpaint.inversion.optimize import LatentOptimization
 from gan_inpaint.inversion.pipeline import reconstruct
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.inversion.state import StopReason
@@ -435,12 +436,32 @@ def test_between_two_evaluations_of_the_discriminator_its_term_is_linear(
 
 def test_lbfgs_ends_as_low_when_it_asks_the_discriminator_less_often(tiny_prior: Prior) -> None:
     images, known = case(tiny_prior, 4)
-    options = {"lam": 1e-3, "steps": 30, "guide": "none"}
-    every, fifth = (
-        inpaint(images, known, tiny_prior, perceptual_every=k, **options).objective.mean()
-        for k in (1, 5)
+    lam, totals = 0.02, []
+    for change in ({"lam": lam}, {"lam": lam, "perceptual_every": 5}, {"lam": 0.0}):
+        result = inpaint(images, known, tiny_prior, steps=30, guide="none", **change)
+        totals.append(float((result.contextual + lam * result.perceptual).mean()))
+    every, fifth, without = totals
+    assert every < without, "D matters here"
+    assert fifth < every + 0.5 * (without - every)
+
+
+def test_a_row_that_stopped_before_the_switch_to_fp32_keeps_its_result(
+    tiny_prior: Prior,
+) -> None:
+    images, known = case(tiny_prior, 3)
+    config = search_config({"lam": 0.0, "steps": 20, "guide": "none", "patience": None})
+    z = tiny_prior.latent.sample(3, torch_rng("rows")).requires_grad_()
+    search = LatentOptimization(
+        tiny_prior, tiny_prior.reduced(), images, known.float(), z, config, known
     )
-    assert fifth < every + 0.1 * every.abs()
+    search.advance(15)  # the switch comes after step 16
+    search.state.stopped_by[0] = StopReason.TOLERANCE
+    before = search.state.z[0].clone()
+    search.advance(5)
+    state = search.finish()
+    assert state.objective.isfinite().all()
+    assert state.steps.tolist() == [15, 20, 20]
+    assert torch.equal(state.z[0], before)
 
 
 def test_the_share_of_the_perceptual_term_is_that_of_the_gradient(tiny_prior: Prior) -> None:

@@ -8,12 +8,16 @@ from gan_inpaint.inversion.lbfgs import BatchedLBFGS
 
 
 def minimised(
-    objective: Callable[[Tensor], Tensor], start: Tensor, steps: int, lr: float = 0.5
+    objective: Callable[[Tensor], Tensor],
+    start: Tensor,
+    steps: int,
+    lr: float = 0.5,
+    inverse_curvature: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The best objective of every row, and where."""
     z = nn.Parameter(start.clone())
-    optimizer = BatchedLBFGS(z, lr)
-    best, where = torch.full((len(z),), torch.inf), start.clone()
+    optimizer = BatchedLBFGS(z, lr, inverse_curvature)
+    best, where = start.new_full((len(z),), torch.inf), start.clone()
     for _ in range(steps):
         value = objective(z)
         z.grad = torch.autograd.grad(value.sum(), z)[0]
@@ -82,6 +86,66 @@ def test_no_step_is_longer_than_lr() -> None:
         z.grad = torch.autograd.grad(value.sum(), z)[0]
         optimizer.step(lambda value=value: value.detach())
         assert float((z.detach() - before).norm()) <= 0.5 * 2 * (1 + 1e-5)
+
+
+def two_loops(start: Tensor, steps: int, lr: float) -> Tensor:
+    """The textbook's L-BFGS, with all pairs of the last 30 steps, on one row."""
+    z, length, scale, pairs = start, 1.0, 1.0, []
+    base, value, slope = z, torch.inf, torch.zeros_like(z)
+    longest = lr * start.shape[1] ** 0.5
+    for step in range(steps):
+        point = z.clone().requires_grad_()
+        objective = rosenbrock(point).sum()
+        (gradient,) = torch.autograd.grad(objective, point)
+        if step:
+            move, change = z - base, gradient - slope
+            if (move * change).sum() > 1e-10 * change.norm() * move.norm():
+                pairs = [*pairs, (move, change)][-30:]
+                scale = float((move * change).sum() / change.square().sum())
+        else:
+            scale = float(longest / 4 / gradient.norm())
+        if objective < value:
+            base, value, slope, length = z, objective.item(), gradient, min(1.0, 2 * length)
+        else:
+            length = length / 4 if length / 4 >= 0.01 else 1.0
+        direction, shares = slope.clone(), []
+        for move, change in reversed(pairs):
+            shares.append((move * direction).sum() / (move * change).sum())
+            direction -= shares[-1] * change
+        direction *= scale
+        for move, change in pairs:
+            back = (change * direction).sum() / (move * change).sum()
+            direction += (shares.pop() - back) * move
+        direction *= min(1.0, float(longest / direction.norm()))
+        z = base - length * direction
+    return base
+
+
+@pytest.mark.parametrize("steps", [5, 29, 33, 38])
+def test_it_is_the_textbook_also_after_more_steps_than_it_keeps(steps: int) -> None:
+    start = torch.linspace(-1, 1.5, 40, dtype=torch.float64)[None]
+    _, where = minimised(rosenbrock, start, steps)
+    torch.testing.assert_close(where, two_loops(start, steps, 0.5), rtol=1e-5, atol=1e-5)
+
+
+def test_each_group_of_rows_has_its_own_first_curvature() -> None:
+    rng = torch.Generator().manual_seed(0)
+    curvature = torch.stack(
+        [torch.diag(torch.logspace(0, 3, 12)), torch.diag(torch.logspace(3, 0, 12))]
+    )
+
+    def steep(z: Tensor) -> Tensor:
+        apart = (z - 1).view(2, 2, 12)
+        return ((apart @ curvature) * apart).sum(dim=2).flatten()
+
+    start = torch.randn(4, 12, generator=rng)
+    inverse = torch.linalg.inv(curvature)
+    right, wrong, none = (
+        minimised(steep, start, 8, inverse_curvature=guess)[0].max()
+        for guess in (inverse, inverse.flip(0), None)
+    )
+    assert right < 0.01 * none
+    assert right < 0.01 * wrong
 
 
 def test_it_asks_for_the_objective() -> None:

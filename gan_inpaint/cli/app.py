@@ -224,7 +224,9 @@ def _former_defaults(run: Path, name: str) -> list[str]:
     except (OSError, ValueError, RecursionError, TypeError, yaml.YAMLError):
         return []
     former = [] if "guide" in config else ["guide=none"]
-    return former if "start" in config else [*former, "start=nearest", "steps=50"]
+    if "start" not in config:
+        former += ["start=nearest", f"steps={config.get('steps', 50)}"]
+    return former
 
 
 def _overrides(file: Path) -> list[str] | None:

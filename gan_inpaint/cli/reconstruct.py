@@ -109,7 +109,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     from gan_inpaint.evaluation.results import JobResults
     from gan_inpaint.evaluation.runner import JobBatches
     from gan_inpaint.inversion.guide import GUIDES, resolve_guide
-    from gan_inpaint.inversion.initializers import resolve_start
+    from gan_inpaint.inversion.initializers import resolve
     from gan_inpaint.runtime.environment import collect_environment
     from gan_inpaint.runtime.io import remove_temporaries
     from gan_inpaint.runtime.memory import keep_freed_memory
@@ -125,7 +125,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     prior = make_prior(settings, config_choice("prior_preset", resuming))
     print(f"prior: {prior.name}, {'x'.join(map(str, prior.image_shape))}")
     settings.guide = resolve_guide(prior, settings.guide)
-    settings.start = resolve_start(prior, settings)
+    settings.start, settings.steps = resolve(prior, settings)
     print(f"guide: {GUIDES[settings.guide]}")
     make_source = source_maker(settings, prior)
     source = make_source(split=settings.split)
@@ -258,7 +258,7 @@ def search(job: Job, loggers: "list[Logger]") -> None:
     # after the animation: a resume skips images that are recorded
     callbacks.append(ResultWriter(directory, results, job.measure, batches, job.mask_name, print))
     try:
-        with progress_bar("searching", images * settings.steps, ("objective",)) as bar:
+        with progress_bar("searching", images * (settings.steps or 0), ("objective",)) as bar:
             callbacks.append(SearchProgress(bar, images))
             reconstruct(
                 job.prior,

@@ -181,7 +181,7 @@ class SearchProgress(pl.Callback):
 
     def on_search_step(self, module: LatentReconstruction) -> None:
         row = module.search.history[-1]
-        steps, images = module.config.steps, len(module.batch.images)
+        steps, images = module.steps, len(module.batch.images)
         completed = self._processes * (self._done * steps + images * row["step"])
         done = min(self._processes * self._done, self._images)
         self._bar.show(completed, row, f"{done}/{self._images} images")

@@ -19,11 +19,14 @@ class CodeRegression:
 
     Args:
         codes: ``(N, n)``.
-        images: ``(N, C, H, W)``, generated from the codes, in parts.
+        images: ``(N, C, H, W)``, generated from the codes, in parts; those that are not finite are
+            left out.
     """
 
     def __init__(self, codes: Tensor, images: Iterable[Tensor]):
         seen = torch.cat([_reduced(part) for part in images])
+        usable = seen.isfinite().all(dim=1)
+        codes, seen = codes[usable], seen[usable]
         self._mean_code, self._mean = codes.mean(dim=0), seen.mean(dim=0)
         codes, seen = codes - self._mean_code, seen - self._mean
         self._to_code, self._to_image = _ridge(seen, codes), _ridge(codes, seen)

@@ -33,7 +33,7 @@ class SearchConfig:
     lr: float = 0.1
     norm: str = "l2"
     optimizer: str = "lbfgs"
-    steps: int = 25
+    steps: int | None = None
     tolerance: float = 1.0e-4
     patience: int | None = 50
     restarts: int = 1

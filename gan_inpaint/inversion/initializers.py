@@ -17,10 +17,12 @@ from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
+_STEPS = {"regression": 25, "nearest": 50}  # by default: they end equally low
 _CHUNK = 256  # candidates generated and compared at once
+_ENOUGH = 2  # candidates for each number of a code: more do not make a regression better
 _CONDITIONS = 8  # each condition has this fraction of the candidates, for a batch may hold many
-# small, and a page or a loop searches many times with one prior
-_fitted: WeakKeyDictionary[Prior, dict[Any, CodeRegression]] = WeakKeyDictionary()
+# the last regression of a prior, small: a page or a loop searches many times with the same settings
+_fitted: WeakKeyDictionary[Prior, tuple[Any, CodeRegression]] = WeakKeyDictionary()
 _KEPT = 2**28  # bytes: the candidates' images are kept for later batches up to this size
 
 
@@ -62,28 +64,31 @@ class Initializer(Protocol):
         """
 
 
-def resolve_start(prior: Prior, config: SearchConfig) -> str:
-    """What ``start=auto`` stands for: ``regression`` with a guide, else ``nearest``.
+def resolve(prior: Prior, config: SearchConfig) -> tuple[str, int]:
+    """What ``start=auto`` and ``steps=null`` stand for.
+
+    A regression where it can be, and then 25 steps instead of 50.
 
     Raises:
         InputError: start=regression for a conditional prior.
     """
-    if config.start == "regression" and prior.encoder:
+    start = config.start
+    if start == "regression" and prior.encoder:
         raise InputError(
             f"start=regression: the prior {prior.name} is conditional, and the regression knows no"
             " conditions; set start=nearest"
         )
-    if config.start != "auto":
-        return config.start
-    # with guides that are all the same, all restarts would start at the same code
-    alike = config.restarts > 1 and config.guide_temperature == 0
-    able = config.guide != "none" and config.candidates and not prior.encoder and not alike
-    return "regression" if able else "nearest"
+    if start == "auto":
+        # with guides that are all the same, all restarts would start at the same code
+        alike = config.restarts > 1 and config.guide_temperature == 0
+        able = config.guide != "none" and config.candidates and not prior.encoder and not alike
+        start = "regression" if able else "nearest"
+    return start, config.steps or _STEPS[start]
 
 
 def make_initializer(prior: Prior, config: SearchConfig) -> Initializer:
     """The initializer that ``start`` and ``candidates`` ask for."""
-    if resolve_start(prior, config) == "regression":
+    if resolve(prior, config)[0] == "regression":
         return RegressionInit(prior, config)
     return NearestSampleInit(prior, config) if config.candidates else RandomInit(prior, config)
 
@@ -131,18 +136,19 @@ class Candidates:
 
     Args:
         prior: generates them, on its device.
-        config: uses ``candidates constraint radius seed``.
+        config: uses ``constraint radius seed``.
+        count: how many.
     """
 
-    def __init__(self, prior: Prior, config: SearchConfig):
+    def __init__(self, prior: Prior, config: SearchConfig, count: int):
         self.prior = prior
         rng = torch_rng("candidates", config.seed)
         self.constraint = resolve_constraint(config.constraint, prior.latent.constraint)
-        codes = prior.latent.sample(config.candidates, rng)
+        codes = prior.latent.sample(count, rng)
         self.codes = project(codes, self.constraint, config.radius)
-        self.conditions = prior.drawn_conditions(config.candidates, config.seed)
+        self.conditions = prior.drawn_conditions(count, config.seed)
         self._images: list[Tensor] = []
-        self._keep = config.candidates * math.prod(prior.image_shape) * 2 <= _KEPT
+        self._keep = count * math.prod(prior.image_shape) * 2 <= _KEPT
 
     @torch.no_grad()
     def images(self) -> Iterator[Tensor]:
@@ -180,7 +186,8 @@ class NearestSampleInit:
     """
 
     def __init__(self, prior: Prior, config: SearchConfig):
-        self._config, self._candidates = config, Candidates(prior, config)
+        self._config = config
+        self._candidates = Candidates(prior, config, config.candidates)
 
     def __call__(
         self,
@@ -240,17 +247,20 @@ class RegressionInit:
     """
 
     def __init__(self, prior: Prior, config: SearchConfig):
-        self._config, self._candidates = config, Candidates(prior, config)
+        self._prior, self._config = prior, config
+        self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
 
     @property
     def _regression(self) -> CodeRegression:
-        prior, config = self._candidates.prior, self._config
-        fitted = _fitted.setdefault(prior, {})
-        key = (config.candidates, self._candidates.constraint, config.radius, config.seed)
-        if (*key, prior.device) not in fitted:
-            codes = self._candidates.codes.to(prior.device)
-            fitted[*key, prior.device] = CodeRegression(codes, self._candidates.images())
-        return fitted[*key, prior.device]
+        prior, config = self._prior, self._config
+        count = min(config.candidates, _ENOUGH * prior.nz)
+        key = (count, self._constraint, config.radius, config.seed, prior.device)
+        last = _fitted.get(prior)
+        if last is None or last[0] != key:
+            candidates = Candidates(prior, config, count)
+            fit = CodeRegression(candidates.codes.to(prior.device), candidates.images())
+            last = _fitted[prior] = key, fit
+        return last[1]
 
     @torch.no_grad()
     def __call__(
@@ -265,16 +275,15 @@ class RegressionInit:
         assert guide is not None
         regression, config = self._regression, self._config
         completed = torch.where(known[:, None], images[:, None], guide).flatten(0, 1)
-        codes = project(regression.codes(completed), self._candidates.constraint, config.radius)
+        codes = project(regression.codes(completed), self._constraint, config.radius)
         _, weights = _with_guide(images, known, weight, guide, config)
-        n = codes.shape[1]
-        inverse = codes.new_empty(len(images), n, n)
+        found: list[Tensor | None] = [None] * len(images)
         for (shared,), members in group_rows(weights):
-            found = regression.inverse_curvature(shared)
-            if found is None:
-                return Starts(codes)
-            inverse[members] = found
-        return Starts(codes, inverse_curvature=inverse)
+            inverse = regression.inverse_curvature(shared)
+            for member in members:
+                found[member] = inverse
+        inverses = [inverse for inverse in found if inverse is not None]
+        return Starts(codes, inverse_curvature=torch.stack(inverses) if inverses else None)
 
 
 def _with_guide(

@@ -40,8 +40,9 @@ class BatchedLBFGS(torch.optim.Optimizer):
         self._moves = fresh.new_zeros(rows, _PAIRS, size)
         self._changes = fresh.new_zeros(rows, _PAIRS, size)
         self._guessed = self._changes if self._guess is None else torch.zeros_like(self._changes)
-        # products of the pairs, in fp64: solving with them in fp32 would lose digits
-        self._crossed = fresh.new_zeros(rows, _PAIRS, _PAIRS, dtype=torch.float64)
+        # of products of the pairs: solving with them in fp32 would lose digits, but MPS has no fp64
+        self._wide = torch.float32 if fresh.device.type == "mps" else torch.float64
+        self._crossed = fresh.new_zeros(rows, _PAIRS, _PAIRS, dtype=self._wide)
         self._squared = torch.zeros_like(self._crossed)
         self._crossed.diagonal(dim1=1, dim2=2).fill_(1.0)  # where there is no pair
         self._taken = 0
@@ -94,9 +95,9 @@ class BatchedLBFGS(torch.optim.Optimizer):
         self._moves[:, slot] = torch.where(convex[:, None], move, 0.0)
         self._changes[:, slot] = change = torch.where(convex[:, None], change, 0.0)
         self._guessed[:, slot] = torch.where(convex[:, None], guessed, 0.0)
-        self._crossed[:, :count, slot] = _products(self._moves[:, :count], change)
-        self._crossed[:, slot, slot] = torch.where(convex, product, 1.0).double()
-        squared = _products(self._guessed[:, :count], change)
+        self._crossed[:, :count, slot] = _products(self._moves[:, :count], change).to(self._wide)
+        self._crossed[:, slot, slot] = torch.where(convex, product, 1.0).to(self._wide)
+        squared = _products(self._guessed[:, :count], change).to(self._wide)
         self._squared[:, :count, slot], self._squared[:, slot, :count] = squared, squared
 
     def _direction(self) -> Tensor:
@@ -112,13 +113,15 @@ class BatchedLBFGS(torch.optim.Optimizer):
         crossed = self._crossed[:, order][:, :, order].triu()
         middle = scale[:, :, None] * self._squared[:, order][:, :, order]
         middle = middle + torch.diag_embed(crossed.diagonal(dim1=1, dim2=2))
-        along = _solve(crossed, _products(moves, gradient)[:, order], upper=True)
-        right = (middle @ along[:, :, None])[:, :, 0]
-        right -= scale * _products(guessed, gradient)[:, order]
+        of_moves, of_guessed = (
+            _products(pairs, gradient)[:, order].to(self._wide) for pairs in (moves, guessed)
+        )
+        along = _solve(crossed, of_moves, upper=True)
+        right = (middle @ along[:, :, None])[:, :, 0] - scale * of_guessed
         back = _solve(crossed.mT, right, upper=False)
         age = [order.index(slot) for slot in range(count)]
-        direction = plain + (back[:, None, age].float() @ moves)[:, 0]
-        direction -= scale * (along[:, None, age].float() @ guessed)[:, 0]
+        direction = plain + (back[:, None, age].to(moves) @ moves)[:, 0]
+        direction -= scale * (along[:, None, age].to(moves) @ guessed)[:, 0]
         down = _dot(direction, gradient) > 0
         return torch.where(down[:, None], direction, plain)
 
@@ -139,5 +142,5 @@ def _solve(triangular: Tensor, right: Tensor, upper: bool) -> Tensor:
 
 
 def _products(pairs: Tensor, vectors: Tensor) -> Tensor:
-    """``(R, pairs)``, in fp64: of ``(R, pairs, n)`` and ``(R, n)``."""
-    return (pairs @ vectors[:, :, None])[:, :, 0].double()
+    """``(R, pairs)``, of ``(R, pairs, n)`` and ``(R, n)``."""
+    return (pairs @ vectors[:, :, None])[:, :, 0]

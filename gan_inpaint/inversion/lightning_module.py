@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,7 +13,7 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.guide import Guide
-from gan_inpaint.inversion.initializers import make_initializer
+from gan_inpaint.inversion.initializers import make_initializer, resolve
 from gan_inpaint.inversion.optimize import LatentOptimization
 from gan_inpaint.inversion.result import Result, make_result
 from gan_inpaint.priors.gan import Prior
@@ -73,6 +73,7 @@ class LatentReconstruction(pl.LightningModule):
         result: of the last batch, on the CPU.
         completions: ``(B, restarts, C, H, W)``, the generated image of every restart, on the CPU.
         images_at_once: number of images searched together.
+        steps: updates per restart, at most.
     """
 
     search: LatentOptimization
@@ -90,6 +91,8 @@ class LatentReconstruction(pl.LightningModule):
     ):
         super().__init__()
         self.automatic_optimization = False
+        start, self.steps = resolve(prior, config)
+        config = replace(config, start=start, steps=self.steps)
         self.prior, self.config, self.steps_per_look = prior, config, steps_per_look
         self._fast = prior.reduced() if resolve_precision(config.precision) == "bf16" else prior
         self._initializer = make_initializer(prior, config)
@@ -179,7 +182,7 @@ class LatentReconstruction(pl.LightningModule):
     def best_images(self, count: int | None = None) -> Tensor:
         """``(B, C, H, W)`` on the CPU: the best so far, with the known pixels unchanged.
 
-        Before the first step, the images of the nearest starts.
+        Before the first step, the images of the first starts.
 
         Args:
             count: only so many images of the batch.

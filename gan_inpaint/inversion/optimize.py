@@ -45,8 +45,8 @@ class LatentOptimization:
     stopped is soon left out of the steps. The best iterate of every row is kept, not the last.
 
     With ``perceptual_every`` above 1, most steps do without the discriminator: the perceptual term
-    is then linear in z, with the value and the gradient of its last evaluation. So objectives and
-    gradients belong together, as L-BFGS needs.
+    is then linear in z, with the value and the gradient of its last evaluation. At every evaluation
+    L-BFGS goes on from the best iterate, and compares afresh.
 
     Source: Yeh et al., CVPR 2017, eq. 3 to 6; the stopping rule is P. Lacaille's, 2017; the penalty
     is that of Bora et al., ICML 2017, eq. 3.
@@ -85,16 +85,17 @@ class LatentOptimization:
         inverse_curvature: Tensor | None = None,
     ):
         self._exact, self._networks = prior, fast
-        self._exact_from = -1 if fast is prior else config.steps - round(_EXACT * config.steps)
         # in the memory layout of generated images
         self._images = images.contiguous(memory_format=torch.channels_last)
         self._weight, self.z, self._config = weight, z, config
-        rows = len(z)
+        assert config.steps  # resolved
+        rows, self._budget = len(z), config.steps
         self._image_of = torch.arange(rows, device=z.device) // (rows // len(images))
         self._guide, self._hole = guide, (~known).float()
         self._condition = condition
         self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
-        self._halve_after = {round(share * config.steps) for share in config.halving}
+        self._exact_from = -1 if fast is prior else self._budget - round(_EXACT * self._budget)
+        self._halve_after = {round(share * self._budget) for share in config.halving}
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
         self._optimizer = _make_optimizer(z, config, inverse_curvature)
         self._steps = 0
@@ -117,7 +118,7 @@ class LatentOptimization:
         """
         if len(self.history) % _SHARE_EVERY == 0:
             self._perceptual_share = self._measure_share()
-        budget = self._config.steps - self._steps
+        budget = self._budget - self._steps
         for _ in range(min(steps, budget)):
             if self._steps % _COMPACT_EVERY == 0:
                 self._compact()
@@ -126,7 +127,7 @@ class LatentOptimization:
             self._step()
             after_update()
         self._log(min(steps, budget))
-        return self._steps < self._config.steps and bool(self.state.running.any())
+        return self._steps < self._budget and bool(self.state.running.any())
 
     def _compact(self) -> None:
         """Leave out the rows that have stopped."""
@@ -192,17 +193,18 @@ class LatentOptimization:
     def _step(self) -> None:
         config = self._config
         switched = self._steps == self._exact_from
+        linear = self._realistic and config.perceptual_every > 1
+        ask = linear and (switched or self._steps % config.perceptual_every == 0)
         if switched:
-            self._switch_to_exact()
+            self._networks = self._exact
+        if switched or (ask and self._steps and config.optimizer == "lbfgs"):
+            self._renew()
         rows = self._rows.index
         z = self.z[rows]
-        ask = switched or self._steps % config.perceptual_every == 0
-        if ask and config.perceptual_every > 1:
+        if ask:
             self._realism[rows], self._slope[rows] = self._ask_discriminator()
             self._asked_at[rows] = z.detach()
-        context, realism, guided = self._terms(
-            self._networks, z, self._rows, ask=config.perceptual_every == 1
-        )
+        context, realism, guided = self._terms(self._networks, z, self._rows, ask=not linear)
         if realism is None:  # linear from its last evaluation
             moved = z - self._asked_at[rows]
             realism = self._realism[rows] + (self._slope[rows] * moved).sum(dim=1)
@@ -213,7 +215,8 @@ class LatentOptimization:
         gradient = self.z.grad[rows].abs().sum(dim=1)
         objective = objective.detach()
         self._keep_best(objective, context.detach(), realism.detach())
-        self._gradient_norm = gradient.mean()
+        searching = self.state.running[rows]
+        self._gradient_norm = gradient.where(searching, 0.0).sum() / searching.sum().clamp(min=1)
         self._stopping.update(self.state, rows, objective, gradient)
         # rows that have stopped do not improve any more
         every = torch.full_like(self.state.objective, torch.inf)
@@ -240,16 +243,20 @@ class LatentOptimization:
         """``(R,)``: the best objectives so far, with the guide that all restarts share."""
         if self._guide is None:
             return self.state.objective
-        generated = self._networks.decode(self.state.z)
+        generated = self._networks.decode(self.state.z, self._condition)
         hole = self._hole[self._image_of]
         own = contextual(generated, self._guide.flatten(0, 1), hole, self._config.norm)
         change = self._config.guide_weight * (self._guide_term(generated) - own)
         return self.state.objective + change
 
     @torch.no_grad()
-    def _switch_to_exact(self) -> None:
-        """Continue in fp32 from the best iterates: the noise of bf16 hides the minimum."""
-        self._networks, rows = self._exact, self._rows.index
+    def _renew(self) -> None:
+        """Continue from the best iterates, because the function has changed.
+
+        So it does when fp32 follows bf16, whose noise hides the minimum.
+        """
+        self._compact()
+        rows = self._rows.index
         self.z[rows] = self.state.z[rows]
         self.state.objective[rows] = torch.inf
         if isinstance(self._optimizer, BatchedLBFGS):

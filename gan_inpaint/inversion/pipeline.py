@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from gan_inpaint.data.masks import validate_mask
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig, search_config
+from gan_inpaint.inversion.initializers import resolve
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
 from gan_inpaint.inversion.progress import Progress, ReportProgress
 from gan_inpaint.inversion.result import Result
@@ -88,7 +89,7 @@ def inpaint(
             batches.append(ImageBatch(images[index], known[index], condition=own))
         results = _Results()
         report = [ReportProgress(progress)] if progress else []
-        tick = partial(_tick, progress, config.steps) if progress else None
+        tick = partial(_tick, progress, resolve(prior, config)[1]) if progress else None
         callbacks = [results, *report]
         reconstruct(prior, config, batches, groups=groups, callbacks=callbacks, tick=tick)
         return Result.cat(results.found)
@@ -226,7 +227,7 @@ def _quiet_lightning() -> Iterator[None]:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """Shield a search from the modes of torch around it."""
-    dtype = torch.get_default_dtype()
+    dtype, product = torch.get_default_dtype(), torch.get_float32_matmul_precision()
     with (
         torch.inference_mode(False),  # a search needs gradients
         torch.autocast("cpu", enabled=False),
@@ -235,9 +236,13 @@ def _undisturbed() -> Iterator[None]:
     ):
         if dtype != torch.float32:  # affects all threads
             torch.set_default_dtype(torch.float32)
+        if product != "highest":  # L-BFGS compares objectives to their last digits
+            torch.set_float32_matmul_precision("highest")
         try:
             yield
         finally:
+            if product != "highest":
+                torch.set_float32_matmul_precision(product)
             if dtype != torch.float32:
                 torch.set_default_dtype(dtype)
 

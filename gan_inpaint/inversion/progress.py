@@ -48,10 +48,10 @@ class ReportProgress(pl.Callback):
         self._progress, self._done = progress, 0
 
     def on_search_phase(self, module: LatentReconstruction, phase: str) -> None:
-        self._progress(Progress(phase, 0, module.config.steps, self._done))
+        self._progress(Progress(phase, 0, module.steps, self._done))
 
     def on_search_update(self, module: LatentReconstruction) -> None:
-        state, steps = module.search.state, module.config.steps
+        state, steps = module.search.state, module.steps
         best = state.objective.view(-1, module.rows_per_image).amin(dim=1).mean().item()
         step = int(state.steps.max())
         self._progress(Progress("search", step, steps, self._done, best, module.best_images))

@@ -45,7 +45,7 @@ class Frames(pl.Callback):
         self._looks = 0
         self._images = module.batch.images[:_IMAGES].cpu()
         self._known = module.batch.known[:_IMAGES].cpu()
-        self._planned = math.ceil(module.config.steps / module.steps_per_look)
+        self._planned = math.ceil(module.steps / module.steps_per_look)
         if self._animation:
             self._keep(0, self._draw(module))
 
