@@ -23,7 +23,7 @@ MASKS = {
 }
 
 # of the searches in documented tables, whatever becomes of the defaults
-SEARCH: dict[str, Any] = {"start": "nearest", "steps": 50}
+SEARCH: dict[str, Any] = {"start": "nearest"}
 
 
 def add_arguments(parser: argparse.ArgumentParser, limit: int) -> None:

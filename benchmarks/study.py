@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the sampler")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    data = ["prior=digits", f"limit={options.images}", "start=nearest", "steps=50"]
+    data = ["prior=digits", f"limit={options.images}", "start=nearest"]
     sampled = [
         f"hydra.sweeper.n_trials={options.trials}",
         f"hydra.sweeper.sampler.seed={options.seed}",
