@@ -116,6 +116,7 @@ def our_loop(
         log_every=10,
         dataset="random",
         license="none",
+        feature_weight=options.feature_weight,
     )
     clock = Clock()
     trainer = pl.Trainer(
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--nz", type=int, default=100)
     parser.add_argument("--ngf", type=int, default=64)
     parser.add_argument("--ndf", type=int, default=64)
+    parser.add_argument("--feature-weight", type=float, default=0.0, help="of ours")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=10, help="timed steps in a turn")
     parser.add_argument("--turns", type=int, default=5)
