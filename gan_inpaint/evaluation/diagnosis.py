@@ -38,8 +38,8 @@ def self_test(known: Tensor, prior: Prior, settings: SearchConfig) -> dict[str, 
     images = prior.sample(len(known), settings.seed, settings.radius)
     options = {key: getattr(settings, key) for key in SearchConfig.__dataclass_fields__}
     options |= {"guide": "none", "start": "nearest"}
-    if settings.start == "regression":  # without one a search takes twice the steps
-        options["steps"] = 2 * options["steps"]
+    if settings.start == "regression" and settings.steps:  # without one it takes twice the steps
+        options["steps"] = 2 * settings.steps
     result = inpaint(images, known, prior, **options)
     told = result.condition if prior.encoder else None
     error = prior.decode(result.z, told) - images
