@@ -1,5 +1,6 @@
 """Shared by the tests: a tiny model, a tiny prior, and commands run in this process."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -28,6 +29,7 @@ from gan_inpaint.runtime import precision
 from gan_inpaint.training.gan_module import AdversarialTraining
 
 torch.set_num_threads(1)  # tiny tensors: threads would only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for the commands that the tests start
 
 TINY = ["model.size=16", "model.nz=8", "model.ngf=4", "model.ndf=4"]
 
@@ -42,6 +44,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="round the networks' first matrix product by the number of its rows, as Intel's MKL"
         " does and AMD's processors do not show",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: too slow for every run; for `make soak`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--soak"):
+        return
+    for item in items:
+        if item.get_closest_marker("soak"):
+            item.add_marker(pytest.mark.skip(reason="for make soak"))
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from test_interruption import assert_equal, tensors
 from gan_inpaint.data.loading import ShuffledBatches
 from gan_inpaint.evaluation.runner import JobBatches
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+ENVIRONMENT = {"WANDB_MODE": "offline"}
 
 TWO = """
 import sys
@@ -30,7 +30,6 @@ import torch
 from conftest import tiny_training
 from gan_inpaint.data.loading import training_batches
 
-torch.set_num_threads(1)
 ranks = int(sys.argv[1])
 pixels = torch.randint(0, 256, (64, 1, 16, 16), generator=torch.manual_seed(0)).byte().numpy()
 module = tiny_training(
@@ -161,10 +160,9 @@ def test_a_resume_takes_over_what_other_processes_left(
     assert not (job / ".process_1").exists()
 
 
-def test_two_processes_continue_the_job_of_one(tmp_path: Path, soak: bool) -> None:
+@pytest.mark.soak
+def test_two_processes_continue_the_job_of_one(tmp_path: Path) -> None:
     """Both need the same list of what is left: only the first one has read the tables."""
-    if not soak:
-        pytest.skip("for make soak")
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     options = [f"prior={prior}", "data=generated", "data.count=11", "batch_size=2", "steps=8"]
     options += ["candidates=16", "logger=none", "precision=fp32", "device=cpu"]
@@ -202,6 +200,7 @@ def test_a_search_that_ends_early_is_not_done(
     assert json.loads((tmp_path / "job" / "summary.json").read_text())["images"] == 4
 
 
+@pytest.mark.soak
 def test_two_processes_that_can_read_nothing_say_so(tmp_path: Path) -> None:
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     (tmp_path / "bad").mkdir()
@@ -214,6 +213,7 @@ def test_two_processes_that_can_read_nothing_say_so(tmp_path: Path) -> None:
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.soak
 def test_slurm_requeues_a_training_which_goes_on(tmp_path: Path) -> None:
     """With a stand-in for ``scontrol``: the signal, the call and the checkpoint are Lightning's."""
     pictures = write_pictures(tmp_path / "pictures", 60)
@@ -258,6 +258,7 @@ def waited_for(file: Path, process: subprocess.Popen) -> None:
     raise AssertionError(f"{file} was never written")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_a_sweep_over_processes(launcher: str, tmp_path: Path) -> None:
     """Shards of a set in processes of their own, one of them with a mistake in it."""
@@ -280,12 +281,11 @@ def test_a_sweep_over_processes(launcher: str, tmp_path: Path) -> None:
         assert summary["status"] == "done"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_a_worker_that_dies_is_said_and_its_job_goes_on(
-    launcher: str, tmp_path: Path, run: Callable[..., Ran], soak: bool
+    launcher: str, tmp_path: Path, run: Callable[..., Ran]
 ) -> None:
-    if not soak:
-        pytest.skip("for make soak")
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     options = [f"prior={prior}", "data=generated", "data.count=24", "batch_size=1", "logger=none"]
     options += ["candidates=8", "steps=100", "patience=null", "tolerance=0", "precision=fp32"]

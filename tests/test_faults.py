@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import wandb
 from conftest import Ran, only, save_tiny_prior, write_pictures
 from processes import check_whole, started
 from test_interruption import assert_equal, finished, reconstruction, table, training
@@ -129,6 +130,7 @@ def test_two_runs_that_fill_the_cache_at_once(tmp_path: Path) -> None:
 def test_a_wandb_server_that_is_not_there_does_not_hold_up_a_run(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wandb.teardown()  # or W&B goes on with the settings of an earlier test: 90 seconds of patience
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # where nobody listens
@@ -207,11 +209,10 @@ def test_a_training_goes_on_with_smaller_batches_when_memory_runs_out(
     assert_equal(tmp_path / "halved", tmp_path / "small")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ["train", "reconstruct"])
-def test_memory_that_is_really_short(name: str, tmp_path: Path, soak: bool) -> None:
+def test_memory_that_is_really_short(name: str, tmp_path: Path) -> None:
     """Under a limit of the system, with networks that are large enough to feel it."""
-    if not soak:
-        pytest.skip("for make soak")
     log = tmp_path / "log.txt"
     if name == "train":
         pictures = write_pictures(tmp_path / "pictures", 300)

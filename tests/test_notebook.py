@@ -7,11 +7,8 @@ import pytest
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "walkthrough.ipynb"
 
 
-def test_the_notebook_runs_and_shows_pictures(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_notebook_runs_and_shows_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     """Cell by cell in this process: what it needs is Python, not a Jupyter kernel."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # its commands share the cores with other tests
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

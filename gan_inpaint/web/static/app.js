@@ -20,8 +20,8 @@ let sharesDue = 0, shares = { inside: 0, outside: 0, any: false };
 // opening
 
 async function open(files) {
+  await opened;
   problem(null);
-  await ready;
   for (const file of files) {
     say(`Reading ${file.name}, and looking for faces`);
     document.body.classList.add("reading");
@@ -383,7 +383,7 @@ async function loadPriors() {
 async function begin() {
   say("Starting");
   try {
-    await ready;
+    await loadPriors();
     let before = {};
     try { before = JSON.parse(sessionStorage.getItem("photographs") ?? "{}"); } catch { /* damaged */ }
     if (priors.some((one) => one.id === before.prior)) { $("prior").value = before.prior; showCondition(); }
@@ -394,8 +394,7 @@ async function begin() {
       photographs.get(info.id).asked = own?.asked ?? null;
     }
     const last = photographs.has(before.current) ? before.current : [...photographs.keys()].at(-1);
-    if (!current && last) select(last); // unless one was opened meanwhile
-    else strip();
+    if (last) select(last);
     for (const one of photographs.values()) if (one.job) watch(one); // its events come again
     if (!photographs.size) say("");
   } catch (error) {
@@ -407,10 +406,10 @@ async function begin() {
 
 $("file").addEventListener("change", (event) => { open([...event.target.files]); event.target.value = ""; });
 $("example").addEventListener("click", async () => {
+  await opened;
   problem(null);
   say("Opening the example, and looking for faces");
   try {
-    await ready;
     const info = await api.openExample(priorId());
     await adopt(info, null);
     select(info.id);
@@ -458,5 +457,5 @@ $("fill-all").addEventListener("click", fillAll);
 $("stop").addEventListener("click", () => { if (running?.job) api.stopJob(running.job).catch(lost); });
 $("reconnect").addEventListener("click", reconnect);
 $("close").addEventListener("click", close);
-const ready = loadPriors();
-begin();
+// a photograph that is opened waits for those that were open before
+const opened = begin();
