@@ -87,6 +87,10 @@ def test_it_changes_what_the_generator_learns(
     assert first[0] == pytest.approx(first[1], rel=0.2), "of the usual discriminator, as before"
     z = torch.randn(2, 8)
     assert not torch.equal(load_prior("w0").decode(z), load_prior("w1").decode(z))
+    ran = run("train", "resume=w1", "trainer.max_epochs=2", "feature_weight=3")
+    assert ran.code == 0, ran.err
+    ran = run("train", "resume=w1", "trainer.max_epochs=3", "feature_weight=0")
+    assert "leave it as it is when resuming" in ran.sentence
 
 
 def test_mistakes_are_named(

@@ -42,7 +42,15 @@ def prior(seed=0):
 def broken():
     raise OSError("no weights here")
 """
-JOB = ["lam=0", "steps=3", "candidates=16", "logger=none", "data.count=4", "data=generated"]
+JOB = [
+    "lam=0",
+    "steps=3",
+    "guide=none",
+    "candidates=16",
+    "logger=none",
+    "data.count=4",
+    "data=generated",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -351,19 +351,22 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
     except Exception:  # damaged zips and pickles raise many kinds of errors
         raise InputError(f"{checkpoint}: damaged, or no checkpoint of a training run") from None
     for key in _RESUMED:
+        before = saved.get(key, _OF_OLDER_RUNS.get(key))
         wanted = module.hparams[key]  # type: ignore[attr-defined]
-        if saved.get(key, _OF_OLDER_RUNS.get(key)) != wanted:
+        if key == "feature_weight" and before and wanted:
+            continue  # the discriminators are there; how much they weigh may change
+        if before != wanted:
             if key == "conditioning":
                 raise InputError(
                     f"{checkpoint}: the run has other conditions than these data and settings;"
                     " leave them as they are when resuming, or start a new run"
                 )
             raise InputError(
-                f"{checkpoint}: the run has {key} {saved.get(key)}, the settings say {wanted};"
+                f"{checkpoint}: the run has {key} {before}, the settings say {wanted};"
                 " leave it as it is when resuming, or start a new run"
             )
-    before, now = content["state_dict"].get("conditions"), module.conditions  # type: ignore[attr-defined]
-    if now is not None and not (before is not None and before.equal(now)):
+    known, now = content["state_dict"].get("conditions"), module.conditions  # type: ignore[attr-defined]
+    if now is not None and not (known is not None and known.equal(now)):
         raise InputError(
             f"{checkpoint}: the images have other conditions now; restore them, or start a new run"
         )
