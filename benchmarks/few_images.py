@@ -3,10 +3,11 @@
     python benchmarks/few_images.py --data FOLDER --attributes list_attr_celeba.csv \
         [--attribute Eyeglasses] [--images 200] [--seen 30000] [--picture PATH] [--json PATH]
 
-FOLDER holds CelebA's aligned faces. The first 200 with the attribute are trained on twice, from
-random weights and from the bundled `faces`, with the same networks, settings and number of images
-seen, so in the same time. All others with the attribute are held out: the Fréchet distance compares
-them with as many samples. Needs the extra `features`.
+FOLDER holds CelebA's aligned faces, or whole frames squashed to a square. Of those that `faces` has
+never seen (from 009001 on), the first 200 with the attribute are trained on twice, from random
+weights and from `faces`, with the same networks, settings and number of images seen, so in the same
+time. The next 500 are held out: the Fréchet distance compares them with as many samples. Needs the
+extra `features`.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -27,14 +29,22 @@ from gan_inpaint.data.images import grid
 from gan_inpaint.reporting.figures import labelled
 from gan_inpaint.runtime.io import read_csv, write_json, write_png
 
-BATCH, SHOWN = 32, 12
+BATCH, SHOWN, HELD_OUT = 32, 12, 500
+SEEN = 9000  # of CelebA, by `faces`
 
 
-def pictures(folder: Path, attributes: Path, attribute: str) -> list[Path]:
-    """The files that have an attribute, in order."""
-    rows = csv.DictReader(attributes.read_text(encoding="utf-8").splitlines())
-    named = [folder / row["image_id"] for row in rows if row[attribute] == "1"]
-    return [file for file in named if file.is_file()]
+def pictures(options: argparse.Namespace, folder: Path) -> list[Path]:
+    """The files that have the attribute, in order, copied into a folder in CelebA's geometry."""
+    rows = csv.DictReader(options.attributes.read_text(encoding="utf-8").splitlines())
+    named = [row["image_id"] for row in rows if row[options.attribute] == "1"]
+    unseen = [name for name in sorted(named) if int(Path(name).stem) > SEEN]
+    there = [options.data / name for name in unseen if (options.data / name).is_file()]
+    files = []
+    for file in there[: options.images + HELD_OUT]:
+        files.append((folder / file.name).with_suffix(".png"))
+        with Image.open(file) as frame:
+            frame.convert("RGB").resize((89, 109), Image.Resampling.LANCZOS).save(files[-1])
+    return files
 
 
 def command(name: str, *words: str) -> None:
@@ -52,11 +62,12 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="write samples of both here")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    files = pictures(options.data, options.attributes, options.attribute)
-    held_out = len(files) - options.images
     table = Table("start", "hole PSNR, dB", "Fréchet distance", "diversity")
     found, rows = {}, []
     with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "frames").mkdir()
+        files = pictures(options, Path(folder) / "frames")
+        held_out = len(files) - options.images
         names = Path(folder) / "pictures.txt"
         names.write_text("".join(f"{file.resolve()}\n" for file in files))
         epochs = max(1, options.seen // (options.images // BATCH * BATCH))
