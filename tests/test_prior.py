@@ -142,3 +142,25 @@ def test_what_is_no_prior_is_refused(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=words):
             load_prior(source)
+
+
+def test_a_prior_may_use_the_guide_of_another(tmp_path: Path) -> None:
+    model = tiny_training()
+    (tmp_path / "inside").mkdir()
+    for name, other in (("own", "one"), ("lent", "one"), ("astray", "../one"), ("none", "")):
+        metadata = model.metadata() | {"guide_of": other}
+        file = tmp_path / "inside" / f"{name}.safetensors"
+        save_prior(file, model.generator, model.discriminator, metadata)
+    lent = tmp_path / "inside" / "one.guide.safetensors"
+    own = tmp_path / "inside" / "own.guide.safetensors"
+    for there in (own, lent, tmp_path / "one.guide.safetensors"):
+        there.touch()
+    found = {
+        name: load_prior(tmp_path / "inside" / f"{name}.safetensors").companion("guide")
+        for name in ("own", "lent", "astray", "none")
+    }
+    assert found == {"own": own, "lent": lent, "astray": lent, "none": None}, "in its own folder"
+
+
+def test_the_guide_of_faces_serves_both() -> None:
+    assert load_prior("faces_next").companion("guide") == load_prior("faces").companion("guide")

@@ -177,6 +177,9 @@ class Prior(nn.Module):
     def companion(self, kind: str) -> Path | None:
         """A file of the guide beside the prior's, if it is there.
 
+        A prior of the same images as another one may use that one's: ``guide_of`` in its metadata
+        names it.
+
         Args:
             kind: ``gaussian``, statistics of the training images, or ``guide``, a learned one.
         """
@@ -184,8 +187,10 @@ class Prior(nn.Module):
             file = path.with_suffix(f".{kind}.safetensors")
             if path.suffix == ".ckpt":  # its run's
                 file = path.parent.parent / f"prior.{kind}.safetensors"
-            if file.is_file():
-                return file
+            other = Path(self.metadata.get("guide_of", "")).name
+            for there in (file, path.with_name(f"{other}.{kind}.safetensors")):
+                if there.is_file():
+                    return there
         return None
 
     def reduced(self) -> "Prior":
