@@ -19,7 +19,7 @@ import time
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -143,7 +143,7 @@ class WithDeviation(nn.Module):
         super().__init__()
         *layers, last = discriminator.main
         self.features = nn.Sequential(*layers)
-        self.last = nn.Conv2d(last.in_channels + 1, 1, last.kernel_size, bias=False)
+        self.last = nn.Conv2d(cast(nn.Conv2d, last).in_channels + 1, 1, 4, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.features(images)
@@ -156,10 +156,9 @@ def networks(variant: dict) -> tuple[nn.Module, nn.Module]:
     width = variant["width"]
     if variant["blocks"] == "residual":
         return ResidualGenerator(variant["nz"], width), residual_discriminator(width)
-    discriminator: nn.Module = Discriminator(SIZE, 3, width, variant["norm"])
-    if variant["deviation"]:
-        discriminator = WithDeviation(discriminator)
-    return Generator(SIZE, 3, variant["nz"], width), discriminator
+    discriminator = Discriminator(SIZE, 3, width, variant["norm"])
+    judge = WithDeviation(discriminator) if variant["deviation"] else discriminator
+    return Generator(SIZE, 3, variant["nz"], width), judge
 
 
 def discriminators_loss(real: Tensor, fake: Tensor, loss: str) -> Tensor:
@@ -197,7 +196,8 @@ def train(
     def seen(images: Tensor) -> Tensor:
         return by_features(pyramid(diffaugment(images, POLICIES, rng)))
 
-    pixels, left = torch.empty(0), []
+    pixels = torch.empty(0)
+    left: list[Tensor] = []
     while (used := time.process_time() - started) < 60 * minutes:
         soft = variant["images"] == "soft_first" and used < 30 * minutes
         chosen = images["soft" if soft else "more" if variant["images"] == "more" else "sharp"]
