@@ -497,6 +497,7 @@ def test_a_photograph_can_be_closed_and_a_ninth_closes_the_oldest(page: Page) ->
     for _ in range(8):
         page.page.locator("#close").click()
     page.page.locator("#studio").wait_for(state="hidden")
+    page.page.wait_for_load_state("networkidle")
     assert page.app.json("GET", "/api/photographs") == []
 
 

@@ -53,9 +53,10 @@ async function close() {
   if (!gone || running?.photograph === gone) return;
   photographs.delete(gone.info.id);
   current = null;
-  await api.forget(gone.info.id).catch(lost);
+  const forgotten = api.forget(gone.info.id).catch(lost);
   const next = [...photographs.keys()].at(-1);
-  if (next) { select(next); return; }
+  if (next) { select(next); return; } // at once: a second click closes the next one
+  await forgotten;
   $("studio").hidden = true;
   $("drop").classList.remove("small");
   sessionStorage.removeItem("photographs");
