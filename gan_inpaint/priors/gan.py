@@ -187,8 +187,8 @@ class Prior(nn.Module):
             file = path.with_suffix(f".{kind}.safetensors")
             if path.suffix == ".ckpt":  # its run's
                 file = path.parent.parent / f"prior.{kind}.safetensors"
-            other = Path(self.metadata.get("guide_of", "")).name
-            for there in (file, path.with_name(f"{other}.{kind}.safetensors")):
+            lender = Path(self.metadata.get("guide_of", path.stem)).name
+            for there in (file, path.with_name(f"{lender}.{kind}.safetensors")):
                 if there.is_file():
                     return there
         return None
