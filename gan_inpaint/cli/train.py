@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 _RESUMED = (  # what a checkpoint must share with the settings
     *("size", "channels", "nz", "ngf", "ndf", "latent", "loss", "discriminator_norm"),
-    *("feature_weight", "conditioning"),
+    *("feature_weight", "reconstruction_weight", "conditioning"),
 )
-_OF_OLDER_RUNS = {"feature_weight": 0.0, "conditioning": None}
+_WEIGHTS = "feature_weight", "reconstruction_weight"  # may change, but not to or from 0
+_OF_OLDER_RUNS = dict.fromkeys(_WEIGHTS, 0.0) | {"conditioning": None}
 
 
 @command("train", TrainConfig)
@@ -196,6 +197,7 @@ def make_module(settings: TrainConfig, images: TrainingImages) -> "AdversarialTr
         init=settings.init,
         freeze_discriminator=settings.freeze_discriminator,
         feature_weight=settings.feature_weight,
+        reconstruction_weight=settings.reconstruction_weight,
         conditioning=conditioning,
     )
     if images.conditions and module.conditions is not None:
@@ -353,8 +355,8 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
     for key in _RESUMED:
         before = saved.get(key, _OF_OLDER_RUNS.get(key))
         wanted = module.hparams[key]  # type: ignore[attr-defined]
-        if key == "feature_weight" and before and wanted:
-            continue  # the discriminators are there; how much they weigh may change
+        if key in _WEIGHTS and before and wanted:
+            continue  # the networks are there; how much they weigh may change
         if before != wanted:
             if key == "conditioning":
                 raise InputError(

@@ -24,7 +24,7 @@ class CodeRegression:
     """
 
     def __init__(self, codes: Tensor, images: Iterable[Tensor]):
-        seen = torch.cat([_reduced(part) for part in images])
+        seen = torch.cat([reduced(part) for part in images])
         usable = seen.isfinite().all(dim=1)
         codes, seen = codes[usable], seen[usable]
         self._mean_code, self._mean = codes.mean(dim=0), seen.mean(dim=0)
@@ -34,8 +34,14 @@ class CodeRegression:
     def codes(self, images: Tensor) -> Tensor:
         """``(B, C, H, W)`` -> ``(B, n)``, the codes that a linear generator would need."""
         # one by one: a product of matrices rounds differently for one image and for many
-        found = [self._to_code.T @ (image - self._mean) for image in _reduced(images)]
+        found = [self._to_code.T @ (image - self._mean) for image in reduced(images)]
         return self._mean_code + torch.stack(found)
+
+    @property
+    def to_codes(self) -> tuple[Tensor, Tensor]:
+        """``(n, values)`` and ``(n,)``: what ``codes`` does to ``reduced`` images, as one map."""
+        weight = self._to_code.T
+        return weight, self._mean_code - weight @ self._mean
 
     def inverse_curvature(self, weight: Tensor) -> Tensor | None:
         """``(n, n)``: of ``mean of w·(G(z) − y)²`` over z, were the generator linear.
@@ -48,13 +54,13 @@ class CodeRegression:
         n, values = self._to_image.shape
         if n > _LARGEST:
             return None
-        channels = values // _reduced(weight[None]).shape[1]
-        weights = _reduced(weight[None])[0].repeat(channels)
+        channels = values // reduced(weight[None]).shape[1]
+        weights = reduced(weight[None])[0].repeat(channels)
         curvature = 2 / values * (self._to_image * weights) @ self._to_image.T
         return torch.linalg.inv(_damped(curvature, _DAMPING))
 
 
-def _reduced(images: Tensor) -> Tensor:
+def reduced(images: Tensor) -> Tensor:
     """``(B, values)``: at most 16 pixels high and wide."""
     height, width = images.shape[-2:]
     return F.adaptive_avg_pool2d(images, (min(_SIDE, height), min(_SIDE, width))).flatten(1)

@@ -124,6 +124,7 @@ class TrainConfig:
     optimizer: OptimizerConfig
     augment: AugmentConfig
     feature_weight: float
+    reconstruction_weight: float
     ema: AverageConfig
     trainer: dict[str, Any]
     checkpoint: CheckpointConfig
@@ -141,9 +142,21 @@ class TrainConfig:
         check_at_least(self, 2, "batch_size")  # BatchNorm needs two images
         check_at_least(self, 1, "log_every")
         check_at_least(self, 0, "freeze_discriminator")
-        if not (math.isfinite(self.feature_weight) and self.feature_weight >= 0):
+        for key in ("feature_weight", "reconstruction_weight"):
+            value = getattr(self, key)
+            if not (math.isfinite(value) and value >= 0):
+                raise InputError(f"{key}={value}: must be a number of at least 0")
+        if self.reconstruction_weight and self.model.latent != "normal":
             raise InputError(
-                f"feature_weight={self.feature_weight}: must be a number of at least 0"
+                f"reconstruction_weight={self.reconstruction_weight}: the codes of images lie in a"
+                " ball; set model.latent=normal, or leave it 0"
+            )
+        conditional = self.conditioning.encoder is not None
+        if self.reconstruction_weight and conditional and self.conditioning.diversity:
+            raise InputError(
+                f"reconstruction_weight={self.reconstruction_weight}: conditioning.diversity"
+                " compares two codes under one condition, but an image has one code; set one of"
+                " the two to 0"
             )
         if self.freeze_discriminator and self.init is None:
             raise InputError(

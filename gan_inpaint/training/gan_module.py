@@ -23,6 +23,7 @@ from gan_inpaint.functional.adversarial import (
 from gan_inpaint.functional.augment import POLICIES, diffaugment, mirrored
 from gan_inpaint.functional.conditions import differ, drop_conditions, in_pairs
 from gan_inpaint.functional.latent import draw_latent
+from gan_inpaint.models.code_encoder import CodeEncoder
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.models.feature_discriminator import FeatureDiscriminator, FeaturePyramid
 from gan_inpaint.priors.weights import images_seen, prior_metadata
@@ -78,6 +79,8 @@ class AdversarialTraining(pl.LightningModule):
         freeze_discriminator: number of D's first convolutions that keep their weights.
         feature_weight: weight of a ``FeatureDiscriminator`` in the generator's loss; 0: none. It
             has the hinge loss, and sees images under all of ``diffaugment``.
+        reconstruction_weight: weight of a ``CodeEncoder``'s error in the generator's loss; 0: none.
+            Otherwise the codes are those of ``CodeEncoder.mix``.
         conditioning: None, or ``{"encoder": state of the conditions' Encoder, "width", "drop",
             "mismatched", "diversity"}``. Each image then has a condition, and generated ones have
             those of the minibatch. ``drop`` is the share of conditions that are left out;
@@ -114,6 +117,7 @@ class AdversarialTraining(pl.LightningModule):
         init: str | None = None,
         freeze_discriminator: int = 0,
         feature_weight: float = 0.0,
+        reconstruction_weight: float = 0.0,
         conditioning: Mapping[str, Any] | None = None,
     ):
         super().__init__()
@@ -133,6 +137,8 @@ class AdversarialTraining(pl.LightningModule):
                 # in a tuple: neither saved nor trained with this module
                 self._pyramid = (FeaturePyramid().to(memory_format=torch.channels_last),)  # type: ignore[call-overload]
                 self.feature_discriminator = FeatureDiscriminator(self._pyramid[0].widths)
+            if reconstruction_weight:
+                self.code_encoder = CodeEncoder(size, channels, nz)
         self.average = AveragedModel(
             self.generator, multi_avg_fn=self._average, use_buffers=True
         ).requires_grad_(False)
@@ -144,6 +150,7 @@ class AdversarialTraining(pl.LightningModule):
         self._loss, self._augment, self._ema_decay = loss, augment, ema_decay
         self._from_scratch, self._freeze = init is None, freeze_discriminator
         self._feature_weight = feature_weight
+        self._reconstruction_weight = reconstruction_weight
         self._latent = (batch_size, nz, latent)
         self._seed, self._compile = seed, compile
         self.history: list[dict[str, float]] = []
@@ -158,21 +165,21 @@ class AdversarialTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Two Adams, the discriminator's first; a third one for the feature discriminator."""
-        return [
-            torch.optim.Adam(
-                network.parameters(), options["lr"], (options["beta1"], 0.999), fused=True
-            )
-            for network, options in (
-                (self.discriminator, self._optimizer["discriminator"]),
-                (self.generator, self._optimizer["generator"]),
-            )
-        ] + self._feature_optimizers()
-
-    def _feature_optimizers(self) -> list[torch.optim.Optimizer]:
-        if not self._feature_weight:
-            return []
-        heads = self.feature_discriminator.trained()
-        return [torch.optim.Adam(heads, _FEATURE_LR, (0.0, 0.99), fused=True)]
+        generating = list(self.generator.parameters())
+        if self._reconstruction_weight:
+            generating += self.code_encoder.parameters()
+        found: list[torch.optim.Optimizer] = []
+        for network, weights in (
+            ("discriminator", list(self.discriminator.parameters())),
+            ("generator", generating),
+        ):
+            options = self._optimizer[network]
+            betas = options["beta1"], 0.999
+            found.append(torch.optim.Adam(weights, options["lr"], betas, fused=True))
+        if self._feature_weight:
+            heads = self.feature_discriminator.trained()
+            found.append(torch.optim.Adam(heads, _FEATURE_LR, (0.0, 0.99), fused=True))
+        return found
 
     def setup(self, stage: str) -> None:
         layers = [m for m in self.discriminator.modules() if isinstance(m, nn.Conv2d)]
@@ -243,11 +250,11 @@ class AdversarialTraining(pl.LightningModule):
         # at 1 and 1 a G step reuses the images of the D step, which saves a forward pass
         shared = self._schedule["discriminator"] == self._schedule["generator"] == 1
         with torch.set_grad_enabled(shared):
-            fake = self._generated("d", self._d_steps, asked)
+            fake = self._generated("d", self._d_steps, real, asked)
         self._train_discriminator(real, fake.detach(), condition, asked)
         if self._d_steps % self._schedule["discriminator"] == 0:
             for _ in range(self._schedule["generator"]):
-                self._train_generator(fake if shared else None, asked)
+                self._train_generator(fake if shared else None, real, asked)
         if self._d_steps % self._log_every == 0:
             self._log_row()
 
@@ -280,17 +287,19 @@ class AdversarialTraining(pl.LightningModule):
         self._images += len(real) * self._ranks
         self.images_seen += len(real) * self._ranks
 
-    def _train_generator(self, fake: Tensor | None, condition: Tensor | None) -> None:
+    def _train_generator(self, fake: Tensor | None, real: Tensor, condition: Tensor | None) -> None:
         optimizer = cast(list[LightningOptimizer], self.optimizers())[1]
         # toggled: computes no gradients for D's weights; D's BatchNorm statistics are kept
         with self.toggled_optimizer(optimizer), running_statistics_kept(self.discriminator):
             if fake is None:
-                fake = self._generated("g", self._g_steps, condition)
+                fake = self._generated("g", self._g_steps, real, condition)
             logit = self._judged(fake, self._rng("augment_g", self._g_steps), condition)
             loss = generator_loss(logit.float(), self._loss)
             if self._feature_weight:
                 logits = self._feature_logits(fake, self._rng("augment_features_g", self._g_steps))
                 loss = loss + self._feature_weight * generator_loss(logits, "hinge")
+            if self._reconstruction_weight:
+                loss = loss + self._reconstruction_weight * self.code_encoder.error(fake, real)
             if condition is not None and self._conditioning["diversity"]:
                 loss = loss + self._conditioning["diversity"] * mode_seeking_loss(fake)
             self._step(optimizer, loss, "generator")
@@ -307,9 +316,11 @@ class AdversarialTraining(pl.LightningModule):
             self.clip_gradients(cast(torch.optim.Optimizer, optimizer), clip, "norm")
         optimizer.step()
 
-    def _generated(self, use: str, step: int, condition: Tensor | None) -> Tensor:
-        """Images of fresh codes."""
+    def _generated(self, use: str, step: int, real: Tensor, condition: Tensor | None) -> Tensor:
+        """Images of fresh codes, and of those of real images, if these are reconstructed."""
         codes = self._draw(use, step)
+        if self._reconstruction_weight:
+            codes = self.code_encoder.mix(codes, real)
         if condition is None:
             return self.generator(codes)
         return self.generator(codes, condition[: len(codes)])

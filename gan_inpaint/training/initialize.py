@@ -3,8 +3,12 @@
 import torch
 from torch import nn
 
+from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.widening import widen
+from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training.gan_module import AdversarialTraining
+
+_SAMPLES, _AT_ONCE = 4096, 256  # for the encoder of training images
 
 
 def start_from(
@@ -33,7 +37,18 @@ def start_from(
     module.average.module.load_state_dict(module.generator.state_dict())
     # the average goes on from these weights, instead of copying those of the first step
     module.average.n_averaged.fill_(1)
+    if module.hparams["reconstruction_weight"]:
+        _fit_encoder(module)
     return left
+
+
+@torch.no_grad()
+def _fit_encoder(module: AdversarialTraining) -> None:
+    """Start the encoder of training images from samples of the generator."""
+    rng = torch_rng("encoder", module.hparams["seed"])
+    codes = draw_latent(_SAMPLES, module.hparams["nz"], "normal", rng)
+    images = (module.sample(part) for part in codes.split(_AT_ONCE))
+    module.code_encoder.fit(codes, images)
 
 
 def _take(own: nn.Module, other: nn.Module | None, name: str, conditions: bool) -> list[str]:
