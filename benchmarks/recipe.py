@@ -38,6 +38,7 @@ from gan_inpaint.functional.adversarial import discriminator_loss, generator_los
 from gan_inpaint.functional.augment import POLICIES, diffaugment, mirrored
 from gan_inpaint.functional.metrics import precision_recall, psnr
 from gan_inpaint.inversion.pipeline import inpaint
+from gan_inpaint.models.code_encoder import CodeEncoder
 from gan_inpaint.models.dcgan import Discriminator, Generator, running_statistics_kept
 from gan_inpaint.models.feature_discriminator import FeatureDiscriminator, FeaturePyramid
 from gan_inpaint.priors.freeze import freeze
@@ -56,6 +57,7 @@ PLAIN = {
     "lr": 2e-4,
     "batch": 64,
     "features": 0.0,  # weight of the discriminators on features
+    "reconstruction": 0.0,  # weight of reconstructed images
     "blocks": "dcgan",  # or residual
     "deviation": False,  # whether D sees the standard deviation over its minibatch
     "images": "sharp",  # or more, soft_first
@@ -73,6 +75,7 @@ VARIANTS: dict[str, dict] = {
     "batch32": {"batch": 32},
     "width48": {"nz": 256, "width": 48},
     "features": {"nz": 256, "features": 1.0},
+    "reconstruction": {"nz": 256, "reconstruction": 30.0},
     "r1_nz256": {"nz": 256, "norm": "none", "r1": 1.0},
     "r3gan": {"nz": 256, "norm": "none", "r1": 1.0, "loss": "relativistic"},
     "residual": {"nz": 256, "blocks": "residual"},
@@ -183,9 +186,13 @@ def train(
         pyramid = FeaturePyramid().to(**channels_last)
         by_features = FeatureDiscriminator(pyramid.widths)
         for_heads = torch.optim.Adam(by_features.trained(), 2e-4, (0.0, 0.99))
+    encoder = CodeEncoder(SIZE, 3, variant["nz"]) if variant["reconstruction"] else None
     for_g, for_d = (
-        torch.optim.Adam(network.parameters(), variant["lr"], (0.5, 0.999))
-        for network in (generator, discriminator)
+        torch.optim.Adam(weights, variant["lr"], (0.5, 0.999))
+        for weights in (
+            [*generator.parameters(), *(encoder.parameters() if encoder else ())],
+            list(discriminator.parameters()),
+        )
     )
     averages = {decay: copy.deepcopy(generator).requires_grad_(False) for decay in DECAYS}
     batch, step, started = variant["batch"], 0, time.process_time()
@@ -196,6 +203,10 @@ def train(
     def seen(images: Tensor) -> Tensor:
         return by_features(pyramid(diffaugment(images, POLICIES, rng)))
 
+    def generated(real: Tensor) -> Tensor:
+        codes = torch.randn(batch, variant["nz"])
+        return generator(encoder.mix(codes, real) if encoder else codes)
+
     pixels = torch.empty(0)
     left: list[Tensor] = []
     while (used := time.process_time() - started) < 60 * minutes:
@@ -205,7 +216,7 @@ def train(
             pixels, left = chosen, list(torch.randperm(len(chosen)).split(batch)[:-1])
         real = mirrored(pixels[left.pop()].float() / 127.5 - 1, rng).contiguous(**channels_last)
         with torch.no_grad():
-            fake = generator(torch.randn(batch, variant["nz"]))
+            fake = generated(real)
         loss = discriminators_loss(judged(real), judged(fake), variant["loss"])
         if variant["r1"] and step % 16 == 0:  # lazily, as Karras et al., CVPR 2020
             loss = loss + 16 * variant["r1"] * r1_penalty(discriminator, real)
@@ -220,11 +231,13 @@ def train(
             for_heads.step()
         discriminator.requires_grad_(False)
         with running_statistics_kept(discriminator):
-            drawn = generator(torch.randn(batch, variant["nz"]))
+            drawn = generated(real)
             other = judged(real) if variant["loss"] == "relativistic" else None
             loss = generators_loss(judged(drawn), other, variant["loss"])
             if variant["features"]:
                 loss = loss + variant["features"] * generator_loss(seen(drawn), "hinge")
+            if encoder:
+                loss = loss + variant["reconstruction"] * encoder.error(drawn, real)
             for_g.zero_grad()
             loss.backward()
             for_g.step()
