@@ -1,7 +1,7 @@
 """How good face priors are, beside each other: samples against held-out faces, and holes filled.
 
     python benchmarks/prior.py --data celeba9k.zip --priors faces faces_next
-        [--samples 5000] [--images 250]
+        [--samples 5000] [--images 250] [--guides none network]
 
 Set Fréchet distance, precision and recall (with as many held-out faces as there are) between
 samples, codes shortened to √nz, and the 500 held-out faces of CelebA; `floor` has as many training
@@ -67,7 +67,9 @@ def compare_sets(
     return table
 
 
-def compare_holes(priors: dict[str, Prior], images: Tensor, features: Features) -> Table:
+def compare_holes(
+    priors: dict[str, Prior], images: Tensor, guides: list[str], features: Features
+) -> Table:
     """Hole PSNR and feature distance, each beside its difference from the first prior."""
     table = Table(title=f"{len(images)} held-out faces, one completion, lam=0")
     for column in ("mask", "guide", "prior", "hole PSNR", "", "feature distance", ""):
@@ -75,7 +77,7 @@ def compare_holes(priors: dict[str, Prior], images: Tensor, features: Features) 
     described = describe(features, images)
     for name, mask in MASKS.items():
         known = torch.stack([mask(64, numpy_rng("mask", 0, i), "") for i in range(len(images))])
-        for guide in ("none", "network"):
+        for guide in guides:
             first: list[Tensor] = []
             for label, prior in priors.items():
                 result = inpaint(images, known, prior, guide=guide, lam=0.0, **SEARCH)
@@ -100,6 +102,7 @@ def main() -> None:
     parser.add_argument("--priors", nargs="+", default=["faces", "faces_next"])
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--images", type=int, default=250, help="of which holes are filled")
+    parser.add_argument("--guides", nargs="+", default=["none", "network"])
     arguments = parser.parse_args()
     sets = {
         split: decode_cached(CelebA(64, 3, split, path=arguments.data, held_out=500)).pixels
@@ -110,7 +113,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         priors = {name: with_guide(name, lender, Path(folder)) for name in arguments.priors}
         Console().print(compare_sets(priors, train, held_out, arguments.samples, features))
-        Console().print(compare_holes(priors, held_out[: arguments.images], features))
+        chosen = held_out[: arguments.images]
+        Console().print(compare_holes(priors, chosen, arguments.guides, features))
 
 
 if __name__ == "__main__":

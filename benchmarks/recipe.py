@@ -251,13 +251,15 @@ def train(
     return averages, step * batch
 
 
-def judge(generator: nn.Module, nz: int, real: Tensor, images: int, features: Features) -> dict:
+def judge(
+    generator: nn.Module, nz: int, real: Tensor, options: argparse.Namespace, features: Features
+) -> dict:
     """Held-out figures of one generator."""
     latent = LatentSpace("normal", (nz,))
     if isinstance(generator, Generator):
         generator = freeze(generator)
     prior = Prior(generator.eval(), None, image_shape=(3, SIZE, SIZE), latent=latent)
-    truth = real[:images]
+    truth = real[: options.images]
     held_out = describe(features, real)
     drawn = describe(features, prior.sample(len(real), 0))
     precision, recall = precision_recall(held_out, drawn)
@@ -267,8 +269,9 @@ def judge(generator: nn.Module, nz: int, real: Tensor, images: int, features: Fe
         ("center", partial(masks.center, side=0.5)),
         ("random", partial(masks.random, missing=0.8)),
     ):
-        known = torch.stack([mask(SIZE, numpy_rng("mask", 0, i), "") for i in range(images)])
-        result = inpaint(truth, known, prior, lam=0.0, guide="none", steps=60, radius=0.9)
+        known = torch.stack([mask(SIZE, numpy_rng("mask", 0, i), "") for i in range(len(truth))])
+        search = {"lam": 0.0, "guide": "none", "steps": 60, "radius": options.radius}
+        result = inpaint(truth, known, prior, **search)
         figures[name] = float(psnr(result.images - truth, (~known).float()).mean())
     return figures
 
@@ -301,6 +304,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--decays", nargs="+", type=float, default=[0.995], choices=DECAYS)
     parser.add_argument("--images", type=int, default=64, help="held-out faces to reconstruct")
+    parser.add_argument("--radius", type=float, default=0.9, help="of the searches")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
 
@@ -323,7 +327,7 @@ def main() -> None:
         variant = PLAIN | VARIANTS[name]
         averages, seen = train(variant, images, options.minutes)
         for decay in options.decays:
-            figures = judge(averages[decay], variant["nz"], real, options.images, features)
+            figures = judge(averages[decay], variant["nz"], real, options, features)
             written |= {f"{name}_{decay:g}_{key}": value for key, value in figures.items()}
             table.add_row(
                 *(name, f"{decay:g}", f"{seen:,}"),

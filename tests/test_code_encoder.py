@@ -2,19 +2,25 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from conftest import TINY, Ran, only, tiny_training, write_pictures
+from torch.utils.data import DataLoader, TensorDataset
 
+from gan_inpaint.conditioning.label import Label
 from gan_inpaint.functional.code_regression import CodeRegression
+from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.models.code_encoder import CodeEncoder
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.priors.weights import unpickled
 from gan_inpaint.runtime.seeding import torch_rng
+from gan_inpaint.training.gan_module import AdversarialTraining
 from gan_inpaint.training.initialize import start_from
 
-SPHERE = 0.7 * 8**0.5
+SPHERE = SearchConfig().radius * 8**0.5
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def test_a_minibatch_has_normal_codes_short_ones_and_those_of_images() -> None:
     assert torch.equal(mixed[6:], encoder(images[6:]))
     far = encoder(100 * images)
     torch.testing.assert_close(far.norm(dim=1), torch.full((8,), SPHERE), msg="in the ball")
-    assert encoder.mix(codes[:2], images[:2]).shape == (2, 8), "the least minibatch"
+    assert encoder.mix(codes[:4], images[:4]).shape == (4, 8), "the least minibatch"
     gradient = torch.autograd.grad(mixed.square().sum(), encoder.linear.weight)[0]
     assert gradient.abs().sum() > 0
 
@@ -87,11 +93,51 @@ def test_a_training_changes_the_encoder_and_resumes_to_the_same_weights(
     assert run("train", "resume=parts", "trainer.max_epochs=3", "reconstruction_weight=9").code == 0
 
 
+def fit(module: AdversarialTraining, images: Any, epochs: int) -> None:
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, DataLoader(images, batch_size=16))
+
+
+@pytest.mark.parametrize("schedule", [(1, 1), (2, 1)])
+def test_an_image_keeps_its_condition(schedule: tuple[int, int]) -> None:
+    steps = dict(zip(("discriminator", "generator"), schedule, strict=True))
+    classes = Label(["cat", "dog"])
+    conditioning = {
+        "encoder": classes.state,
+        "width": 4,
+        "drop": 0.0,
+        "mismatched": 1.0,
+        "diversity": 0.0,
+    }
+    module = tiny_training(
+        reconstruction_weight=1.0, conditioning=conditioning, batch_size=16, schedule=steps
+    )
+    pixels = torch.randint(256, (32, 1, 16, 16), generator=torch_rng("px"), dtype=torch.uint8)
+    told = classes.encode(["cat", "dog", "dog", "cat"] * 8)
+    seen: list[tuple[Any, ...]] = []
+
+    def watch(_: Any, given: tuple[Any, ...]) -> None:
+        of_images = module.code_encoder(pixels / 127.5 - 1).detach()
+        seen.append((*given, of_images))
+
+    module.generator.register_forward_pre_hook(watch)
+    fit(module, TensorDataset(pixels, told), 1)
+    assert len(seen) == (2 if schedule == (1, 1) else 3), "one for each D step, and G's own"
+    for step, (codes, condition, of_images) in enumerate(seen):
+        first = 0 if step == 0 else 16
+        torch.testing.assert_close(codes[12:].detach(), of_images[first + 12 : first + 16])
+        assert torch.equal(condition, told[first : first + 16])
+
+
 @pytest.mark.parametrize("schedule", [(1, 1), (3, 2)])
 def test_training_lowers_the_error_of_reconstruction(schedule: tuple[int, int]) -> None:
-    import pytorch_lightning as pl
-    from torch.utils.data import DataLoader
-
     steps = dict(zip(("discriminator", "generator"), schedule, strict=True))
     options = {"batch_size": 16, "schedule": steps, "ngf": 8}
     blocks = torch.randint(256, (16, 1, 4, 4), generator=torch_rng("blocks"), dtype=torch.uint8)
@@ -100,15 +146,7 @@ def test_training_lowers_the_error_of_reconstruction(schedule: tuple[int, int]) 
     errors = []
     for weight in (1e-9, 100.0):
         module = tiny_training(reconstruction_weight=weight, **options)
-        trainer = pl.Trainer(
-            max_epochs=200,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        trainer.fit(module, DataLoader(pixels, batch_size=16))
+        fit(module, pixels, 200)
         with torch.no_grad():
             made = module.generator(module.code_encoder(images))
         errors.append(float((made - images).square().mean()))
@@ -120,6 +158,7 @@ def test_training_lowers_the_error_of_reconstruction(schedule: tuple[int, int]) 
     [
         (["reconstruction_weight=-1"], "must be a number of at least 0"),
         (["model.latent=uniform"], "set model.latent=normal"),
+        (["batch_size=3"], "needs at least 4, four for each device"),
         (["conditioning=label", "conditioning.diversity=1"], "set one of the two to 0"),
     ],
 )

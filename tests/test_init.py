@@ -71,7 +71,9 @@ def test_what_differs_is_said(run: Run, arguments: list[str], tmp_path: Path) ->
 
 def test_what_is_refused(run: Run, arguments: list[str], tmp_path: Path) -> None:
     other = save_tiny_prior(tmp_path / "wide.safetensors", ngf=8, ndf=8, nz=6, channels=3)
-    assert "none of its layers fits" in run("train", *arguments, f"init={other}").sentence
+    for weight in (0, 1):
+        ran = run("train", *arguments, f"init={other}", f"reconstruction_weight={weight}")
+        assert "none of its layers fits" in ran.sentence
     assert "init=nowhere: no such file" in run("train", *arguments, "init=nowhere").sentence
     ran = run("train", *arguments, "freeze_discriminator=2")
     assert "set init= as well" in ran.sentence

@@ -31,8 +31,8 @@ _RESUMED = (  # what a checkpoint must share with the settings
     *("size", "channels", "nz", "ngf", "ndf", "latent", "loss", "discriminator_norm"),
     *("feature_weight", "reconstruction_weight", "conditioning"),
 )
-_WEIGHTS = "feature_weight", "reconstruction_weight"  # may change, but not to or from 0
-_OF_OLDER_RUNS = dict.fromkeys(_WEIGHTS, 0.0) | {"conditioning": None}
+_MAY_CHANGE = "feature_weight", "reconstruction_weight"  # but not to or from 0
+_OF_OLDER_RUNS = dict.fromkeys(_MAY_CHANGE, 0.0) | {"conditioning": None}
 
 
 @command("train", TrainConfig)
@@ -127,6 +127,11 @@ def train(
         ranks,
         images.conditions,
     )
+    if settings.reconstruction_weight and settings.batch_size < 4 * ranks:
+        raise InputError(
+            f"batch_size={settings.batch_size}: reconstruction_weight needs at least {4 * ranks},"
+            f" four for each device"
+        )
     per_epoch = minibatches(len(batches), settings.trainer.get("limit_train_batches"))
     if epochs * per_epoch < settings.schedule.discriminator:
         raise InputError(
@@ -219,7 +224,8 @@ def start_from(module: "AdversarialTraining", init: str) -> None:
     own = module.encoder and module.encoder.state
     same = networks.encoder is None or networks.encoder.state == own
     left = initialize.start_from(module, networks.generator, networks.discriminator, same)
-    kernels = [k for k, v in module.state_dict().items() if v.ndim > 1 and "average" not in k]
+    taken = "generator.", "discriminator."
+    kernels = [k for k, v in module.state_dict().items() if v.ndim > 1 and k.startswith(taken)]
     if len(left) == len(kernels):
         raise InputError(f"init={init}: none of its layers fits this model; {left[0]}")
     say(f"init: {name}, {len(kernels) - len(left)} of {len(kernels)} layers")
@@ -325,7 +331,7 @@ def minibatches(available: int, limit: int | float | None) -> int:
 def with_half_the_batch(settings: TrainConfig, problem: Exception) -> TrainConfig:
     """The settings to try next when memory ran out."""
     half = settings.batch_size // 2
-    if half < 2:
+    if half < (4 if settings.reconstruction_weight else 2):
         raise InputError(
             f"batch_size={settings.batch_size}: out of memory; choose smaller networks with"
             " model.ngf and model.ndf"
@@ -355,7 +361,7 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
     for key in _RESUMED:
         before = saved.get(key, _OF_OLDER_RUNS.get(key))
         wanted = module.hparams[key]  # type: ignore[attr-defined]
-        if key in _WEIGHTS and before and wanted:
+        if key in _MAY_CHANGE and before and wanted:
             continue  # the networks are there; how much they weigh may change
         if before != wanted:
             if key == "conditioning":

@@ -15,13 +15,14 @@ _RADIUS = 0.7  # of the ball that ``reconstruct`` searches
 class CodeEncoder(nn.Module):
     """A linear map from images to codes in a ball, trained together with the generator.
 
-    Normal codes are about √nz long, but a search looks in a ball of 0.7 √nz, where a generator that
-    has seen nothing else makes no better images. So half of a minibatch's codes stay normal, a
-    quarter is shortened to the ball's sphere, and a quarter are the codes of real images, which the
-    generator also learns to reconstruct.
+    Normal codes are about √nz long, but a search looks in a ball of 0.7 √nz, and most generators
+    have never seen a code from there. So half of a minibatch's codes stay normal, a quarter is
+    shortened to the ball's sphere, and a quarter are the codes of real images, which the generator
+    also learns to reconstruct.
 
-    Source: Larsen et al., ICML 2016, "Autoencoding beyond pixels using a learned similarity
-    metric", whose encoder is a deep network and whose error is one of D's features.
+    Source: after Larsen et al., ICML 2016, "Autoencoding beyond pixels using a learned similarity
+    metric". There the encoder is deep and random, with a Kullback-Leibler term and without the
+    adversarial loss, and the error is one of D's features; here it is one of pixels.
 
     Args:
         size, channels, nz: of the generator.
@@ -48,8 +49,11 @@ class CodeEncoder(nn.Module):
         self.linear.bias.copy_(bias)
 
     def mix(self, codes: Tensor, images: Tensor) -> Tensor:
-        """``(B, nz)`` normal codes and ``(B, C, H, W)`` real images -> the codes to train on."""
-        quarter = _quarter(codes)
+        """``(B, nz)`` normal codes and ``(B, C, H, W)`` real images -> the codes to train on.
+
+        Normal ones, then shortened ones, then those of the last images. B is at least 4.
+        """
+        quarter = len(codes) // 4
         outer, inner = codes[: -2 * quarter], codes[-2 * quarter : -quarter]
         inner = inner * (_RADIUS * inner.shape[1] ** 0.5 / inner.norm(dim=1, keepdim=True))
         return torch.cat([outer, inner, self(images[-quarter:])])
@@ -62,9 +66,5 @@ class CodeEncoder(nn.Module):
             generated: ``(B, C, H, W)``, from the codes of ``mix``.
             images: ``(B, C, H, W)``, given to ``mix``.
         """
-        quarter = _quarter(generated)
+        quarter = len(generated) // 4
         return F.mse_loss(generated[-quarter:].float(), images[-quarter:].float())
-
-
-def _quarter(minibatch: Tensor) -> int:
-    return max(1, len(minibatch) // 4)

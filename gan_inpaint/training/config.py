@@ -146,18 +146,15 @@ class TrainConfig:
             value = getattr(self, key)
             if not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{key}={value}: must be a number of at least 0")
-        if self.reconstruction_weight and self.model.latent != "normal":
-            raise InputError(
-                f"reconstruction_weight={self.reconstruction_weight}: the codes of images lie in a"
-                " ball; set model.latent=normal, or leave it 0"
-            )
-        conditional = self.conditioning.encoder is not None
-        if self.reconstruction_weight and conditional and self.conditioning.diversity:
-            raise InputError(
-                f"reconstruction_weight={self.reconstruction_weight}: conditioning.diversity"
-                " compares two codes under one condition, but an image has one code; set one of"
-                " the two to 0"
-            )
+        if self.reconstruction_weight:
+            given = f"reconstruction_weight={self.reconstruction_weight}"
+            if self.model.latent != "normal":
+                raise InputError(f"{given}: the codes lie in a ball; set model.latent=normal")
+            if self.conditioning.encoder is not None and self.conditioning.diversity:
+                raise InputError(
+                    f"{given}: conditioning.diversity gives images the conditions of others, so"
+                    " they could not be reconstructed; set one of the two to 0"
+                )
         if self.freeze_discriminator and self.init is None:
             raise InputError(
                 f"freeze_discriminator={self.freeze_discriminator}: layers with random weights"

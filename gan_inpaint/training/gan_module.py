@@ -80,7 +80,8 @@ class AdversarialTraining(pl.LightningModule):
         feature_weight: weight of a ``FeatureDiscriminator`` in the generator's loss; 0: none. It
             has the hinge loss, and sees images under all of ``diffaugment``.
         reconstruction_weight: weight of a ``CodeEncoder``'s error in the generator's loss; 0: none.
-            Otherwise the codes are those of ``CodeEncoder.mix``.
+            Otherwise the codes are those of ``CodeEncoder.mix``, with the images of the last D
+            step; ``conditioning["diversity"]`` must be 0.
         conditioning: None, or ``{"encoder": state of the conditions' Encoder, "width", "drop",
             "mismatched", "diversity"}``. Each image then has a condition, and generated ones have
             those of the minibatch. ``drop`` is the share of conditions that are left out;
@@ -165,17 +166,16 @@ class AdversarialTraining(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Two Adams, the discriminator's first; a third one for the feature discriminator."""
-        generating = list(self.generator.parameters())
+        generating = [*self.generator.parameters()]
         if self._reconstruction_weight:
             generating += self.code_encoder.parameters()
-        found: list[torch.optim.Optimizer] = []
-        for network, weights in (
-            ("discriminator", list(self.discriminator.parameters())),
-            ("generator", generating),
-        ):
-            options = self._optimizer[network]
-            betas = options["beta1"], 0.999
-            found.append(torch.optim.Adam(weights, options["lr"], betas, fused=True))
+        found: list[torch.optim.Optimizer] = [
+            torch.optim.Adam(weights, options["lr"], (options["beta1"], 0.999), fused=True)
+            for weights, options in (
+                ([*self.discriminator.parameters()], self._optimizer["discriminator"]),
+                (generating, self._optimizer["generator"]),
+            )
+        ]
         if self._feature_weight:
             heads = self.feature_discriminator.trained()
             found.append(torch.optim.Adam(heads, _FEATURE_LR, (0.0, 0.99), fused=True))

@@ -8,7 +8,7 @@ from gan_inpaint.functional.widening import widen
 from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training.gan_module import AdversarialTraining
 
-_SAMPLES, _AT_ONCE = 4096, 256  # for the encoder of training images
+_SAMPLES, _AT_ONCE = 4096, 256  # that the code encoder is fitted to
 
 
 def start_from(
@@ -38,13 +38,11 @@ def start_from(
     # the average goes on from these weights, instead of copying those of the first step
     module.average.n_averaged.fill_(1)
     if module.hparams["reconstruction_weight"]:
-        _fit_encoder(module)
+        _fit_code_encoder(module)
     return left
 
 
-@torch.no_grad()
-def _fit_encoder(module: AdversarialTraining) -> None:
-    """Start the encoder of training images from samples of the generator."""
+def _fit_code_encoder(module: AdversarialTraining) -> None:
     rng = torch_rng("encoder", module.hparams["seed"])
     codes = draw_latent(_SAMPLES, module.hparams["nz"], "normal", rng)
     images = (module.sample(part) for part in codes.split(_AT_ONCE))
