@@ -6,7 +6,7 @@ Without ``--data`` the targets are drawn from the prior itself, a test of the se
 there are three completions: the search from the nearest start alone (single), the best objective
 of ``restarts`` starts (best), and the mean image of all of them (mean); each as it is and
 Poisson-blended. PSNR rewards blur: the Fréchet feature distance (EfficientNet-Lite0, not the usual
-FID) between the completed and the true images, and the images (--image), stand beside it.
+FID) between the completed and the true images, and the images (--picture), stand beside it.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=int, default=0, help="also compare so many samples")
     parser.add_argument("--picture", type=Path, help="draw the first images here")
-    parser.add_argument("--rows", type=int, default=3, help="images a mask in --image")
+    parser.add_argument("--rows", type=int, default=3, help="images a mask in --picture")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     keep_freed_memory()

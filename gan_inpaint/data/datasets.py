@@ -138,7 +138,7 @@ class CelebA(ImageFiles):
     largest centred part.
 
     Args:
-        path: a folder or zip with ``000001.jpg`` ....
+        path: a folder or zip with ``000001.jpg`` ..., or a ``.txt`` list of such files.
         held_out: number of images at the end that are the ``val`` split.
         attributes: ``list_attr_celeba.txt``, or a csv with ``image_id`` and a column for each.
     """
