@@ -24,8 +24,9 @@ def load_prior(
     Args:
         source: a bundled name (``digits``, ``faces``, ``faces_next``, ``captions``,
             ``face_attributes``), a training run's directory, a checkpoint (``.ckpt``), a
-            ``.safetensors`` file, a ``netG.pth`` of the PyTorch DCGAN tutorial, ``hf-hub:org/name[@revision]`` of the Hugging Face Hub, or ``latest``: the
-            newest prior under ``outputs/train`` and ``multirun/train``, else the bundled digits.
+            ``.safetensors`` file, a ``netG.pth`` of the PyTorch DCGAN tutorial,
+            ``hf-hub:org/name[@revision]`` of the Hugging Face Hub, or ``latest``: the newest prior
+            under ``outputs/train`` and ``multirun/train``, else the bundled digits.
         discriminator: the ``netD.pth`` that belongs to a ``netG.pth``; without it, only a search
             with ``lam=0`` is possible.
         latent: distribution of the codes of a ``netG.pth``, whose file does not say it: ``normal``
