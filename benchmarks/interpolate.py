@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from gan_inpaint import load_prior
 from gan_inpaint.runtime.io import atomic_write
@@ -33,7 +33,7 @@ def main() -> None:
     with safe_open(second, "pt") as file:
         metadata = file.metadata()
     with atomic_write(options.out) as temporary:
-        save_file(mixed, temporary, metadata)
+        temporary.write_bytes(save(mixed, metadata))  # save_file would hide it from other users
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from conftest import TINY, Ran, only, tiny_training, write_pictures
+from test_conditions import CLASSES, CONDITIONING
 from torch.utils.data import DataLoader, TensorDataset
 
-from gan_inpaint.conditioning.label import Label
 from gan_inpaint.functional.code_regression import CodeRegression
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.models.code_encoder import CodeEncoder
@@ -108,19 +108,12 @@ def fit(module: AdversarialTraining, images: Any, epochs: int) -> None:
 @pytest.mark.parametrize("schedule", [(1, 1), (2, 1)])
 def test_an_image_keeps_its_condition(schedule: tuple[int, int]) -> None:
     steps = dict(zip(("discriminator", "generator"), schedule, strict=True))
-    classes = Label(["cat", "dog"])
-    conditioning = {
-        "encoder": classes.state,
-        "width": 4,
-        "drop": 0.0,
-        "mismatched": 1.0,
-        "diversity": 0.0,
-    }
+    conditioning = CONDITIONING | {"drop": 0.0, "diversity": 0.0}
     module = tiny_training(
         reconstruction_weight=1.0, conditioning=conditioning, batch_size=16, schedule=steps
     )
     pixels = torch.randint(256, (32, 1, 16, 16), generator=torch_rng("px"), dtype=torch.uint8)
-    told = classes.encode(["cat", "dog", "dog", "cat"] * 8)
+    told = CLASSES.encode(["cat", "dog", "dog", "cat"] * 8)
     seen: list[tuple[Any, ...]] = []
 
     def watch(_: Any, given: tuple[Any, ...]) -> None:

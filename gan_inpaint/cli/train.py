@@ -130,7 +130,7 @@ def train(
     if settings.reconstruction_weight and settings.batch_size < 4 * ranks:
         raise InputError(
             f"batch_size={settings.batch_size}: reconstruction_weight needs at least {4 * ranks},"
-            f" four for each device"
+            " four for each device"
         )
     per_epoch = minibatches(len(batches), settings.trainer.get("limit_train_batches"))
     if epochs * per_epoch < settings.schedule.discriminator:
