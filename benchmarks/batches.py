@@ -1,7 +1,7 @@
 """How much a result depends on the batch that its image is searched in.
 
     python benchmarks/batches.py --prior digits
-    python benchmarks/batches.py --prior faces --images 64
+    python benchmarks/batches.py --prior faces_small --images 64
 
 The same images, masks and seed, searched all at once and in smaller batches. A processor's kernels
 round by the number of rows; the steps of a search enlarge that. Beside it, what another seed does.

@@ -1,6 +1,6 @@
 """Count distorted samples without knowing whose they are.
 
-    python benchmarks/blind.py --out FOLDER [--priors faces faces_next] [--radius 0.7] [--seed 0]
+    python benchmarks/blind.py --out FOLDER [--priors faces_small faces] [--radius 0.7] [--seed 0]
     python benchmarks/blind.py --out FOLDER --marked 1,3,5
 
 The first command writes pages of 16 numbered samples, those of all priors shuffled, and the key
@@ -46,7 +46,7 @@ def write_pages(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--priors", nargs="+", default=["faces", "faces_next"])
+    parser.add_argument("--priors", nargs="+", default=["faces_small", "faces"])
     parser.add_argument("--radius", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0, help="of the order")
     parser.add_argument("--marked", help="numbers of distorted samples, with commas")

@@ -31,7 +31,7 @@ def main() -> None:
     arguments, overrides = parser.parse_known_args()
     options = [f"+experiment={arguments.experiment}", f"trainer.max_epochs={arguments.epochs}"]
     if arguments.search:
-        options = ["prior=faces", "guide=none", "data=generated", "limit=64"]
+        options = ["prior=faces_small", "guide=none", "data=generated", "limit=64"]
         options += ["restarts=4", "batch_size=64"]
     options += ["trainer.accelerator=cpu", "precision=fp32", "logger=none", *overrides]
     measured = searched if arguments.search else trained

@@ -1,13 +1,14 @@
 """What a training on 200 pictures of one kind gains from starting with a prior: `init=`.
 
     python benchmarks/few_images.py --data FOLDER --attributes list_attr_celeba.csv \
-        [--attribute Eyeglasses] [--images 200] [--seen 30000] [--picture PATH] [--json PATH]
+        [--prior faces] [--attribute Eyeglasses] [--images 200] [--seen 30000] [--picture PATH]
+        [--json PATH]
 
-FOLDER holds CelebA's aligned faces, or whole frames squashed to a square. Of those that `faces` has
-never seen (from 009001 on), the first 200 with the attribute are trained on twice, from random
-weights and from `faces`, with the same networks, settings and number of images seen, so in the same
-time. The next 500 are held out: the Fréchet distance compares them with as many samples. Needs the
-extra `features`.
+FOLDER holds CelebA's aligned faces, or whole frames squashed to a square. Of those that the bundled
+priors have never seen (from 009001 on), the first 200 with the attribute are trained on twice, from
+random weights and from the prior, with the same networks, settings and number of images seen, so in
+the same time. The next 500 are held out: the Fréchet distance compares them with as many samples.
+Needs the extra `features`.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from gan_inpaint.reporting.figures import labelled
 from gan_inpaint.runtime.io import read_csv, write_json, write_png
 
 BATCH, SHOWN, HELD_OUT = 32, 12, 500
-SEEN = 9000  # of CelebA, by `faces`
+SEEN = 9000  # of CelebA, by the bundled priors
 
 
 def pictures(options: argparse.Namespace, folder: Path) -> list[Path]:
@@ -56,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--attributes", type=Path, required=True)
+    parser.add_argument("--prior", default="faces")
     parser.add_argument("--attribute", default="Eyeglasses")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--seen", type=int, default=30_000, help="images seen by each training")
@@ -70,13 +72,15 @@ def main() -> None:
         held_out = len(files) - options.images
         names = Path(folder) / "pictures.txt"
         names.write_text("".join(f"{file.resolve()}\n" for file in files))
+        shape = load_prior(options.prior).metadata
         epochs = max(1, options.seen // (options.images // BATCH * BATCH))
-        for start in ("null", "faces"):
+        for start in ("null", options.prior):
             run = Path(folder) / start
             words = ["data=celeba", f"data.path={names}", f"data.held_out={held_out}"]
-            words += [f"init={start}", "model.nz=256", "model.ngf=32", "model.ndf=32"]
+            words += [f"model.{key}={shape[key]}" for key in ("nz", "ngf", "ndf")]
             words += ["augment.flip=true", "augment.differentiable=[translation,cutout]"]
-            words += [f"batch_size={BATCH}", f"trainer.max_epochs={epochs}", "ema.decay=0.995"]
+            words += [f"init={start}", f"batch_size={BATCH}", f"trainer.max_epochs={epochs}"]
+            words += ["ema.decay=0.995"]
             command("train", *words, f"checkpoint.every_n_epochs={epochs}", f"hydra.run.dir={run}")
             command("select", f"run={run}", f"samples={held_out}", f"images={min(held_out, 64)}")
             (row,) = read_csv(run / "select.csv")
@@ -90,7 +94,7 @@ def main() -> None:
     print(json.dumps(found))
     if options.picture:
         columns = list(torch.stack(rows).unbind(1))
-        drawn = labelled(grid(columns), ["from noise", "from faces"])
+        drawn = labelled(grid(columns), ["from noise", f"from {options.prior}"])
         write_png(options.picture, np.asarray(drawn))
     if options.json:
         write_json(options.json, found)

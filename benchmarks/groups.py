@@ -1,7 +1,7 @@
 """How well a prior of faces fills holes, by groups of people: for its model card.
 
     python benchmarks/groups.py --data celeba9k.zip --attributes list_attr_celeba.csv \
-        [--priors faces faces_next] [--mask center] [--images 500] [--json PATH]
+        [--priors faces_small faces] [--mask center] [--images 500] [--json PATH]
 
 Mean hole PSNR and feature distance over CelebA's held-out faces with and without an attribute, and
 the difference between both groups with a 95 % interval (Welch). Photographs of a group may also be
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--attributes", type=Path, required=True)
-    parser.add_argument("--priors", nargs="+", default=["faces"])
+    parser.add_argument("--priors", nargs="+", default=["faces_small", "faces"])
     parser.add_argument("--mask", default="center")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--json", type=Path, help="write the figures here")

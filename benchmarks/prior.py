@@ -1,8 +1,8 @@
 """How good face priors are, beside each other: samples against held-out faces, and holes filled.
 
-    python benchmarks/prior.py --data celeba9k.zip --priors faces faces_next
+    python benchmarks/prior.py --data celeba9k.zip --priors faces_small faces
         [--samples 5000] [--radius 1.0] [--images 250] [--guides none network]
-        [--figure docs/faces_next.png]
+        [--figure docs/faces.png]
 
 Set Fréchet distance, precision and recall (with as many held-out faces as there are) between
 samples, codes shortened to `radius` √nz, and the 500 held-out faces of CelebA; `floor` has as many
@@ -126,7 +126,7 @@ def compare_holes(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="CelebA, zip or folder")
-    parser.add_argument("--priors", nargs="+", default=["faces", "faces_next"])
+    parser.add_argument("--priors", nargs="+", default=["faces_small", "faces"])
     parser.add_argument("--samples", type=int, default=5000)
     parser.add_argument("--radius", type=float, default=1.0, help="of the samples' codes")
     parser.add_argument("--images", type=int, default=250, help="of which holes are filled")

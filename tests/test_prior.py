@@ -163,4 +163,4 @@ def test_a_prior_may_use_the_guide_of_another(tmp_path: Path) -> None:
 
 
 def test_the_guide_of_faces_serves_both() -> None:
-    assert load_prior("faces_next").companion("guide") == load_prior("faces").companion("guide")
+    assert load_prior("faces_small").companion("guide") == load_prior("faces").companion("guide")

@@ -22,7 +22,7 @@ def load_prior(
     """Load a prior and freeze it.
 
     Args:
-        source: a bundled name (``digits``, ``faces``, ``faces_next``, ``captions``,
+        source: a bundled name (``digits``, ``faces``, ``faces_small``, ``captions``,
             ``face_attributes``), a training run's directory, a checkpoint (``.ckpt``), a
             ``.safetensors`` file, a ``netG.pth`` of the PyTorch DCGAN tutorial,
             ``hf-hub:org/name[@revision]`` of the Hugging Face Hub, or ``latest``: the newest prior
