@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt
 LAMBDAS := 1e-4,1e-5,1e-6
+# neighbours share fixtures, so they run in one process
+PARALLEL := --numprocesses 2 --dist worksteal
 
 .PHONY: help demo test isa soak audit check clean
 
@@ -15,7 +17,7 @@ demo: .venv/installed  ## train on digits, sweep lam over digits it never saw, c
 		limit=64 restarts=8 baselines=true
 
 test: check  ## lint, type-check, run the tests
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest $(PARALLEL)
 
 soak: check isa  ## kills, faults and hostile input, ten times as often, and the slowest tests
 	$(BIN)/pytest --soak --timeout 5000 -s tests/test_interruption.py tests/test_hostile.py \
@@ -23,11 +25,11 @@ soak: check isa  ## kills, faults and hostile input, ten times as often, and the
 
 isa: check  ## the tests as on three older processors, the last one with Intel's rounding
 	ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE MKL_ENABLE_INSTRUCTIONS=AVX512 \
-		$(BIN)/pytest --numprocesses 2
+		$(BIN)/pytest $(PARALLEL)
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
-		$(BIN)/pytest --numprocesses 2
+		$(BIN)/pytest $(PARALLEL)
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
-		$(BIN)/pytest --numprocesses 2 --rounding
+		$(BIN)/pytest $(PARALLEL) --rounding
 
 audit: .venv/developed  ## known vulnerabilities of the pinned versions (asks PyPI's database)
 	$(BIN)/python -m pip install --quiet pip-audit
