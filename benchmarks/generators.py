@@ -117,6 +117,7 @@ def autoencoder() -> Prior:
 GENERATORS: dict[str, tuple[str, Callable[[], Prior], dict[str, Any]]] = {
     "DCGAN digits": ("bundled", lambda: load_prior("digits"), {}),
     "DCGAN faces": ("bundled", lambda: load_prior("faces"), {}),
+    "DCGAN faces_small": ("bundled", lambda: load_prior("faces_small"), {}),
     "MLP": ("stand-in", mlp, {}),
     "function": ("stand-in", waves, {"restarts": 8}),
     "StyleGAN2, z": ("stand-in", lambda: as_prior(Style(), latent_space="z"), {}),
