@@ -1,6 +1,6 @@
 """How well a prior fills holes: hole PSNR and feature distance for four masks.
 
-    python benchmarks/inpainting.py --prior faces --source celeba --data celeba.zip [--json PATH]
+    python benchmarks/inpainting.py [--prior faces] --source celeba --data celeba.zip [--json PATH]
 
 Without ``--data`` the targets are drawn from the prior itself, a test of the search. For each mask
 there are three completions: the search from the nearest start alone (single), the best objective

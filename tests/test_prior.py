@@ -79,11 +79,12 @@ def test_the_bundled_digits_are_small_and_described() -> None:
     assert prior.metadata["dataset"] == "digits"
 
 
-def test_the_bundled_faces_are_small_and_described() -> None:
-    assert (BUNDLED / "faces.safetensors").stat().st_size < 30_000_000
-    card = (BUNDLED / "faces.md").read_text()
+@pytest.mark.parametrize("name", ["faces", "faces_small"])
+def test_the_bundled_faces_are_described_and_not_large(name: str) -> None:
+    assert (BUNDLED / f"{name}.safetensors").stat().st_size < 13_000_000
+    card = (BUNDLED / f"{name}.md").read_text()
     assert "Non-commercial research only" in card
-    prior = load_prior("faces")
+    prior = load_prior(name)
     assert (prior.size, prior.channels, prior.nz) == (64, 3, 256)
     assert prior.metadata["dataset"] == "celeba"
     assert "non-commercial" in prior.metadata["license"]

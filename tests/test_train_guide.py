@@ -139,7 +139,7 @@ def test_it_never_looks_into_the_hole() -> None:
     assert torch.equal(network(images, known, linear), network(blind, known, linear))
 
 
-@pytest.mark.parametrize("name", ["faces"])
+@pytest.mark.parametrize("name", ["faces", "faces_small"])
 def test_the_bundled_guide_is_ahead_of_the_linear_estimate(name: str) -> None:
     prior = load_prior(name)
     images = prior.sample(16, seed=5, radius=0.7)

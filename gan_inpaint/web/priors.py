@@ -14,7 +14,7 @@ from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import BUNDLED, TRAINED, find_prior, load_prior
 from gan_inpaint.web.request import Refused
 
-_KNOWS = {"celeba": "faces (CelebA)", "captions": "coloured digits with captions"}
+_KNOWS = {"celeba": "aligned faces", "captions": "coloured digits with captions"}
 _LISTED = 50  # trained priors, the newest first
 _LOADED = 2  # kept in memory
 
