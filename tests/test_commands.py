@@ -90,13 +90,17 @@ def test_resume_continues_in_the_run_with_its_own_settings(
     assert only(tmp_path / "outputs" / "train" / "part", "*") == part
     one, other = (load_file(job / "prior.safetensors") for job in (whole, part))
     assert all(np.array_equal(one[key], other[key]) for key in one)
-    # a finished run only exports again
+    # a finished run only exports and draws again: after a kill, the curves may be of an earlier epoch
     (part / "prior.safetensors").unlink()
+    drawn = (part / "losses.png").read_bytes()
+    assert drawn == (whole / "losses.png").read_bytes()
+    (part / "losses.png").write_bytes(b"old")
     before = (part / "metrics.csv").read_text()
     assert run("train", f"resume={part}", "trainer.max_epochs=4").code == 0
     again = load_file(part / "prior.safetensors")
     assert all(np.array_equal(one[key], again[key]) for key in one)
     assert (part / "metrics.csv").read_text() == before
+    assert (part / "losses.png").read_bytes() == drawn
     assert load_prior(part).metadata == load_prior(whole).metadata
     # it remembers what earlier resumes changed, and refuses to have less than it has
     assert run("train", f"resume={part}").code == 0

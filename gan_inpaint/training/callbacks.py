@@ -176,11 +176,16 @@ class Snapshots(Checkpoint):
             if due or epoch == trainer.max_epochs:
                 self._show(epoch, samples, pl_module)
         self._save(trainer, self._last.with_name(f"epoch_{epoch:03d}.ckpt") if due else None)
-        shown = due or epoch == trainer.max_epochs or signals.stop_requested()
+        shown = (due and epoch != trainer.max_epochs) or signals.stop_requested()
         if shown and trainer.is_global_zero:  # the page names the saved epochs
             self._draw()
         if signals.stop_requested():
             signals.raise_if_requested()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # also of a run without an epoch left, which was killed after its last checkpoint
+        if trainer.is_global_zero:
+            self._draw()
 
     def _save(self, trainer: pl.Trainer, copy: Path | None = None) -> None:
         if not trainer.is_global_zero:  # all processes take part; only the first one writes
