@@ -90,7 +90,7 @@ def test_resume_continues_in_the_run_with_its_own_settings(
     assert only(tmp_path / "outputs" / "train" / "part", "*") == part
     one, other = (load_file(job / "prior.safetensors") for job in (whole, part))
     assert all(np.array_equal(one[key], other[key]) for key in one)
-    # a finished run only exports and draws again: after a kill, the curves may be of an earlier epoch
+    # a finished run only exports and draws again: a kill may have left older curves
     (part / "prior.safetensors").unlink()
     drawn = (part / "losses.png").read_bytes()
     assert drawn == (whole / "losses.png").read_bytes()
