@@ -106,7 +106,7 @@ def _draw_comparison(path: Path, jobs: list[SweepJob]) -> None:
         panels.insert(0, ("damaged", first, "known"))
         if first.truth:
             panels.append(("true", first, "truth"))
-    above = 0.15 * (2 + max(heading.count("\n") for heading, _, _ in panels))  # inches
+    above = 0.1 + 0.15 * (2 + max(heading.count("\n") for heading, _, _ in panels))  # inches
     height = 1.45 * len(images) + above
     places = {"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 1 - above / height}
     places |= {"wspace": 0.06, "hspace": 0.2}  # a layout would take longer than all else

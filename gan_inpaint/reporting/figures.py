@@ -12,7 +12,7 @@ from gan_inpaint.runtime.io import atomic_write
 
 T = TypeVar("T")
 _POINTS = 400  # of a curve: a screen shows hardly more
-_MARGINS = {"left": 0.11, "right": 0.98, "bottom": 0.16, "top": 0.94}  # a layout takes longer
+_MARGINS = {"left": 0.12, "right": 0.98, "bottom": 0.16, "top": 0.94}  # a layout takes longer
 
 
 class figure:
