@@ -15,7 +15,7 @@ QUALITY = {
     "quick": {"restarts": 4, "candidates": 256, "steps": 20},
     "good": {"restarts": 8, "candidates": 1024, "steps": 25},
 }
-# draws eyes where the defaults leave them vague, best with faces_small; costs PSNR, see docs/app.md
+# chosen by eye with faces_small; costs PSNR, see docs/app.md
 _SHARP = {"perceptual": "nonsaturating", "weighting": "yeh"}
 MOST = 8  # completions
 _LARGEST_LAM = 1000.0
