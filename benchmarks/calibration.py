@@ -79,7 +79,7 @@ def draw(path: Path, histograms: dict[str, dict[str, np.ndarray]]) -> None:
     """Rank of the truth among the completions; flat is right, a bowl says too little spread."""
     from gan_inpaint.reporting.figures import figure
 
-    with figure(path, figsize=(2.4 * len(histograms), 2.6)) as drawing:
+    with figure(path, layout="constrained", figsize=(2.4 * len(histograms), 2.6)) as drawing:
         axes = drawing.subplots(1, len(histograms), squeeze=False, sharey=True)[0]
         for axis, (mask, found) in zip(axes, histograms.items(), strict=True):
             for name, histogram in found.items():

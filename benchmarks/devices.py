@@ -3,10 +3,9 @@
     python benchmarks/devices.py [--experiment dcgan] [--epochs 2]
     python benchmarks/devices.py --search
 
-In training two processes share each minibatch, in the search (64 samples of
-`faces_small` in 4 batches) they take whole batches in turn. Each of two has one thread; one process
-is run with one thread and with two.
-What counts is the ratio. Further arguments go to the command.
+In training two processes share each minibatch, in the search (64 samples of `faces_small` in 4
+batches) they take whole batches in turn. Each of two has one thread; one process is run with one
+thread and with two. What counts is the ratio. Further arguments go to the command.
 """
 
 import argparse

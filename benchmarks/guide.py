@@ -156,7 +156,7 @@ def draw(path: Path, points: dict[str, dict[str, dict[str, Any]]]) -> None:
     from gan_inpaint.reporting.figures import figure
 
     rows = (len(points) + 1) // 2
-    with figure(path, figsize=(9, 3 * rows + 0.8)) as drawing:
+    with figure(path, layout="constrained", figsize=(9, 3 * rows + 0.8)) as drawing:
         axes = drawing.subplots(rows, min(2, len(points)), squeeze=False)
         for axis, (mask, found) in zip(axes.flat, points.items(), strict=False):
             average = {name: means(point) for name, point in found.items()}

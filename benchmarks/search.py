@@ -268,7 +268,7 @@ def draw(path: Path, found: dict[str, Outcome]) -> None:
     """Hole PSNR against seconds, one curve a method."""
     from gan_inpaint.reporting.figures import figure
 
-    with figure(path, figsize=(6.4, 3.6)) as drawing:
+    with figure(path, layout="constrained", figsize=(6.4, 3.6)) as drawing:
         axes = drawing.subplots()
         for name, outcome in found.items():
             seconds, _, values, _ = zip(*outcome.points, strict=True)

@@ -110,7 +110,7 @@ def _draw_comparison(path: Path, jobs: list[SweepJob]) -> None:
     height = 1.45 * len(images) + above
     places = {"left": 0.01, "right": 0.99, "bottom": 0.01, "top": 1 - above / height}
     places |= {"wspace": 0.06, "hspace": 0.2}  # a layout would take longer than all else
-    with figure(path, figsize=(1.3 * len(panels), height), layout=None) as drawing:
+    with figure(path, figsize=(1.3 * len(panels), height)) as drawing:
         cells = drawing.subplots(len(images), len(panels), squeeze=False, gridspec_kw=places)
         for row, image in enumerate(images):
             for axes, (heading, job, folder) in zip(cells[row], panels, strict=True):

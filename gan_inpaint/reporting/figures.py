@@ -22,7 +22,7 @@ class figure:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        self._path, self._figure = path, Figure(**{"layout": "constrained"} | options)
+        self._path, self._figure = path, Figure(**options)
         FigureCanvasAgg(self._figure)
 
     def __enter__(self) -> Any:
@@ -48,7 +48,7 @@ def draw_losses(
         curves: label -> column.
         unit: label of the x axis.
     """
-    with figure(path, figsize=(8, 4.5), layout=None) as drawing:
+    with figure(path, figsize=(8, 4.5)) as drawing:
         drawing.subplots_adjust(**_MARGINS)
         _plot(drawing.add_subplot(), rows, curves, unit, "loss", smoothed)
 

@@ -104,8 +104,8 @@ class Snapshots(Checkpoint):
     """Writes checkpoints, sample grids, loss curves and metrics while a GAN trains.
 
     ``checkpoints/last.ckpt`` and ``metrics.csv`` after every epoch; ``checkpoints/epoch_005.ckpt``,
-    ``samples/epoch_005.png`` and ``losses.png`` after every ``every_n_epochs`` complete ones.
-    Lightning's ModelCheckpoint counts epochs from 0 in its names.
+    ``samples/epoch_005.png`` and ``losses.png`` after every ``every_n_epochs`` complete
+    ones and at the end. Lightning's ModelCheckpoint counts epochs from 0 in its names.
 
     A diverged or collapsed training stops before it is saved. After a signal (see
     ``runtime.signals``) the training saves after the current minibatch.
