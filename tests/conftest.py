@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -39,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--soak", action="store_true", help="many more tries: hours instead of minutes"
     )
     parser.addoption(
+        "--bf16",
+        action="store_true",
+        help="let precision=auto choose bf16, as where it is native; without it, fp32",
+    )
+    parser.addoption(
         "--rounding",
         action="store_true",
         help="round the networks' first matrix product by the number of its rows, as Intel's MKL"
@@ -47,6 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    processes.bf16 = config.getoption("--bf16")
     config.addinivalue_line("markers", "soak: too slow for every run; for `make soak`")
 
 
@@ -173,9 +180,11 @@ def _gaussians(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(autouse=True)
-def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+def _precision(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """`precision=auto` measures the machine: what a test finds must not depend on that."""
-    monkeypatch.setattr(precision, "_gain", lambda: 1.0)
+    bf16 = request.config.getoption("--bf16")
+    monkeypatch.setattr(precision, "_has_bf16", lambda: bf16)
+    monkeypatch.setattr(precision, "_gain", lambda: 2.0)
 
 
 @dataclass

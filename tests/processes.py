@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file
 
+bf16 = False  # what precision=auto chooses in these processes; set by `pytest --bf16`
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
@@ -37,12 +38,20 @@ def started(name: str, arguments: list[str], log: Path, memory: int | None = Non
     Args:
         memory: bytes of data that it may ask the system for.
     """
-    process = _context.Process(target=_main, args=(name, arguments, Path.cwd(), log, memory))
+    chosen = (name, arguments, Path.cwd(), log, memory, bf16)
+    process = _context.Process(target=_main, args=chosen)
     process.start()
     return process
 
 
-def _main(name: str, arguments: list[str], directory: Path, log: Path, memory: int | None) -> None:
+def _main(
+    name: str,
+    arguments: list[str],
+    directory: Path,
+    log: Path,
+    memory: int | None,
+    native_bf16: bool,
+) -> None:
     os.chdir(directory)
     os.environ["WANDB_MODE"] = "offline"
     if memory:
@@ -57,7 +66,8 @@ def _main(name: str, arguments: list[str], directory: Path, log: Path, memory: i
     from gan_inpaint.evaluation import results
     from gan_inpaint.runtime import precision
 
-    precision._gain = lambda: 1.0  # type: ignore[assignment]
+    precision._has_bf16 = lambda: native_bf16
+    precision._gain = lambda: 2.0  # type: ignore[assignment]
     results._SAVE_AFTER = results._COST = (
         0.0  # as often as can be: a kill may then come in the midst of it
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_inpaint.data import masks
 from gan_inpaint.errors import InputError
-from gan_inpaint.functional.losses import contextual, perceptual
+from gan_inpaint.functional.losses import contextual, perceptual, weighted_errors
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inversion import pipeline
@@ -148,7 +148,7 @@ def test_gradients_do_not_accumulate(tiny_prior: Prior) -> None:
     """Plain gradient descent, written out, takes the same path."""
     images, known = case(tiny_prior, 1)
     options = {"optimizer": "sgd", "lr": 0.5, "norm": "l2", "lam": 0.0, "constraint": "none"}
-    options |= {"candidates": 0, "patience": None, "tolerance": 0.0}
+    options |= {"candidates": 0, "patience": None, "tolerance": 0.0, "precision": "fp32"}
     start = inpaint(images, known, tiny_prior, steps=1, **{**options, "lr": 1e-12}).z
     z = start.clone()
     for _ in range(5):
@@ -237,36 +237,6 @@ def test_candidates_start_nearer_than_chance(tiny_prior: Prior) -> None:
     assert near.contextual.mean() < far.contextual.mean()
 
 
-def test_halving_gives_up_the_worse_half_and_keeps_the_winner(tiny_prior: Prior) -> None:
-    images, known = case(tiny_prior, 3)
-    options = {"steps": 20, "restarts": 8, "candidates": 0, "patience": None, "tolerance": 0.0}
-    result = inpaint(images, known, tiny_prior, halving=[0.25, 0.5], **options)
-    steps, stopped = result.rows.steps.view(3, 8), result.rows.stopped_by.view(3, 8)
-    words = [[StopReason(int(reason)).word for reason in row] for row in stopped]
-    for row, taken in zip(words, steps.tolist(), strict=True):
-        assert row.count("halved") == 6
-        assert row.count("budget") == 2
-        assert sorted(taken) == [5] * 4 + [10] * 2 + [20] * 2
-    assert result.stopped_by == ["budget"] * 3
-    # after five updates five points are judged; of a search of four steps the last one too
-    first = inpaint(images, known, tiny_prior, **options | {"steps": 4})
-    better = first.rows.objective.view(3, 8).argsort(dim=1)[:, :4]
-    for row, taken, kept in zip(words, steps.tolist(), better.tolist(), strict=True):
-        assert {i for i, made in enumerate(taken) if made > 5} == set(kept)
-        assert {i for i, word in enumerate(row) if word == "budget"} <= set(kept)
-
-
-def test_the_mean_is_over_the_restarts_that_were_not_given_up(tiny_prior: Prior) -> None:
-    images, known = case(tiny_prior, 2)
-    options = {"steps": 8, "restarts": 4, "halving": [0.5], "estimate": "mean"}
-    result = inpaint(images, known, tiny_prior, **options)
-    every = tiny_prior.generator(result.rows.z).unflatten(0, (2, 4))
-    final = (result.rows.stopped_by != StopReason.HALVED).view(2, 4)
-    assert (final.sum(dim=1) == 2).all()
-    expected = torch.stack([e[f].mean(dim=0) for e, f in zip(every, final, strict=True)])
-    torch.testing.assert_close(result.generated, expected)
-
-
 def test_the_mean_estimate_is_the_average_over_restarts(tiny_prior: Prior) -> None:
     images, known = case(tiny_prior, 2)
     result = inpaint(images, known, tiny_prior, steps=3, restarts=3, estimate="mean")
@@ -289,9 +259,10 @@ def test_the_history_is_the_mean_over_all_images_however_they_were_batched(
 def test_lam_zero_never_asks_the_discriminator_while_searching(tiny_prior: Prior) -> None:
     calls = []
     hook = tiny_prior.discriminator.register_forward_hook(lambda *_: calls.append(1))
-    inpaint(*case(tiny_prior, 2), tiny_prior, steps=9, lam=0.0)
+    plain = {"steps": 9, "precision": "fp32"}  # bf16 has a copy of the discriminator
+    inpaint(*case(tiny_prior, 2), tiny_prior, lam=0.0, **plain)
     assert len(calls) == 1  # for the report
-    inpaint(*case(tiny_prior, 2), tiny_prior, steps=9, lam=1e-9)
+    inpaint(*case(tiny_prior, 2), tiny_prior, lam=1e-9, **plain)
     assert len(calls) > 9
     hook.remove()
 
@@ -306,6 +277,36 @@ def test_it_works_inside_inference_mode_and_no_grad(tiny_prior: Prior) -> None:
     with torch.no_grad():
         result = inpaint(*case(tiny_prior, 2), tiny_prior, steps=5)
     assert torch.equal(result.images, expected.images)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam", "sgd"])
+@pytest.mark.parametrize(("steps", "tolerance"), [(1, 1e3), (5, 1e3), (10, 1.0), (25, 1e3)])
+def test_a_search_may_be_over_before_its_last_steps_in_fp32(
+    steps: int, tolerance: float, optimizer: str, tiny_prior: Prior
+) -> None:
+    """Every row has stopped where bf16 would hand over; the best iterates stand."""
+    images, known = case(tiny_prior, 3)
+    options = {"steps": steps, "tolerance": tolerance, "restarts": 2, "optimizer": optimizer}
+    for lam in (0.0, 0.01):
+        result = inpaint(images, known, tiny_prior, precision="bf16", lam=lam, **options)
+        assert set(result.stopped_by) <= {"tolerance", "failed"}
+        assert result.z.isfinite().all()
+        assert result.objective.isfinite().all()
+
+
+def test_rows_that_stop_before_the_hand_over_keep_their_codes(tiny_prior: Prior) -> None:
+    images, known = case(tiny_prior, 6)
+    options = {"steps": 20, "precision": "bf16", "lam": 0.0, "patience": 4, "tolerance": 1e-3}
+    result = inpaint(images, known, tiny_prior, **options)
+    assert len(set(result.rows.steps.tolist())) > 1, "some stop earlier than others"
+    found = contextual(tiny_prior.generator(result.z), images, known.float(), "l2")
+    own = inpaint(images, known, tiny_prior, **options | {"steps": 1, "tolerance": 0.0})
+    assert (found <= own.contextual + 1e-4).all(), "no row ends worse than it began"
+
+
+def test_no_rows_have_no_errors() -> None:
+    none = torch.zeros(0, 3, 4, 4)
+    assert weighted_errors(none, none, torch.zeros(0, 2, 4, 4), "l2").shape == (0, 2)
 
 
 def test_same_seed_same_result(tiny_prior: Prior) -> None:
@@ -330,11 +331,9 @@ def test_same_seed_same_result(tiny_prior: Prior) -> None:
         ({"options": {"norm": "l3"}}, "norm=l3: must be one of l1, l2"),
         ({"options": {"lam": -1}}, "lam=-1.0: must be a number of at least 0"),
         ({"options": {"lamb": 1}}, "unknown option 'lamb'"),
-        ({"options": {"halving": [0.5, 1.0]}}, r"halving=.*in \(0, 1\)"),
         ({"options": {"restarts": 4, "candidates": 2}}, "candidates=2.*restarts=4"),
         ({"options": {"restarts": 2, "keep": 3}}, "keep=3.*restarts=2"),
         ({"options": {"window": 4}}, "window=4: must be odd"),
-        ({"options": {"perceptual_every": 0}}, "perceptual_every=0: must be .* at least 1"),
         ({"options": {"weighting": "all"}}, "weighting=all: must be one of known, yeh"),
     ],
 )
@@ -366,6 +365,7 @@ def descent(prior: Prior, objective: Callable[[Tensor], Tensor], steps: int, lr:
 
 
 PLAIN = {
+    "precision": "fp32",
     "optimizer": "sgd",
     "lr": 0.5,
     "norm": "l2",
@@ -403,46 +403,6 @@ def test_importance_weights_are_those_of_the_term(tiny_prior: Prior) -> None:
         result.z, descent(tiny_prior, objective, 4, 0.5), rtol=1e-4, atol=1e-5
     )
     assert float(result.objective) == pytest.approx(float(objective(result.z)), rel=1e-4)
-
-
-def test_between_two_evaluations_of_the_discriminator_its_term_is_linear(
-    tiny_prior: Prior,
-) -> None:
-    images, known = case(tiny_prior, 1)
-    calls = []
-    hook = tiny_prior.discriminator.register_forward_hook(lambda *_: calls.append(1))
-    options = PLAIN | {"lam": 0.01, "steps": 9}
-    result = inpaint(images, known, tiny_prior, perceptual_every=3, **options)
-    hook.remove()
-    # at updates 0, 3, 6; for the share, for the last step and for the report
-    assert len(calls) == 3 + 3
-
-    def context(z: Tensor) -> Tensor:
-        return contextual(tiny_prior.generator(z), images, known.float(), "l2").sum()
-
-    def realism(z: Tensor) -> Tensor:
-        return perceptual(tiny_prior.discriminator(tiny_prior.generator(z)), "bce").sum()
-
-    z = descent(tiny_prior, context, 0, 0.5)
-    for step in range(9):
-        z.requires_grad_()
-        if step % 3 == 0:
-            (slope,) = torch.autograd.grad(realism(z), z)
-        z = (z - 0.5 * (torch.autograd.grad(context(z), z)[0] + 0.01 * slope)).detach()
-    torch.testing.assert_close(result.z, z, rtol=1e-3, atol=1e-4)
-    whole = result.contextual + 0.01 * result.perceptual
-    torch.testing.assert_close(result.objective, whole)
-
-
-def test_lbfgs_ends_as_low_when_it_asks_the_discriminator_less_often(tiny_prior: Prior) -> None:
-    images, known = case(tiny_prior, 4)
-    lam, totals = 0.02, []
-    for change in ({"lam": lam}, {"lam": lam, "perceptual_every": 5}, {"lam": 0.0}):
-        result = inpaint(images, known, tiny_prior, steps=30, guide="none", **change)
-        totals.append(float((result.contextual + lam * result.perceptual).mean()))
-    every, fifth, without = totals
-    assert every < without, "D matters here"
-    assert fifth < every + 0.5 * (without - every)
 
 
 def test_a_row_that_stopped_before_the_switch_to_fp32_keeps_its_result(
@@ -504,24 +464,6 @@ def test_different_completions_are_kept_the_best_first(tiny_prior: Prior) -> Non
     every = tiny_prior.generator(result.rows.z).unflatten(0, (3, 6))
     expected = every.std(dim=1, correction=0) * ~known
     torch.testing.assert_close(result.spread, expected)
-
-
-def test_compiled_networks_find_the_same(tiny_prior: Prior, monkeypatch) -> None:
-    """With a backend that needs no C++ compiler, but traces forward and backward like any other."""
-    compiled = []
-    compile_network = torch.nn.Module.compile
-
-    def traced(network: torch.nn.Module, **how: object) -> None:
-        compiled.append(type(network).__name__)
-        compile_network(network, backend="aot_eager", **how)
-
-    monkeypatch.setattr(torch.nn.Module, "compile", traced)
-    images, known = case(tiny_prior, 2)
-    plain = inpaint(images, known, tiny_prior, steps=3, lam=0.01)
-    assert not compiled
-    result = inpaint(images, known, tiny_prior, steps=3, lam=0.01, compile=True)
-    assert compiled == ["Generator", "Discriminator"]
-    torch.testing.assert_close(result.z, plain.z, rtol=1e-4, atol=1e-5)
 
 
 def test_masks_that_differ_in_one_batch_give_what_each_gives_alone(tiny_prior: Prior) -> None:

@@ -4,11 +4,13 @@ import torch
 from gan_inpaint.runtime import precision
 from gan_inpaint.runtime.memory import keep_freed_memory
 
-measured = precision._gain  # before conftest puts a constant in its place
+# before conftest puts constants in their places
+measured, reported = precision._gain, precision._has_bf16
 
 
 @pytest.fixture
 def cpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(precision, "_has_bf16", reported)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
     return monkeypatch

@@ -51,7 +51,7 @@ def weighted_errors(generated: Tensor, target: Tensor, weights: Tensor, norm: st
     """
     error = generated - target
     error = (error.abs() if norm == "l1" else error.square()).sum(dim=1)
-    values = generated[0].numel()
+    values = generated.shape[1:].numel()
     return (weights.flatten(2) @ error.flatten(1)[:, :, None])[:, :, 0] / values
 
 

@@ -1,7 +1,7 @@
 """The keys of a search: types, defaults and ranges."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from gan_inpaint.errors import InputError
@@ -23,7 +23,6 @@ class SearchConfig:
 
     lam: float = 1.0e-5
     perceptual: str = "saturating"
-    perceptual_every: int = 1
     weighting: str = "known"
     window: int = 7
     z_penalty: float = 0.0
@@ -37,7 +36,6 @@ class SearchConfig:
     tolerance: float = 1.0e-4
     patience: int | None = 50
     restarts: int = 1
-    halving: list[float] = field(default_factory=list)
     keep: int = 1
     start: str = "auto"
     candidates: int = 1024
@@ -46,7 +44,6 @@ class SearchConfig:
     estimate: str = "best"
     blend: str = "poisson"
     precision: str = "auto"
-    compile: bool = False
     batch_size: int = 256
     seed: int = 0
 
@@ -55,7 +52,7 @@ class SearchConfig:
         check_at_least(self, 0, "guide_temperature")
         check_above_zero(self, "lr", "radius")
         check_at_least(self, 1, "steps", "patience", "restarts", "batch_size")
-        check_at_least(self, 1, "perceptual_every", "keep", "window")
+        check_at_least(self, 1, "keep", "window")
         for key in ("steps", "patience", "restarts", "keep", "candidates", "batch_size", "window"):
             if (getattr(self, key) or 0) >= 2**31:
                 raise InputError(f"{key}={getattr(self, key)}: must be below 2^31")
@@ -84,8 +81,6 @@ class SearchConfig:
             raise InputError(
                 f"keep={self.keep}: there are only restarts={self.restarts} completions per image"
             )
-        if any(not 0 < share < 1 for share in self.halving):
-            raise InputError(f"halving={self.halving}: must be fractions of steps, each in (0, 1)")
         if 0 < self.candidates < self.restarts:
             raise InputError(
                 f"candidates={self.candidates}: must be 0 or at least restarts={self.restarts}"

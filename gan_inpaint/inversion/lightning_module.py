@@ -105,10 +105,6 @@ class LatentReconstruction(pl.LightningModule):
         # every process has the same frozen weights: DDP must not broadcast them at each step,
         # which would force all processes to make equally many steps
         self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
-        if config.compile:  # dynamic: the number of rows falls as rows stop
-            self._fast.generator.compile(dynamic=True)
-            if self._fast.discriminator is not None:
-                self._fast.discriminator.compile(dynamic=True)
 
     def configure_optimizers(self) -> None:
         """None: every batch has its own optimizer over its rows of z."""

@@ -11,7 +11,7 @@ from gan_inpaint.functional.losses import contextual, perceptual, weighted_error
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.lbfgs import BatchedLBFGS
 from gan_inpaint.inversion.state import RestartState, StopReason
-from gan_inpaint.inversion.stopping import Stopping, halve, mark_failed
+from gan_inpaint.inversion.stopping import Stopping, mark_failed
 from gan_inpaint.priors.gan import Prior
 
 _TERMS = ("objective", "contextual", "perceptual")
@@ -43,10 +43,6 @@ class LatentOptimization:
 
     With ``z_penalty`` the objective has a third term, ``z_penalty * mean of z²``. A row that has
     stopped is soon left out of the steps. The best iterate of every row is kept, not the last.
-
-    With ``perceptual_every`` above 1, most steps do without the discriminator: the perceptual term
-    is then linear in z, with the value and the gradient of its last evaluation. At every evaluation
-    L-BFGS goes on from the best iterate, and compares afresh.
 
     Source: Yeh et al., CVPR 2017, eq. 3 to 6; the stopping rule is P. Lacaille's, 2017; the penalty
     is that of Bora et al., ICML 2017, eq. 3.
@@ -95,15 +91,11 @@ class LatentOptimization:
         self._condition = condition
         self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
         self._exact_from = -1 if fast is prior else self._budget - round(_EXACT * self._budget)
-        self._halve_after = {round(share * self._budget) for share in config.halving}
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
         self._optimizer = _make_optimizer(z, config, inverse_curvature)
         self._steps = 0
         self._initial = z.detach().clone()
         self.state = RestartState.initial(self._initial)
-        # of D's last evaluation: the perceptual term, its gradient, and where
-        self._realism = torch.zeros(rows, device=z.device)
-        self._slope, self._asked_at = torch.zeros_like(self._initial), self._initial.clone()
         self._rows = self._gathered(torch.arange(rows, device=z.device))
         self.history: list[dict[str, float]] = []
 
@@ -120,7 +112,9 @@ class LatentOptimization:
             self._perceptual_share = self._measure_share()
         budget = self._budget - self._steps
         for _ in range(min(steps, budget)):
-            if self._steps % _COMPACT_EVERY == 0:
+            if self._steps == self._exact_from:
+                self._hand_over()
+            elif self._steps % _COMPACT_EVERY == 0:
                 self._compact()
             if not len(self._rows.index):
                 break
@@ -145,22 +139,19 @@ class LatentOptimization:
         target = torch.where(self._weight[image] > 0, self._images[image], target)
         return _Rows(index, target, known, self.condition_of(index))
 
-    def _terms(
-        self, networks: Prior, z: Tensor, rows: _Rows, ask: bool = True
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
+    def _terms(self, networks: Prior, z: Tensor, rows: _Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Contextual, perceptual and guide term, each ``(R,)``, of codes ``(R, nz)``.
 
-        Args:
-            ask: whether to evaluate the discriminator, which is half of the work. Otherwise there
-                is no perceptual term.
+        Without lam the perceptual term is 0: the discriminator is half of the work.
         """
         config = self._config
         generated = networks.decode(z, rows.condition)
         errors = weighted_errors(generated, rows.target, rows.weights, config.norm)
         context = errors[:, 0]
-        guided = errors[:, 1] if self._guide is not None else torch.zeros_like(context)
-        if not (ask and self._realistic):
-            return context, None, guided
+        nothing = torch.zeros_like(context)
+        guided = errors[:, 1] if self._guide is not None else nothing
+        if not self._realistic:
+            return context, nothing, guided
         logit = networks.realism(generated, rows.condition)
         assert logit is not None
         return context, perceptual(logit, networks.loss, config.perceptual), guided
@@ -190,24 +181,22 @@ class LatentOptimization:
         first = self._guide[:, 0][image]
         return contextual(generated, first, self._hole[image], self._config.norm)
 
-    def _step(self) -> None:
-        config = self._config
-        switched = self._steps == self._exact_from
-        linear = self._realistic and config.perceptual_every > 1
-        ask = linear and (switched or self._steps % config.perceptual_every == 0)
-        if switched:
-            self._networks = self._exact
-        if switched or (ask and self._steps and config.optimizer == "lbfgs"):
-            self._renew()
+    @torch.no_grad()
+    def _hand_over(self) -> None:
+        """Continue in fp32 from the best iterates: the noise of bf16 hides the minimum."""
+        self._networks = self._exact
+        self._compact()
         rows = self._rows.index
+        self.z[rows] = self.state.z[rows]
+        self.state.objective[rows] = torch.inf
+        if isinstance(self._optimizer, BatchedLBFGS):
+            self._optimizer.rebase()
+
+    def _step(self) -> None:
+        """One update of the rows that are left."""
+        config, rows = self._config, self._rows.index
         z = self.z[rows]
-        if ask:
-            self._realism[rows], self._slope[rows] = self._ask_discriminator()
-            self._asked_at[rows] = z.detach()
-        context, realism, guided = self._terms(self._networks, z, self._rows, ask=not linear)
-        if realism is None:  # linear from its last evaluation
-            moved = z - self._asked_at[rows]
-            realism = self._realism[rows] + (self._slope[rows] * moved).sum(dim=1)
+        context, realism, guided = self._terms(self._networks, z, self._rows)
         objective = self.objective(z, context, realism, guided)
         # rows are independent, so the gradient of the sum holds the gradient of each row;
         # not backward(): several processes would average the gradients of different images
@@ -226,41 +215,6 @@ class LatentOptimization:
             self.z.copy_(project(self.z, self._constraint, config.radius))
         self.state.steps[rows] += self.state.running[rows]
         self._steps += 1
-        if self._steps in self._halve_after:
-            halve(self.state, len(self._images), self._comparable())
-            self._compact()
-
-    def _ask_discriminator(self) -> tuple[Tensor, Tensor]:
-        """``(R,)`` and ``(R, nz)``: the perceptual term and its gradient at the current codes."""
-        z = self.z.detach()[self._rows.index].requires_grad_()
-        realism = self._terms(self._networks, z, self._rows)[1]
-        if realism is None:
-            return z.new_zeros(len(z)), torch.zeros_like(z)
-        return realism.detach(), torch.autograd.grad(realism.sum(), z)[0]
-
-    @torch.no_grad()
-    def _comparable(self) -> Tensor:
-        """``(R,)``: the best objectives so far, with the guide that all restarts share."""
-        if self._guide is None:
-            return self.state.objective
-        generated = self._networks.decode(self.state.z, self._condition)
-        hole = self._hole[self._image_of]
-        own = contextual(generated, self._guide.flatten(0, 1), hole, self._config.norm)
-        change = self._config.guide_weight * (self._guide_term(generated) - own)
-        return self.state.objective + change
-
-    @torch.no_grad()
-    def _renew(self) -> None:
-        """Continue from the best iterates, because the function has changed.
-
-        So it does when fp32 follows bf16, whose noise hides the minimum.
-        """
-        self._compact()
-        rows = self._rows.index
-        self.z[rows] = self.state.z[rows]
-        self.state.objective[rows] = torch.inf
-        if isinstance(self._optimizer, BatchedLBFGS):
-            self._optimizer.rebase()
 
     def _measure_share(self) -> float:
         """The perceptual term's share of the gradient's L1 norm; mean over the searching rows."""
@@ -269,9 +223,9 @@ class LatentOptimization:
         if not self._realistic or not len(rows):
             return 0.0
         z = self.z.detach()[rows].requires_grad_()
-        context = self._terms(self._networks, z, self._rows, ask=False)[0].sum()
-        (of_context,) = torch.autograd.grad(context, z)
-        of_realism = self._config.lam * self._ask_discriminator()[1]
+        context, realism, _ = self._terms(self._networks, z, self._rows)
+        (of_context,) = torch.autograd.grad(context.sum(), z, retain_graph=True)
+        (of_realism,) = torch.autograd.grad(self._config.lam * realism.sum(), z)
         known, real = (g.abs().sum(dim=1) for g in (of_context, of_realism))
         return (real / (known + real)).nanmean().item()  # 0/0 where both are exactly flat
 
@@ -308,7 +262,6 @@ class LatentOptimization:
         if len(rows):
             z = self.z.detach()[rows]
             context, realism, guided = self._terms(self._networks, z, self._rows)
-            realism = torch.zeros_like(context) if realism is None else realism
             objective = self.objective(z, context, realism, guided)
             self._keep_best(objective, context, realism)
             self.state.stopped_by[rows] = StopReason.BUDGET

@@ -15,7 +15,6 @@ class StopReason(IntEnum):
     PLATEAU = 1  # its best objective stopped falling
     BUDGET = 2  # all steps are made
     FAILED = 3  # it is not finite, or never improved on its start
-    HALVED = 4  # other restarts of the image were better
 
     @property
     def word(self) -> str:
@@ -71,7 +70,7 @@ class RestartState:
 
 
 def final_restarts(rows: RestartState, count: int, among: Tensor) -> Tensor:
-    """``(B, restarts)`` bool: the restarts to average over: those with a result, not halved.
+    """``(B, restarts)`` bool: the restarts to average over: those with a result.
 
     If all restarts of an image failed, all are used; its result is marked as failed anyway.
 
@@ -79,6 +78,5 @@ def final_restarts(rows: RestartState, count: int, among: Tensor) -> Tensor:
         rows: the restarts of ``count`` images.
         among: ``(B, restarts)`` bool, the others do not count.
     """
-    usable = rows.objective.isfinite() & (rows.stopped_by != StopReason.HALVED)
-    usable = usable.view(count, -1) & among
+    usable = rows.objective.isfinite().view(count, -1) & among
     return torch.where(usable.any(dim=1, keepdim=True), usable, among)

@@ -1,4 +1,4 @@
-"""When a restart stops: small gradient, plateau, failure, or because others are better."""
+"""When a restart stops: small gradient, plateau, or failure."""
 
 import torch
 from torch import Tensor
@@ -44,22 +44,6 @@ class Stopping:
         reason[gradient < self._tolerance] = StopReason.TOLERANCE
         reason[~(objective.isfinite() & gradient.isfinite())] = StopReason.FAILED
         state.stopped_by[rows] = reason.where(before == StopReason.RUNNING, before)
-
-
-def halve(state: RestartState, images: int, objective: Tensor) -> None:
-    """Drop the worse half of each image's restarts that are still searching.
-
-    Source: successive halving, Karnin et al., ICML 2013.
-
-    Args:
-        images: number of images.
-        objective: ``(R,)``, by which restarts are compared.
-    """
-    searching = state.running.view(images, -1)
-    objective = objective.view(images, -1).where(searching, torch.inf)
-    rank = objective.argsort(dim=1).argsort(dim=1)
-    kept = (searching.sum(dim=1, keepdim=True) + 1) // 2
-    state.stopped_by[(searching & (rank >= kept)).flatten()] = StopReason.HALVED
 
 
 def mark_failed(state: RestartState, initial: Tensor, fair: int = 10) -> None:
