@@ -5,14 +5,16 @@ traceback. 130 and 143: stopped by SIGINT and SIGTERM. A failed job of a sweep i
 other jobs continue.
 """
 
+import json
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -31,15 +33,21 @@ from omegaconf import DictConfig, OmegaConf
 from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.cli.error_messages import GROUPS, is_lost_peer, one_line, user_message
 from gan_inpaint.cli.overrides import quote_arguments
-from gan_inpaint.cli.run_directory import RunDirectory, check_sweep
+from gan_inpaint.cli.run_directory import RunDirectory, check_sweep, claim_run
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.shapes import Size
+from gan_inpaint.runtime.claim import claim
+from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.schema import validate_config
 from gan_inpaint.runtime.signals import Interrupted, broken_pipe_interrupts, handle_signals
+from gan_inpaint.runtime.streams import lasting_streams
 
 S = TypeVar("S")
 
-_exit_codes = [0]  # of this process's jobs; the command returns the worst
+_ERRORS = ".errors"  # in a sweep's directory: what jobs in other processes leave to report
+_exit_codes = [0]  # of the jobs; the command returns the worst
+_process: list[int] = []  # the command's own; empty in the processes of a launcher
+_sweep_claim = ExitStack()  # of the sweep's directory, until the command ends
 
 
 def command(
@@ -61,9 +69,10 @@ def command(
             directory = Path(HydraConfig.get().runtime.output_dir)
             if os.environ.get("LOCAL_RANK", "0") != "0":  # only the first process prints
                 sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115
-            run = None
+            run, claimed = None, ExitStack()
             try:
                 _check_hydra_settings()
+                claimed.enter_context(claim_run(name, directory))
                 run = RunDirectory(directory, name, cfg)
                 with broken_pipe_interrupts():
                     return job(validate_config(cfg, schema), run)
@@ -74,8 +83,8 @@ def command(
                 if failed and run and run.accepted and not run.process:
                     failed(directory, cfg, mistake or f"{type(problem).__name__}: {problem}")
                 # raising would end a sweep: report the error and let the other jobs continue
-                where = f"job {HydraConfig.get().job.num}: " if _sweeping() else ""
-                _report(problem, mistake, where)
+                sentence = mistake and f"error: {_job()}{mistake}"
+                _report(sentence or "".join(traceback.format_exception(problem)), bool(mistake))
                 return None
             except Interrupted as stop:
                 # ignore errors caused by the interruption; report the signal
@@ -90,13 +99,23 @@ def command(
 
                         comparison.compare(Path(HydraConfig.get().sweep.dir))
                 raise
+            finally:
+                claimed.close()
 
         def main() -> None:
+            with lasting_streams():
+                code = run_command()
+            if code:
+                sys.exit(code)
+
+        def run_command() -> int:
+            """The exit code."""
             _exit_codes[:] = [0]
+            _process[:] = [os.getpid()]
             logging.getLogger("torch").setLevel(logging.WARNING)
             logging.raiseExceptions = False  # a log that cannot be written is not worth a traceback
             try:
-                with handle_signals():
+                with handle_signals(), _sweep_claim:
                     sys.argv[1:] = quote_arguments(sys.argv[1:])
                     with broken_pipe_interrupts():
                         task()
@@ -104,9 +123,9 @@ def command(
             except Exception as problem:
                 # errors before the job starts come from the command line
                 before = not HydraConfig.initialized()
-                _report(
-                    problem, user_message(problem, name) or (before and one_line(problem)) or None
-                )
+                mistake = user_message(problem, name) or (before and one_line(problem))
+                sentence = mistake and f"error: {mistake}"
+                _report(sentence or "".join(traceback.format_exception(problem)), bool(mistake))
             except Interrupted as stop:
                 # of several processes the first one prints, unless it still waits for this one:
                 # then Lightning kills it as soon as this one ends with an error
@@ -114,9 +133,7 @@ def command(
                 if speaks and (stop.cure or not isinstance(stop.__cause__, BrokenPipeError)):
                     print(f"stopped by {stop}{stop.cure}", file=sys.stderr)
                 _exit_codes.append(stop.code if speaks else 0)
-            code = 1 if 1 in _exit_codes else max(_exit_codes)
-            if code:
-                sys.exit(code)
+            return 1 if 1 in _exit_codes else max(_exit_codes)
 
         return main
 
@@ -130,6 +147,14 @@ def _check_hydra_settings() -> None:
             raise InputError(
                 f"{override}: a run keeps its settings in .hydra, for resume and compare; leave"
                 " hydra.output_subdir out"
+            )
+    if _sweeping():
+        hydra_config = HydraConfig.get()
+        sweep, job = Path(hydra_config.sweep.dir), Path(hydra_config.runtime.output_dir)
+        if sweep.resolve() not in job.resolve().parents:
+            raise InputError(
+                f"hydra.sweep.subdir={hydra_config.sweep.subdir}: a job's directory must lie below"
+                " that of the sweep"
             )
 
 
@@ -179,7 +204,7 @@ def run_settings(run: Path, name: str, schema: type[S], changes: Sequence[str] =
         overrides += _overrides(file) or []  # None: a resume that was killed before it began
     if any(change.partition("=")[0] == "logger" for change in changes):  # others have other keys
         overrides = [o for o in overrides if not o.lstrip("+").startswith("logger.")]
-    overrides = _former_defaults(run, name) + overrides + list(changes)
+    overrides += changes
     latest: dict[str, str] = {}
     for override in overrides:
         key = override.partition("=")[0]
@@ -212,21 +237,6 @@ def compose_settings(name: str, overrides: Sequence[str], schema: type[S]) -> S:
         return validate_config(hydra.compose(name, list(overrides)), schema)
     except Exception as problem:  # any error comes from the overrides
         raise InputError(user_message(problem, name) or one_line(problem)) from problem
-
-
-def _former_defaults(run: Path, name: str) -> list[str]:
-    """Overrides for defaults that have changed since a run was started."""
-    if name != "reconstruct":
-        return []
-    file = run / ".hydra" / "config.yaml"
-    try:
-        config = dict(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError, TypeError, yaml.YAMLError):
-        return []
-    former = [] if "guide" in config else ["guide=none"]
-    if "start" not in config:
-        former += ["start=nearest", f"steps={config.get('steps', 50)}"]
-    return former
 
 
 def _overrides(file: Path) -> list[str] | None:
@@ -266,23 +276,52 @@ def _sweeping() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
-def _report(problem: Exception, mistake: str | None, where: str = "") -> None:
-    if mistake:
-        print(f"error: {where}{mistake}", file=sys.stderr)
-    else:
-        traceback.print_exception(problem)
-    _exit_codes.append(2 if mistake else 1)
+def _job() -> str:
+    """The job of a sweep, at the start of a message."""
+    return f"job {HydraConfig.get().job.num}: " if _sweeping() else ""
+
+
+def _report(text: str, mistake: bool) -> None:
+    """Print an error, and remember the exit code; in a launcher's process, leave both to read.
+
+    Args:
+        mistake: whether it is the user's, not a defect.
+    """
+    code = 2 if mistake else 1
+    if _process == [os.getpid()]:
+        print(text.rstrip(), file=sys.stderr)
+        _exit_codes.append(code)
+        return
+    hydra_config = HydraConfig.get()
+    file = Path(hydra_config.sweep.dir) / _ERRORS / f"{hydra_config.job.num}.json"
+    try:
+        write_json(file, {"code": code, "text": text})
+    except OSError:
+        print(text.rstrip(), file=sys.stderr)
 
 
 class GuardSweep(Callback):
-    """Ends a sweep into the directory of another one before Hydra writes there."""
+    """Keeps a sweep's directory for it; reports the errors of jobs in other processes."""
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        sweep = Path(config.hydra.sweep.dir)
         try:
-            check_sweep(Path(config.hydra.sweep.dir), list(config.hydra.overrides.task))
-        except InputError as problem:
-            _report(problem, str(problem))
-            raise SystemExit(2) from None  # Hydra downgrades exceptions in callbacks to warnings
+            _sweep_claim.enter_context(claim(sweep, "name another one with hydra.sweep.dir="))
+            check_sweep(sweep, list(config.hydra.overrides.task))
+        except (InputError, OSError) as problem:
+            _report(f"error: {user_message(problem, config.hydra.job.name)}", mistake=True)
+            # Hydra downgrades exceptions in callbacks to warnings
+            raise SystemExit(2) from None
+        _sweep_claim.callback(_report_others, sweep / _ERRORS)
+
+
+def _report_others(errors: Path) -> None:
+    """Report what launchers' processes have left, in the order of the jobs."""
+    for file in sorted(errors.glob("*.json"), key=lambda file: int(file.stem)):
+        left = json.loads(file.read_text(encoding="utf-8"))
+        print(left["text"].rstrip(), file=sys.stderr)
+        _exit_codes.append(left["code"])
+    shutil.rmtree(errors, ignore_errors=True)
 
 
 class CompareJobs(GuardSweep):
@@ -309,11 +348,9 @@ class CompareJobs(GuardSweep):
 
         try:
             comparison.compare(Path(config.hydra.sweep.dir))
-            failures = comparison.show(Path(config.hydra.sweep.dir))
+            comparison.show(Path(config.hydra.sweep.dir))
         except InputError:  # no job has left a result
             return
-        if failures and max(_exit_codes) == 0:  # the jobs ran in other processes
-            _exit_codes.append(2)
 
 
 def _help_text(name: str) -> str:

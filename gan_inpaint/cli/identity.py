@@ -40,13 +40,6 @@ def identity(
     from gan_inpaint.runtime.io import file_digest
 
     kept = {key: value for key, value in asdict(settings).items() if key not in _NOT_IN_IDENTITY}
-    if settings.guide == "none":  # as for jobs of before there was a guide
-        del kept["guide"], kept["guide_weight"], kept["guide_temperature"]
-    if settings.start != "regression":  # as for jobs of before there was one
-        del kept["start"]
-    for key, default in (("latent", None), ("latent_space", "z")):  # of before there were others
-        if kept[key] == default:
-            del kept[key]
     told = None
     if conditions is None:  # of an unconditional prior
         del kept["condition"]

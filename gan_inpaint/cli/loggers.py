@@ -1,6 +1,7 @@
 """The group ``logger``: opens a run in each of the chosen loggers, and closes them."""
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -17,8 +18,14 @@ from gan_inpaint.errors import InputError
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
 
+    from gan_inpaint.reporting.guarded_logger import GuardedLogger
+
 _logger = logging.getLogger("gan_inpaint")
 _EXTRAS = {"TensorBoardLogger": "tensorboard", "MLFlowLogger": "mlflow"}  # = the packages
+_PATIENCE = {  # with a server that is not there; MLflow's own would take minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+}
 
 
 def check_loggers(choices: Mapping[str, Any]) -> None:
@@ -45,6 +52,8 @@ def open_loggers(
 ) -> Iterator[list["Logger"]]:
     """One run in each of the chosen loggers; closed at the end, as failed after an error.
 
+    What goes wrong with a logger is a warning; it ends neither the work nor other loggers.
+
     Args:
         choices: of the group ``logger``.
         directory: of the job.
@@ -64,48 +73,56 @@ def open_loggers(
         "config": config,
         "tags": {"job_type": job_type} | ({"sweep": group} if group else {}),
     }
+    for variable, value in _PATIENCE.items():
+        os.environ.setdefault(variable, value)
     with ExitStack() as stack:
-        yield [
+        opened = (
             _opened(key, choice, offered, stack)
             for key, choice in choices.items()
             if not _is_disabled(key, choice)
-        ]
-
-
-def _close(key: str, logger: "Logger", problem: BaseException | None) -> None:
-    """Close a logger; what goes wrong is said, and spoils neither the job nor other loggers."""
-    from gan_inpaint.reporting.wandb_logging import WandbRun
-
-    try:
-        logger.save()
-        if isinstance(logger, WandbRun):
-            logger.close(problem)
-        else:
-            logger.finalize("failed" if problem else "success")
-    except Exception as failure:
-        _logger.warning("logger=%s: %s", key, one_line(failure))
+        )
+        yield [logger for logger in opened if logger is not None]
 
 
 def _opened(
     key: str, choice: Mapping[str, Any], offered: Mapping[str, Any], stack: ExitStack
-) -> "Logger":
+) -> "GuardedLogger | None":
+    """A run in a logger; None, with a warning, if it cannot be begun."""
+    from gan_inpaint.reporting.guarded_logger import GuardedLogger
+
     takes = signature(get_object(choice["_target_"])).parameters
     given = {k: v for k, v in offered.items() if k in takes and k not in choice}
     # partial: Hydra would instantiate what the settings name
     make = instantiate_checked(f"logger.{key}", {**choice, "_partial_": True})
     try:
-        logger: Logger = make(**given)
-        stack.push(lambda kind, problem, trace: _close(key, logger, problem))
-        getattr(logger, "experiment", None)  # opens it, or fails
-        if "config" not in takes and offered["job_type"] != "train":  # which Lightning does
-            logger.log_hyperparams(offered["config"])
+        logger = GuardedLogger(key, make(**given))
     except InputError:
         raise
-    except Exception as problem:  # an unreachable server raises many kinds of errors
+    except TypeError as problem:
         raise InputError(
             f"logger={key}: {one_line(problem)}; correct logger.{key}, or set logger=none"
         ) from problem
+    except Exception as problem:  # servers and disks raise many kinds of errors
+        _logger.warning("logger=%s: %s; nothing is logged there", key, one_line(problem))
+        return None
+    stack.push(lambda kind, problem, trace: _close(logger, problem))
+    logger.attempt(lambda own: getattr(own, "experiment", None))  # opens it, or fails
+    if "config" not in takes and offered["job_type"] != "train":  # which Lightning does
+        logger.log_hyperparams(offered["config"])
     return logger
+
+
+def _close(logger: "GuardedLogger", problem: BaseException | None) -> None:
+    from gan_inpaint.reporting.wandb_logging import WandbRun
+
+    def close(own: "Logger") -> None:
+        own.save()
+        if isinstance(own, WandbRun):
+            own.close(problem)
+        else:
+            own.finalize("failed" if problem else "success")
+
+    logger.attempt(close)
 
 
 def _is_disabled(key: str, choice: Mapping[str, Any]) -> bool:

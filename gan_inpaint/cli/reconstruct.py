@@ -1,7 +1,6 @@
 """``python -m gan_inpaint.reconstruct``: fill holes by searching a prior's latent space."""
 
 import json
-import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from gan_inpaint.cli.app import command, config_choice, instantiate_checked, load_resumed_settings
-from gan_inpaint.cli.error_messages import one_line
 from gan_inpaint.cli.identity import identity
 from gan_inpaint.cli.loggers import check_loggers, open_loggers
 from gan_inpaint.cli.measure import figures, make_measure
@@ -52,6 +51,8 @@ def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
     choices = HydraConfig.get().runtime.choices
     asked = {key: cfg[key] for key in keys} | {"prior": short_name(cfg["prior"])}
     asked |= {key: choices[key] for key in ("data", "mask")}
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        asked["job"] = HydraConfig.get().job.num
     write_json(file, {**asked, **reached, "status": "failed", "error": error})
 
 
@@ -152,7 +153,9 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     if conditions:
         about["condition"] = short(settings.condition)
     content = identity(settings, prior, source, mask, own, conditions)
-    run.begin_reconstruction(content, about)
+    run.begin_reconstruction(content)
+    if run.job is not None:
+        about["job"] = run.job
     about |= {"precision": settings.precision, "environment": collect_environment()}
     first = not run.process  # which continues the tables of all
     results = JobResults(run.path, len(indices), prior.nz, about, run.process, restore=first)
@@ -239,17 +242,15 @@ def search(job: Job, loggers: "list[Logger]") -> None:
     from gan_inpaint.evaluation.runner import ResultWriter, SearchProgress
     from gan_inpaint.inversion.pipeline import reconstruct
     from gan_inpaint.reporting.animation import Frames
-    from gan_inpaint.reporting.loggers import log_image
+    from gan_inpaint.reporting.loggers import log_image, log_prior
     from gan_inpaint.reporting.progress import progress_bar
-    from gan_inpaint.reporting.wandb_logging import WandbRun
 
     settings, results, directory = job.settings, job.results, job.run.path
     if not len(job.batches):
         check_done(job)
         return
-    for logger in loggers:
-        if isinstance(logger, WandbRun) and job.prior.files:
-            logger.use_prior(job.prior.files[0], job.prior.metadata)
+    if job.prior.files:
+        log_prior(loggers, job.prior.files[0], job.prior.metadata, made=False)
     batches, images = job.batches, job.batches.images
     callbacks: list[Any] = []
     if not (results.searched or job.run.process):
@@ -299,18 +300,15 @@ def log(loggers: "list[Logger]", job: Job, summary: dict[str, Any]) -> None:
     from gan_inpaint.reporting.loggers import log_results
 
     results = job.results
-    try:
-        log_results(
-            loggers,
-            asdict(job.settings),
-            summary,
-            results.gallery.grid(),
-            results.gallery.table(),
-            results.history,
-            live=len(job.batches) == 1,
-        )
-    except Exception as problem:  # of a server that is gone: the results are on disk
-        logging.getLogger("gan_inpaint").warning("not logged in full: %s", one_line(problem))
+    log_results(
+        loggers,
+        asdict(job.settings),
+        summary,
+        results.gallery.grid(),
+        results.gallery.table(),
+        results.history,
+        live=len(job.batches) == 1,
+    )
 
 
 def report(job: Job, summary: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gan_inpaint.errors import InputError
+from gan_inpaint.runtime.claim import claim
 from gan_inpaint.runtime.io import write_json, write_text
 
 _RESULTS = {
@@ -65,10 +67,10 @@ class RunDirectory:
             raise InputError(f"{path} holds a sweep: name another directory with hydra.run.dir=")
         self.holds = _result_kind(path)
         self.accepted = False
-        self.process = _process(command)
+        self.process = process_number(command)
         if command not in _KIND or self.process:
             self.accepted = True
-        elif self.holds is None and config.resume is None:
+        elif self.holds is None and config.resume is None and not self._identity.is_file():
             self.accept()
 
     @property
@@ -77,10 +79,20 @@ class RunDirectory:
         return self.path / ".hydra"
 
     @property
+    def _identity(self) -> Path:
+        """The identity of the reconstruction that was begun there."""
+        return self.settings / "identity.json"
+
+    @property
     def sweep(self) -> Path | None:
         """The directory of the sweep that this job is part of, if it is."""
         hydra = HydraConfig.get()
         return Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
+
+    @property
+    def job(self) -> int | None:
+        """The job's number in its sweep."""
+        return HydraConfig.get().job.num if self.sweep else None
 
     def check_training(self, resume: bool) -> bool:
         """Whether a training continues the one in the directory; call ``accept`` before writing.
@@ -102,13 +114,11 @@ class RunDirectory:
             f"{self.path} holds a {self.holds}: {cure}name another directory with hydra.run.dir="
         )
 
-    def begin_reconstruction(self, identity: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-        """Accept a reconstruction if the directory holds none, or the same one.
+    def begin_reconstruction(self, identity: Mapping[str, Any]) -> None:
+        """Accept a reconstruction if none was begun in the directory, or the same one.
 
         Args:
             identity: everything that affects its results, as plain values.
-            about: keys of summary.json that identify jobs of older versions, which wrote no
-                identity.json.
 
         Raises:
             InputError: the directory holds another job's results; names the difference.
@@ -119,16 +129,12 @@ class RunDirectory:
             )
         if self.process:
             return
-        file = self.settings / "identity.json"
+        file = self._identity
         try:
-            if self.holds and file.is_file():
+            if file.is_file():
                 before, now = _read(file), json.loads(json.dumps(identity))
-            elif self.holds and (self.path / "summary.json").is_file():
-                summary = _read(self.path / "summary.json")
-                now = dict(about)
-                before = {key: summary.get(key) for key in now} if "seconds" in summary else now
             elif self.holds:
-                raise ValueError("images without a summary")
+                raise ValueError("results without an identity")
             else:
                 before = now = {}
             differs = _difference(before, now)
@@ -143,8 +149,7 @@ class RunDirectory:
                 " start a new job in another directory"
             )
         self.accept()
-        if file.is_file() or not self.holds:
-            write_json(file, identity)
+        write_json(file, identity)
 
     def accept(self) -> None:
         """Write the settings to ``.hydra``, or to ``.hydra/resumed_...`` when continuing a run."""
@@ -163,6 +168,22 @@ class RunDirectory:
         write_text(folder / "hydra.yaml", OmegaConf.to_yaml(hydra))
         # last: this file marks a complete set of settings
         write_text(folder / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+
+
+@contextmanager
+def claim_run(command: str, path: Path) -> Iterator[None]:
+    """Keep other commands out of a run's directory, if the command writes there.
+
+    The first of several processes that share a run does so for all.
+
+    Raises:
+        InputError: another command runs there.
+    """
+    if command not in _KIND or process_number(command):
+        yield
+        return
+    with claim(path, "name another directory with hydra.run.dir="):
+        yield
 
 
 def check_sweep(sweep: Path, overrides: list[str]) -> None:
@@ -225,7 +246,7 @@ def _overrides(settings: Path) -> list[str] | None:
         return None
 
 
-def _process(command: str) -> int:
+def process_number(command: str) -> int:
     """This process's number among those that share a run, as Lightning or SLURM sets it."""
     names = ["LOCAL_RANK"]
     if command != "reconstruct":  # whose SLURM tasks may be separate jobs: shards

@@ -12,6 +12,7 @@ from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.training_images import conditions_of
 from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.config import SelectConfig
+from gan_inpaint.runtime.claim import claim
 from gan_inpaint.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -29,12 +30,20 @@ def main(settings: SelectConfig, run_directory: RunDirectory) -> None:
     run = Path(settings.run)
     check_loggers(settings.logger)
 
-    from gan_inpaint.evaluation.epoch_selection import recommend_epoch, saved_epochs
+    from gan_inpaint.evaluation.epoch_selection import saved_epochs
 
     checkpoints = saved_epochs(run)
-    if settings.epoch is not None:
-        export_epoch(run, checkpoints, settings.epoch)
-        return
+    with claim(run, "select in a copy of it"):
+        if settings.epoch is not None:
+            export_epoch(run, checkpoints, settings.epoch)
+        else:
+            select(run, settings, checkpoints)
+
+
+def select(run: Path, settings: SelectConfig, checkpoints: dict[int, Path]) -> None:
+    """Measure the saved epochs, and recommend one."""
+    from gan_inpaint.evaluation.epoch_selection import recommend_epoch
+
     images, held_out, told = read_splits(run, settings)
     epochs, samples = measure_epochs(run, settings, checkpoints, images, held_out, told)
     recommended, reason = recommend_epoch(epochs)
@@ -150,9 +159,8 @@ def write_selection(
     from gan_inpaint.data.images import grid
     from gan_inpaint.evaluation.epoch_selection import COLUMNS
     from gan_inpaint.reporting.figures import labelled
-    from gan_inpaint.reporting.loggers import log_image, log_summary
+    from gan_inpaint.reporting.loggers import log_image, log_rows, log_summary
     from gan_inpaint.reporting.training_page import write_training_page
-    from gan_inpaint.reporting.wandb_logging import WandbRun
     from gan_inpaint.runtime.environment import collect_environment
     from gan_inpaint.runtime.io import write_csv, write_png
 
@@ -172,10 +180,8 @@ def write_selection(
         job_type="select",
         config=asdict(settings) | {"environment": collect_environment()},
     ) as loggers:
-        for logger in loggers:
-            if isinstance(logger, WandbRun):
-                rows = [{column: row.get(column) for column in COLUMNS} for row in table]
-                logger.log_rows("epochs", rows)
+        rows = [{column: row.get(column) for column in COLUMNS} for row in table]
+        log_rows(loggers, "epochs", rows)
         log_image(loggers, "epochs", tiled)
         log_summary(loggers, asdict(settings), recommended.row())
 

@@ -32,7 +32,6 @@ _RESUMED = (  # what a checkpoint must share with the settings
     *("feature_weight", "reconstruction_weight", "conditioning"),
 )
 _MAY_CHANGE = "feature_weight", "reconstruction_weight"  # but not to or from 0
-_OF_OLDER_RUNS = dict.fromkeys(_MAY_CHANGE, 0.0) | {"conditioning": None}
 
 
 @command("train", TrainConfig)
@@ -304,14 +303,12 @@ def fit(
 def export_prior(module: "AdversarialTraining", path: Path, loggers: "list[Logger]") -> None:
     """Write the averaged generator and the discriminator as a prior."""
     from gan_inpaint.priors.networks import save_prior
-    from gan_inpaint.reporting.wandb_logging import WandbRun
+    from gan_inpaint.reporting.loggers import log_prior
 
     save_prior(
         path, module.average.module, module.discriminator, module.metadata(), module.conditions
     )
-    for logger in loggers:
-        if isinstance(logger, WandbRun):
-            logger.log_prior(path, module.metadata())
+    log_prior(loggers, path, module.metadata(), made=True)
 
 
 def minibatches(available: int, limit: int | float | None) -> int:
@@ -359,7 +356,7 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
     except Exception:  # damaged zips and pickles raise many kinds of errors
         raise InputError(f"{checkpoint}: damaged, or no checkpoint of a training run") from None
     for key in _RESUMED:
-        before = saved.get(key, _OF_OLDER_RUNS.get(key))
+        before = saved.get(key)
         wanted = module.hparams[key]  # type: ignore[attr-defined]
         if key in _MAY_CHANGE and before and wanted:
             continue  # the networks are there; how much they weigh may change

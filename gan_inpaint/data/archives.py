@@ -14,7 +14,7 @@ from typing import BinaryIO
 from gan_inpaint.data.formats import NAMES, SUFFIXES, count_by_suffix, is_image
 from gan_inpaint.errors import InputError, printable
 
-_LARGEST = 2**28  # bytes of an uncompressed file: Pillow opens at most 89 million pixels
+_LARGEST = 2**30  # bytes of an uncompressed file: 250 megapixels of three bytes, and more
 _PACKED = 200  # largest growth of an archive: images hardly compress further
 _LINKS = tarfile.LNKTYPE, tarfile.SYMTYPE
 _TARS = (".tar", ".gz", ".tgz", ".bz2", ".xz")

@@ -1,7 +1,10 @@
 """Read image files, convert them to tensors in [-1, 1] and back, tile them."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +20,8 @@ from gan_inpaint.functional.shapes import Box, Size, centered_box, sides
 Levels = tuple[float, float]  # black and white level of an image with more than 8 bits
 
 MISSING = (255, 120, 120)  # the colour that shows missing pixels
+_MEGAPIXELS = 250  # of the largest image that is opened
+_pillow = Lock()  # its limit belongs to all threads
 _CELL = 64  # grids enlarge small images by a whole factor to about this many pixels
 
 
@@ -88,19 +93,20 @@ def open_image(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = _decoded(file, name, formats or tuple(pillow_formats(name)))
             try:
                 keep_tiff_exif(image)
-                return ImageOps.exif_transpose(image)
+                ImageOps.exif_transpose(image, in_place=True)  # a copy may need a gigabyte
             except Exception:  # damaged EXIF raises many kinds of errors
                 image.info.pop("exif", None)
-                return image
+            return image
     except UnidentifiedImageError:
         if is_lfs_pointer(_content(file)[:64]):
             reason = "a Git LFS pointer, not the image itself; run git lfs pull"
             raise InputError(f"{name}: {reason}") from None
         raise InputError(f"{name}: not an image that Pillow can read; remove it") from None
+    except _TooLarge as problem:
+        raise InputError(f"{name}: {problem}") from None
     except Exception as problem:  # decoders raise many kinds of errors on damaged files
         raise InputError(f"{name}: cannot be read ({problem}); replace or remove it") from None
 
@@ -108,7 +114,7 @@ def open_image(
 def _decoded(file: Path | BinaryIO, name: str, formats: tuple[str, ...]) -> Image.Image:
     try:
         image = _loaded(file, formats)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except _TooLarge:
         raise
     except Exception:
         bare = strip_metadata(_content(file))
@@ -125,8 +131,30 @@ def _decoded(file: Path | BinaryIO, name: str, formats: tuple[str, ...]) -> Imag
     return image
 
 
+class _TooLarge(Exception):
+    pass
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Pillow refuses 179 megapixels when it opens or crops an image; phones make 200."""
+    with _pillow:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
 def _loaded(file: Path | BinaryIO, formats: tuple[str, ...]) -> Image.Image:
-    with Image.open(file, formats=formats) as image:
+    with _without_pillows_limit():  # reads the header only
+        opened = Image.open(file, formats=formats)
+    with opened as image:
+        if image.width * image.height > _MEGAPIXELS * 10**6:
+            raise _TooLarge(
+                f"{image.width}x{image.height}, {image.width * image.height / 1e6:.0f} megapixels,"
+                f" more than {_MEGAPIXELS}; reduce it"
+            )
         # a JPEG of a phone may hold a depth map as its second image, which is not a page
         several = image.format in ("TIFF", "GIF", "WEBP", "PNG", "AVIF")
         image.info["several"] = several and getattr(image, "is_animated", False)
@@ -174,9 +202,10 @@ def crop_and_resize(
         levels: see ``to_rgb``.
     """
     try:
-        rgb = to_rgb(image, background="white", levels=levels)
+        levels = levels or (infer_levels(image) if is_deep(image) else None)
     except InputError as problem:
         raise InputError(f"{name}: {problem}") from None
+    rgb = to_rgb(cropped(image, box), background="white", levels=levels)
     if channels == 1 and not grey:
         bands = np.asarray(rgb).astype(np.int16)
         if np.ptp(bands, axis=2).max() > 2:
@@ -185,10 +214,18 @@ def crop_and_resize(
                 " colour prior or model, or set data.grey=true to drop the colour"
             )
     height, width = sides(size)
-    part = (rgb.convert("L") if channels == 1 else rgb).crop(box)
+    part = rgb.convert("L") if channels == 1 else rgb
     if part.size != (width, height):
         part = part.resize((width, height), Image.Resampling.LANCZOS)
     return np.asarray(part).reshape(height, width, channels).transpose(2, 0, 1).copy()
+
+
+def cropped(image: Image.Image, box: Box) -> Image.Image:
+    """A part of an image of any size; the image itself if it is the whole."""
+    if box == (0, 0, *image.size):
+        return image
+    with _without_pillows_limit():
+        return image.crop(box)
 
 
 def is_deep(image: Image.Image) -> bool:

@@ -10,7 +10,7 @@ same leading arguments, so that a config may choose any of them:
 
 import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, label
 from torch import Tensor
 
 from gan_inpaint.errors import InputError
@@ -267,3 +267,29 @@ def validate_mask(known: Tensor, what: str) -> None:
         raise InputError(f"{what} has no hole: every pixel is known; mark some as missing")
     if not bool(known.any()):
         raise InputError(f"{what} has no known pixel; keep some of the image")
+
+
+def looks_inverted(known: np.ndarray) -> bool:
+    """Whether a mask seems to have the opposite polarity.
+
+    Its known part is one region, or a few, inside the hole: what a person paints as missing.
+    Scattered known pixels do not count.
+
+    Args:
+        known: ``(H, W)`` bool.
+
+    Example:
+        >>> painted = np.zeros((8, 8), bool)
+        >>> painted[2:5, 3:6] = True
+        >>> looks_inverted(painted), looks_inverted(~painted)
+        (True, False)
+    """
+    border = np.concatenate([known[0], known[-1], known[:, 0], known[:, -1]])
+    if border.any() or not known.any():
+        return False
+    count = label(known)[1]
+    return count <= _PAINTED and known.sum() >= _COMPACT * count
+
+
+_PAINTED = 4  # eyes, nose and mouth
+_COMPACT = 4  # pixels that a painted region has, at the least on average

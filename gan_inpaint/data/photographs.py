@@ -1,8 +1,10 @@
 """Crop a photograph for the search, and paste the result back at full resolution."""
 
+import hashlib
 import struct
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +21,7 @@ from gan_inpaint.data.images import (
     MISSING,
     Levels,
     crop_and_resize,
+    cropped,
     infer_levels,
     is_deep,
     to_float,
@@ -30,6 +33,7 @@ from gan_inpaint.functional.blending import poisson_multiscale
 from gan_inpaint.functional.shapes import Box, Size, as_size
 from gan_inpaint.runtime.io import atomic_write
 
+_LONGEST = 230  # bytes of a name: a file system takes 255, and more is appended
 _MARGIN = 64  # pixels around the hole that blending looks at; it needs two of its coarse grid
 _PNG = {"1", "L", "LA", "P", "RGB", "RGBA", "I;16"}  # modes that Pillow writes as PNG
 
@@ -82,27 +86,21 @@ class Photograph:
         Raises:
             InputError: a colour image for a grey prior.
         """
-        image = self.undamaged()
-        pixels = crop_and_resize(image, self.box, name, size, channels, False, self.levels)
+        part = self.undamaged()
+        pixels = crop_and_resize(part, (0, 0, *part.size), name, size, channels, False)
         known = torch.from_numpy(~resize_mask(self.hole, (pixels.shape[2], pixels.shape[1])))
         return pixels, known[None]
 
     def undamaged(self) -> Image.Image:
-        """The image with its hole filled with the nearest known pixels of the box, in RGB.
-
-        The image itself if nothing or everything is missing.
-        """
+        """The box in RGB, with its hole filled with the nearest known pixels, if there are both."""
+        box = to_rgb(cropped(self.image, self.box), "white", self.levels)
         if not self.hole.any() or self.hole.all():
-            return self.image
-        rgb = to_rgb(self.image, "white", self.levels)
+            return box
         rows, columns = surroundings(self.hole, 1)  # the nearest known pixel touches the hole
-        hole, place = (
-            self.hole[rows, columns],
-            (self.box[0] + columns.start, self.box[1] + rows.start),
-        )
+        hole, place = self.hole[rows, columns], (columns.start, rows.start)
         nearest = distance_transform_edt(hole, return_distances=False, return_indices=True)
-        part = rgb.crop((*place, place[0] + hole.shape[1], place[1] + hole.shape[0]))
-        filled = rgb.copy()  # to_rgb may return the photograph itself
+        part = box.crop((*place, place[0] + hole.shape[1], place[1] + hole.shape[0]))
+        filled = box.copy()  # to_rgb may return the photograph itself
         filled.paste(Image.fromarray(np.asarray(part)[tuple(nearest)]), place)
         return filled
 
@@ -114,7 +112,7 @@ class Photograph:
         width, height = self.hole.shape[1], self.hole.shape[0]
         scale = min(1.0, side / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        square = to_rgb(self.image, "white", self.levels).crop(self.box)
+        square = to_rgb(cropped(self.image, self.box), "white", self.levels)
         small = square.resize(size, Image.Resampling.LANCZOS) if square.size != size else square
         if is_deep(self.image) or self.image.mode in ("1", "L", "LA", "La"):
             small = small.convert("L")
@@ -126,7 +124,16 @@ class Photograph:
         return self.image.width * self.image.height * 4 + self.hole.size
 
     def fill(self, generated: Tensor, blend: str) -> Image.Image:
+        """A copy of the image with its hole filled, see ``filled``."""
+        with self.filled(generated, blend) as image:
+            return image.copy() if image is self.image else image
+
+    @contextmanager
+    def filled(self, generated: Tensor, blend: str) -> Iterator[Image.Image]:
         """The image with its hole filled, in its own size and mode; known pixels are untouched.
+
+        It is the image itself for the duration of the block, if its mode allows: a copy of a large
+        photograph needs much memory.
 
         The generated image is enlarged to the photograph's resolution and fills the hole there,
         with ``blend=poisson`` by its gradients if the box has a known pixel. Filled pixels become
@@ -144,15 +151,25 @@ class Photograph:
         left, top = self.box[0] + columns.start, self.box[1] + rows.start
         part = left, top, left + hole.shape[1], top + hole.shape[0]
         if blend == "poisson" and not self.hole.all():
-            square = to_rgb(self.image.crop(part), background="white", levels=self.levels)
+            square = to_rgb(cropped(self.image, part), background="white", levels=self.levels)
             pixels = to_float(np.asarray(square).transpose(2, 0, 1)).numpy()
             filling = torch.from_numpy(poisson_multiscale(filling.numpy(), pixels, ~hole))
         image = self.image
-        if self.levels is None and "transparency" in image.info:  # the hole may need that colour
-            image = image.convert("RGBA")
-        result = _pasted(image, filling, part, hole, self.levels)
-        result.info |= image.info
-        return result
+        if self.levels is not None:
+            result = _pasted_deep(image, filling, part, hole, self.levels)
+            result.info |= image.info
+            yield result
+        elif "transparency" in image.info:  # the hole may need that colour
+            result = image.convert("RGBA")
+            _paste(result, filling, part, hole)
+            yield result
+        else:
+            before = cropped(image, part).copy()
+            _paste(image, filling, part, hole)
+            try:
+                yield image
+            finally:
+                image.paste(before, part[:2])
 
 
 def read_photograph(
@@ -179,8 +196,11 @@ def read_photograph(
         return pixels, known, Photograph(image, box, levels, hole)
     hole, outside = mask.hole(name, image.size, box, source.file(index))
     photograph = Photograph(image, box, levels, hole, outside)
-    shown = image if source.truth else photograph.undamaged()
-    pixels = source.crop_resized(index, shown, box)
+    if source.truth:
+        pixels = source.crop_resized(index, image, box)
+    else:
+        undamaged = photograph.undamaged()
+        pixels = source.crop_resized(index, undamaged, (0, 0, *undamaged.size))
     known = torch.from_numpy(~resize_mask(hole, (pixels.shape[2], pixels.shape[1])))[None]
     return pixels, known, photograph
 
@@ -204,34 +224,36 @@ def surroundings(hole: np.ndarray, margin: int) -> tuple[slice, slice]:
     return spans[0], spans[1]
 
 
-def _pasted(
-    photograph: Image.Image, filling: Tensor, box: Box, hole: np.ndarray, levels: Levels | None
+def _pasted_deep(
+    photograph: Image.Image, filling: Tensor, box: Box, hole: np.ndarray, levels: Levels
 ) -> Image.Image:
-    """``filling``, ``(3, H, W)`` in [-1, 1], pasted into the hole, in the photograph's mode."""
-    if levels is not None:
-        assert is_deep(photograph)
-        values = np.array(photograph)
-        black, white = levels
-        level = (filling.mean(dim=0).numpy() + 1) / 2 * (white - black) + black
-        if photograph.mode.startswith("I"):
-            level = level.round()
-        region = values[box[1] : box[3], box[0] : box[2]]
-        region[hole] = level[hole].astype(values.dtype)
-        return Image.fromarray(values)
+    """``_paste`` into a copy of a photograph of more than 8 bits."""
+    assert is_deep(photograph)
+    values = np.array(photograph)
+    black, white = levels
+    level = (filling.mean(dim=0).numpy() + 1) / 2 * (white - black) + black
+    if photograph.mode.startswith("I"):
+        level = level.round()
+    region = values[box[1] : box[3], box[0] : box[2]]
+    region[hole] = level[hole].astype(values.dtype)
+    return Image.fromarray(values)
+
+
+def _paste(photograph: Image.Image, filling: Tensor, box: Box, hole: np.ndarray) -> None:
+    """Paste ``filling``, ``(3, H, W)`` in [-1, 1], into the hole, in the photograph's mode."""
     patch = Image.fromarray(to_uint8(filling).transpose(1, 2, 0))
     if photograph.mode == "P":
         patch = patch.quantize(palette=photograph, dither=Image.Dither.NONE)
     else:
         patch = patch.convert(photograph.mode)
-    result = photograph.copy()
-    result.paste(patch, box[:2], Image.fromarray(hole))
-    return result
+    photograph.paste(patch, box[:2], Image.fromarray(hole))
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """Unique file names without suffixes, all below one folder.
 
-    Names that would collide keep their suffixes; if that is not enough, they get a number.
+    Names that would collide keep their suffixes; if that is not enough, they get a number. Names
+    to which a file system would not let a suffix be appended are shortened.
 
     Example:
         >>> unique_names(["a.jpg", "b.jpg", "b.png", "../up/c.png"])
@@ -241,6 +263,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
         PurePosixPath(*(part for part in PurePosixPath(name).parts if part not in ("/", "..")))
         for name in names
     ]
+    inside = [path.with_name(_shortened(path.name)) if path.name else path for path in inside]
     stems = [str(path.with_suffix("")) for path in inside]
     count, taken, found = Counter(stems), set[str](), []
     for number, (stem, path) in enumerate(zip(stems, inside, strict=True)):
@@ -251,13 +274,24 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return found
 
 
+def _shortened(name: str) -> str:
+    """A name of at most ``_LONGEST`` bytes; one that was longer ends with a digest of it."""
+    content = name.encode(errors="surrogateescape")
+    if len(content) <= _LONGEST:
+        return name
+    digest, suffix = hashlib.sha256(content).hexdigest()[:12], PurePosixPath(name).suffix
+    suffix = suffix if len(suffix.encode(errors="surrogateescape")) < 8 else ""
+    kept = content[: _LONGEST - 20].decode(errors="ignore")
+    return f"{kept}~{digest}{suffix}"
+
+
 def write_hole(folder: Path, name: str, photograph: Photograph) -> None:
     """Write a PNG of the photograph's size: red where its pixels are missing, else transparent."""
-    whole = np.zeros(photograph.image.size[::-1], np.uint8)
-    left, top, right, bottom = photograph.box
-    whole[top:bottom, left:right] = photograph.hole
-    marked = Image.fromarray(whole, "P")
+    marked = Image.new("P", photograph.image.size)
     marked.putpalette([0, 0, 0, *MISSING])
+    hole = Image.fromarray(photograph.hole.astype(np.uint8))
+    hole.putpalette(marked.getpalette())
+    marked.paste(hole, photograph.box[:2])
     with atomic_write(folder / f"{name}.png") as temporary:
         marked.save(temporary, bits=1, transparency=0)
 

@@ -18,7 +18,7 @@ from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.image_files import ImageFiles
 from gan_inpaint.data.images import to_float
 from gan_inpaint.data.loading import Source
-from gan_inpaint.data.masks import validate_mask
+from gan_inpaint.data.masks import looks_inverted, validate_mask
 from gan_inpaint.data.photographs import (
     Photograph,
     read_photograph,
@@ -270,8 +270,8 @@ class ResultWriter(pl.Callback):
             try:
                 photograph = kept or self._batches.photograph(number)
                 for place, filling in places.items():
-                    filled = photograph.fill(filling, self._measure.blend)
-                    write_photograph(self._directory, place, filled)
+                    with photograph.filled(filling, self._measure.blend) as filled:
+                        write_photograph(self._directory, place, filled)
                 write_hole(self._directory, f"restored_holes/{name}", photograph)
             except (InputError, OSError, ValueError) as problem:  # one odd file loses no job
                 _logger.warning("not restored: %s: %s", source.names[index], problem)
@@ -281,4 +281,10 @@ def missing_in_words(known: Tensor) -> str:
     """How much of the images is missing, in words: shows at once if the polarity is wrong."""
     shares = 100 * (~known).float().mean(dim=(1, 2, 3))
     least, most = f"{shares.min():.0f}", f"{shares.max():.0f}"
-    return f"{least if least == most else f'{least} to {most}'} % of the pixels missing"
+    words = f"{least if least == most else f'{least} to {most}'} % of the pixels missing"
+    if any(looks_inverted(mask[0].numpy()) for mask in known.cpu()):
+        words += (
+            "; only one region inside the hole is known: if that is what is missing, set"
+            " mask.invert=true"
+        )
+    return words

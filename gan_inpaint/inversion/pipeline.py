@@ -16,10 +16,10 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gan_inpaint.data.masks import validate_mask
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig, search_config
 from gan_inpaint.inversion.initializers import resolve
+from gan_inpaint.inversion.inputs import checked_inputs
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
 from gan_inpaint.inversion.progress import Progress, ReportProgress
 from gan_inpaint.inversion.result import Result
@@ -78,9 +78,7 @@ def inpaint(
     config = search_config(options, search)
     with _undisturbed():
         prior = prior if isinstance(prior, Prior) else load_prior(prior)
-        images, known = _tensor(images, "images"), _tensor(known, "known")
-        known = _checked(images, known, prior).clone()
-        images = images.float().clone()
+        images, known = checked_inputs(images, known, prior)
         told = encode_conditions(prior, condition, len(images))
         groups = 1 if told is None else told.shape[1]
         batches = []
@@ -245,58 +243,3 @@ def _undisturbed() -> Iterator[None]:
                 torch.set_float32_matmul_precision(product)
             if dtype != torch.float32:
                 torch.set_default_dtype(dtype)
-
-
-def _tensor(values: Any, name: str) -> Tensor:
-    """A tensor, an array or a list of either, as a tensor on the CPU."""
-    try:
-        if isinstance(values, list | tuple) and any(isinstance(v, Tensor) for v in values):
-            values = torch.stack([torch.as_tensor(value) for value in values])
-        if not isinstance(values, Tensor):
-            array = np.array(values)
-            if array.dtype.kind not in "bfiu":
-                raise TypeError(f"it holds {array.dtype}")
-            kinds = {"b": bool, "f": np.float64, "i": np.int64, "u": np.int64}
-            values = torch.from_numpy(array.astype(kinds[array.dtype.kind]))
-        if values.layout != torch.strided or values.is_nested or values.is_meta:
-            raise TypeError("it is sparse, nested or without values")
-        return values.detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as problem:
-        raise InputError(
-            f"{name}: not a tensor or array of numbers ({' '.join(str(problem).split())})"
-        ) from None
-
-
-def _checked(images: Tensor, known: Tensor, prior: Prior) -> Tensor:
-    channels, height, width = expected = prior.image_shape
-    if images.ndim != 4 or not len(images) or tuple(images.shape[1:]) != expected:
-        raise InputError(
-            f"images have shape {tuple(images.shape)}, but the prior {prior.name} has"
-            f" {channels} channel(s) and {height}x{width} pixels: give (B, {channels}, {height},"
-            f" {width})"
-        )
-    if (
-        known.ndim != 4
-        or known.shape[1:] != (1, height, width)
-        or len(known) not in (1, len(images))
-    ):
-        raise InputError(
-            f"known has shape {tuple(known.shape)}, but ({len(images)} or 1, 1, {height},"
-            f" {width}) fits the images"
-        )
-    if not bool(((known == 0) | (known == 1)).all()):
-        raise InputError("known must hold only 0 (missing) and 1 (observed)")
-    if not images.is_floating_point():
-        raise InputError("images must be floats in [-1, 1]; for bytes use x / 127.5 - 1")
-    known = known.bool()
-    observed = torch.where(known, images, 0).flatten(1)
-    for index, finite in enumerate(observed.isfinite().all(dim=1).tolist()):
-        if not finite:
-            raise InputError(
-                f"images[{index}] has known pixels that are not finite numbers; mark them missing"
-            )
-    if observed.abs().max() > 1.001:
-        raise InputError("images must be floats in [-1, 1]; for bytes use x / 127.5 - 1")
-    for index, mask in enumerate(known):
-        validate_mask(mask, f"known[{index}]")
-    return known.expand(len(images), -1, -1, -1)

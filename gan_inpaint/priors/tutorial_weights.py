@@ -366,7 +366,8 @@ def _networks(content: object, name: str) -> Iterator[tuple[str, State]]:
         content = dict(enumerate(content))
     if not isinstance(content, Mapping):
         return
-    tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    # without gradients: a state_dict(keep_vars=True) holds parameters
+    tensors = {str(k): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
     if any(_is_kernel(tensors, key) for key in tensors):
         yield from _separated(tensors, name)
     for key, value in content.items():

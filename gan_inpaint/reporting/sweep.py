@@ -4,8 +4,10 @@ import csv
 import hashlib
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -113,12 +115,12 @@ def read_jobs(sweep: Path) -> list[SweepJob]:
 
     Shards of one set with equal other keys are merged into one job.
     """
-    numbered = [p.parent for p in sweep.glob("*/summary.json") if p.parent.name.isdecimal()]
-    if not numbered:
+    numbers = _numbers(sweep)
+    if not numbers:
         raise InputError(f"sweep={sweep}: no finished job in it; name the directory of a sweep")
     summaries: dict[Path, dict[str, Any]] = {}
     groups: dict[tuple[str, ...], list[Path]] = {}
-    for directory in sorted(numbered, key=lambda directory: int(directory.name)):
+    for directory in sorted(numbers, key=lambda directory: (numbers[directory], directory)):
         summaries[directory] = _summary(directory)
         told = _overrides(directory)
         split = any(override.startswith("shards=") for override in told)
@@ -127,7 +129,7 @@ def read_jobs(sweep: Path) -> list[SweepJob]:
     jobs = []
     for directories in groups.values():
         directories.sort(key=lambda directory: summaries[directory].get("shard", 0))
-        number = min(int(directory.name) for directory in directories)
+        number = min(numbers[directory] for directory in directories)
         parts = [summaries[directory] for directory in directories]
         job = SweepJob(number, directories, parts[0])
         if parts[0].get("shards", 1) > 1:
@@ -142,6 +144,25 @@ def read_jobs(sweep: Path) -> list[SweepJob]:
         if count[job.label] > 1:
             job.label += f" (job {job.number})"
     return jobs
+
+
+def _numbers(sweep: Path) -> dict[Path, int]:
+    """The directories of a sweep's jobs, and the jobs' numbers.
+
+    ``hydra.sweep.subdir`` may name them otherwise, and nest them.
+    """
+    found = {}
+    for folder, folders, files in os.walk(sweep):
+        directory = Path(folder)
+        if "summary.json" in files and directory != sweep:
+            folders.clear()
+            with suppress(OSError, ValueError, LookupError, TypeError):
+                number = json.loads((directory / "summary.json").read_text("utf-8"))["job"]
+                if type(number) is int:
+                    found[directory] = number
+            if directory not in found and directory.name.isdecimal():
+                found[directory] = int(directory.name)  # its summary is damaged
+    return found
 
 
 def _brief(override: str) -> str:

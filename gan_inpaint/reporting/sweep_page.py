@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import yaml
@@ -85,8 +86,7 @@ def write(
                 "label": job.label,
                 "status": job.summary["status"],
                 "error": job.summary.get("error") or "",
-                # the page of one shard is not that of the job
-                "page": len(job.directories) == 1 and (job.directories[0] / "index.html").is_file(),
+                "page": _page(sweep, job),
                 "cells": _cells(job, keys, columns),
             }
             for job in (*done, *rest)
@@ -94,6 +94,14 @@ def write(
         conditions=_conditions(done),
         bars=_bars(done[0]) if len(tasks) == 1 and not table else [],
     )
+
+
+def _page(sweep: Path, job: SweepJob) -> str:
+    """The address of a job's page, if it has one: that of one shard is not that of the job."""
+    page = job.directories[0] / "index.html"
+    if len(job.directories) > 1 or not page.is_file():
+        return ""
+    return quote(page.relative_to(sweep).as_posix())
 
 
 def _cells(

@@ -111,10 +111,12 @@ def _start(options: dict[str, Any]) -> tuple[Any, bool]:
         return _begun(mode, options), mode == "offline"
     except wandb.Error as problem:
         if mode == "offline":
+            if not isinstance(problem, wandb.errors.UsageError):
+                raise
             raise _refused(problem) from None
         try:
             run = _begun("offline", options)
-        except wandb.Error as other:  # it was not the connection
+        except wandb.errors.UsageError as other:  # it was not the connection
             raise _refused(other) from None
         print(f"W&B: no connection ({str(problem).partition(' Consider ')[0]})")
         return run, True

@@ -1,12 +1,13 @@
 """SIGINT and SIGTERM stop a command cleanly: finished work is kept."""
 
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from gan_inpaint.runtime.streams import discard
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -76,8 +77,7 @@ def broken_pipe_interrupts() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as problem:
-        # nothing more can be printed, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         raise Interrupted(getattr(signal, "SIGPIPE", signal.SIGTERM)) from problem
 
 

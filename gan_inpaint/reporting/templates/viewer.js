@@ -86,8 +86,8 @@ function caption(one) {
   const psnr = one.job?.shown[image.number];
   const told = one.job ? `${one.job.label}${Number.isFinite(psnr) ? `, ${psnr.toFixed(1)} dB` : ""}` : one.view;
   one.canvas.setAttribute("aria-label", `Image ${image.number}, ${told}`);
-  const linked = one.job && "page" in rowOf.get(one.job.job).dataset;
-  const link = linked ? element("a", { href: `${one.job.job}/index.html` }, told) : told;
+  const page = one.job && rowOf.get(one.job.job).dataset.page;
+  const link = page ? element("a", { href: page }, told) : told;
   one.caption.replaceChildren(link, ...(one.job ? scores(one.job, image.number) : []));
 }
 
