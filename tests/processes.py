@@ -81,6 +81,7 @@ def check_whole(directory: Path) -> int:
     """
     files = [p for p in directory.rglob("*") if p.is_file() and ".part" not in p.name]
     files = [p for p in files if "wandb" not in p.parts and p.suffix != ".log"]
+    files = [p for p in files if p.name != ".lock"]
     for file in files:
         match file.suffix:
             case ".png" | ".gif":

@@ -1,9 +1,11 @@
 """Priors of any generator."""
 
 import copy
+import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -200,6 +202,9 @@ def test_a_generator_with_random_inputs_always_draws_the_same(plain: bool) -> No
     assert not torch.equal(other, images)
 
 
+NOISE = np.random.default_rng(0)
+
+
 class Detached(nn.Module):
     def __init__(self, change: Callable[[Tensor], Any]) -> None:
         super().__init__()
@@ -230,11 +235,24 @@ class Detached(nn.Module):
         (lambda x: x - x.mean(0), "mixes the images of a batch"),
         (lambda x: x / (len(x) - 1 or 1 / 0), "mixes the images of a batch"),
         (lambda x: 1 / "", "does not take codes of shape"),
+        (lambda x: nn.functional.conv2d(x.half(), torch.ones(1, 1, 1, 1)), "mixes precisions"),
+        (lambda x: x.bfloat16() @ torch.eye(8), "remove casts such as .half()"),
+        (lambda x: x * float(NOISE.uniform(0.5, 1)), "are not torch's; draw them with torch"),
+        (lambda x: x - 0.1 * random.random(), "makes another image of the same code each time"),
     ],
 )
 def test_generators_that_do_not_fit_are_named(change: Callable, words: str) -> None:
     with pytest.raises(InputError, match=words):
         as_prior(Detached(change), nz=8)
+
+
+@pytest.mark.parametrize(
+    "nz",
+    [np.int64(8), np.uint8(8), torch.tensor(8), (np.int64(8),), np.array([8]), [torch.tensor(8)]],
+)
+def test_sizes_of_numpy_and_torch(nz: Any) -> None:
+    shape: Any = np.array([1, 8, 8])
+    assert as_prior(decoder((1, 8, 8)), nz=nz, image_shape=shape).nz == 8
 
 
 def test_mistakes_in_the_arguments_are_named() -> None:
@@ -250,6 +268,7 @@ def test_mistakes_in_the_arguments_are_named() -> None:
         ("image_shape=8", {"nz": 8, "image_shape": 8}),
         ("nz=True: give", {"nz": True}),
         ("nz=0: give", {"nz": 0}),
+        ("nz=8.0: give", {"nz": np.float32(8)}),
         ("output_range=3", {"nz": 8, "output_range": 3}),
         (r"output_range=\(1, 0\)", {"nz": 8, "output_range": (1, 0)}),
     ):

@@ -8,7 +8,7 @@ import torch
 from conftest import write_pictures
 from PIL import Image
 
-from gan_inpaint.data import masks
+from gan_inpaint.data import archives, masks
 from gan_inpaint.data.datasets import CelebA, Coco, Folder
 from gan_inpaint.data.digits import Digits
 from gan_inpaint.data.huggingface import Hub
@@ -140,6 +140,24 @@ def test_archives_and_lists_that_cannot_be_read_are_named(tmp_path: Path) -> Non
     listed = Folder(16, 1, None, path=str(tmp_path / "text.txt"), **FOLDER)
     with pytest.raises(InputError, match=r"gone\.png: cannot be read"):
         listed[0]
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "zip"])
+def test_one_large_file_in_an_archive_leaves_the_others(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = write_pictures(tmp_path / "p", 3)
+    rng = np.random.default_rng(0)
+    (pictures / "weights.bin").write_bytes(rng.bytes(3 << 16))
+    (pictures / "scan.png").write_bytes(rng.bytes(3 << 16))
+    archive = tmp_path / f"all.{suffix}"
+    (zipped if suffix == "zip" else tarred)(pictures, archive)
+    monkeypatch.setattr(archives, "_LARGEST", 1 << 16)
+    source = Folder(16, 1, None, path=str(archive), **FOLDER)  # type: ignore[arg-type]
+    assert len(source) == 4
+    assert [source[i].shape for i in range(3)] == [(1, 16, 16)] * 3
+    with pytest.raises(InputError, match=r"scan\.png: .* is too large for an image"):
+        source[3]
 
 
 def test_a_damaged_member_of_a_zip_is_named(tmp_path: Path) -> None:
@@ -333,6 +351,17 @@ def test_null_rows_and_damaged_ones_are_named(kind: str, tmp_path: Path) -> None
         source[1]
     with pytest.raises(InputError, match=r"train_000002: "):
         source[2]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_a_saved_set_of_a_few_rows(count: int, tmp_path: Path) -> None:
+    path = saved(tmp_path / "set", [encoded(i) for i in range(count)], "image")
+    splits = {"train": "train[:90%]", "val": "train[90%:]"}
+    place = {"name": path, "path": None, "splits": splits}
+    assert len(Hub(16, 1, "all", **place, **SAVED)) == count  # type: ignore[arg-type]
+    assert len(Hub(16, 1, "train", **place, **SAVED)) == count  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"train\[90%:\] of .*set has no row; choose other"):
+        Hub(16, 1, "val", **place, **SAVED)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("format", ["numpy", "torch"])

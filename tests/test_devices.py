@@ -281,6 +281,28 @@ def test_a_sweep_over_processes(launcher: str, tmp_path: Path) -> None:
         assert summary["status"] == "done"
 
 
+@pytest.mark.parametrize(
+    ("command", "launcher", "mistakes"),
+    [
+        ("train", "joblib", ["data=folder", "data.path=none", "seed=0,1"]),
+        ("train_guide", "submitit_local", ["prior=none", "seed=0,1"]),
+        ("select", "joblib", ["run=none,nothing"]),
+        ("reconstruct", "submitit_local", ["lam=-4,-5", "hydra.sweep.subdir=j${hydra.job.num}"]),
+    ],
+)
+def test_a_sweep_over_processes_says_what_failed(
+    command: str, launcher: str, mistakes: list[str], tmp_path: Path
+) -> None:
+    options = [*mistakes, f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep", "logger=none"]
+    if launcher == "joblib":
+        options += ["hydra.launcher.n_jobs=2"]
+    ran = python("-m", f"gan_inpaint.{command}", "-m", *options)
+    assert ran.returncode == 2, ran.stderr
+    said = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
+    assert [line.split(":")[1].strip() for line in said] == ["job 0", "job 1"]
+    assert not (tmp_path / "sweep" / ".errors").exists()
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_a_worker_that_dies_is_said_and_its_job_goes_on(

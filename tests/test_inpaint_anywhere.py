@@ -1,6 +1,7 @@
 """``inpaint`` called by other people's code: their types, their modes, their trainings."""
 
 import random
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -225,3 +226,49 @@ def test_slurm_settings_around_it_do_not_matter(
     monkeypatch.setenv("SLURM_NTASKS", "2")
     monkeypatch.setenv("SLURM_JOB_NAME", "work")
     assert inpaint(*task(tiny_prior), tiny_prior, **FAST).images.isfinite().all()
+
+
+# ---------------------------------------------------------------- likely mistakes are said
+
+
+@pytest.mark.parametrize("change", [lambda x: (x + 1) / 2, lambda x: ((x + 1) / 2).numpy()])
+def test_images_from_0_to_1_are_said(change: Callable, tiny_prior: Prior) -> None:
+    images, known = task(tiny_prior)
+    with pytest.warns(UserWarning, match=r"lie in \[0, 1\].* use 2 \* x - 1"):
+        inpaint(change(images), known, tiny_prior, **FAST)
+
+
+def rings() -> dict[str, tuple[Tensor, bool]]:
+    """Masks of 16 pixels, and whether they look like the opposite of what is meant."""
+    y, x = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
+    rng = torch.Generator().manual_seed(0)
+    square = (y >= 5) & (y < 11) & (x >= 5) & (x < 11)
+    disc = (y - 7) ** 2 + (x - 8) ** 2 < 16
+    return {
+        "square": (square, True),
+        "disc": (disc, True),
+        "hole": (~square, False),
+        "half": (x < 8, False),
+        "corner": ((x < 8) & (y < 8), False),
+        "scattered": (torch.rand(16, 16, generator=rng) < 0.2, False),
+        "lattice": ((y % 2 == 0) & (x % 2 == 0), False),
+    }
+
+
+@pytest.mark.parametrize("name", rings())
+def test_a_mask_of_the_opposite_polarity_is_said(name: str, tiny_prior: Prior) -> None:
+    known, inverted = rings()[name]
+    images, _ = task(tiny_prior)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        inpaint(images, known[None, None].float(), tiny_prior, **FAST)
+    words = [str(one.message) for one in said if "1 = observed, 0 = missing" in str(one.message)]
+    assert bool(words) == inverted
+
+
+def test_ordinary_images_are_taken_without_a_word(digits: Prior) -> None:
+    images, known = digits.sample(2, seed=0), torch.ones(1, 1, 32, 32)
+    known[..., 8:24, 8:24] = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inpaint(images, known, digits, **FAST)

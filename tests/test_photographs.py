@@ -1,5 +1,6 @@
 """A person's photographs: into the search and back, at their own size and mode."""
 
+import csv
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from conftest import Ran, save_tiny_prior
 from PIL import Image
 
 from gan_inpaint.data.datasets import Folder
-from gan_inpaint.data.images import to_rgb
+from gan_inpaint.data.images import open_image, to_rgb
 from gan_inpaint.data.mask_files import MaskFile
 from gan_inpaint.data.masks import half, lattice
 from gan_inpaint.data.photographs import (
@@ -20,6 +21,7 @@ from gan_inpaint.data.photographs import (
     unique_names,
     write_photograph,
 )
+from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation import runner
 from gan_inpaint.functional.blending import poisson_multiscale
 
@@ -232,6 +234,94 @@ def test_no_two_names_are_the_same() -> None:
     found = unique_names(names)
     assert len(set(found)) == len(names)
     assert not any(".." in name or name.startswith("/") for name in found)
+
+
+def test_names_that_are_too_long_are_shortened_and_stay_apart() -> None:
+    letter = "é" * 124
+    names = ["x" * 251 + ".png", "x" * 250 + "y.png", f"{letter}a.webp", f"{letter}b.webp"]
+    found = unique_names([f"folder/{name}" for name in names])
+    assert len(set(found)) == len(names)
+    for name in found:
+        folder, _, rest = name.partition("/")
+        assert folder == "folder"
+        assert len(f"{rest}_12.png".encode()) <= 255
+    assert unique_names(["a" * 200 + ".png"]) == ["a" * 200], "what fits stays as it is"
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", "ü" * 125 + ".jpg"])
+def test_a_photograph_with_the_longest_name_has_everything(
+    name: str, run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors", channels=3)
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (20, 20), "teal").save(tmp_path / "in" / name)
+    arguments = [f"prior={prior}", "data=folder", "data.path=in", "steps=1", "candidates=8"]
+    arguments += ["restarts=2", "keep=2", "logger=none", "hydra.run.dir=job"]
+    ran = run("reconstruct", *arguments)
+    assert ran.code == 0, ran.err
+    job = tmp_path / "job"
+    assert (job / "index.html").is_file()
+    for folder in ("restored", "restored_alternatives", "restored_holes"):
+        assert len(list((job / folder).iterdir())) == 1
+    with (job / "results.csv").open(encoding="utf-8", newline="") as file:
+        assert next(csv.DictReader(file))["name"] == name
+
+
+def test_a_name_that_is_a_formula_comes_back(run: Callable[..., Ran], tmp_path: Path) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors", channels=3)
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (20, 20), "teal").save(tmp_path / "in" / "=cmd|x.png")
+    arguments = [f"prior={prior}", "data=folder", "data.path=in", "steps=1", "candidates=8"]
+    for _ in range(2):  # the second reads the table of the first
+        ran = run("reconstruct", *arguments, "logger=none", "hydra.run.dir=job")
+        assert ran.code == 0, ran.err
+        assert "'=cmd|x.png" in (tmp_path / "job" / "results.csv").read_text()
+        assert "''" not in (tmp_path / "job" / "results.csv").read_text()
+    assert (tmp_path / "job" / "restored" / "=cmd|x.png").is_file()
+    assert "'=cmd" not in (tmp_path / "job" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
+def test_a_transparent_colour_makes_it_rgba(
+    mode: str, run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors", channels=3)
+    transparent = (0, 0, 0) if mode == "RGB" else 0
+    Image.new(mode, (20, 20), 1).save(tmp_path / "a.png", transparency=transparent)
+    arguments = [f"prior={prior}", "data=folder", "data.path=a.png", "steps=1", "candidates=8"]
+    assert run("reconstruct", *arguments, "logger=none", "hydra.run.dir=job").code == 0
+    assert Image.open(tmp_path / "job" / "restored" / "a.png").mode == "RGBA"
+
+
+def wide(path: Path, width: int, height: int) -> Path:
+    """A black PNG: much to decode, little to store."""
+    Image.new("1", (width, height)).save(path)
+    return path
+
+
+def test_photographs_of_phones_are_read_and_larger_ones_refused(tmp_path: Path) -> None:
+    assert open_image(wide(tmp_path / "phone.png", 16384, 12288)).size == (16384, 12288)
+    big = wide(tmp_path / "big.png", 20000, 12600)
+    with pytest.raises(
+        InputError, match=r"big\.png: 20000x12600, 252 megapixels, more than 250"
+    ) as refused:
+        open_image(big)
+    assert "attack" not in str(refused.value)
+    assert "remove" not in str(refused.value)
+    assert Image.MAX_IMAGE_PIXELS is not None, "other code keeps its limit"
+
+
+def test_the_limit_is_that_of_the_file_also_where_a_box_is_small(
+    run: Callable[..., Ran], tmp_path: Path
+) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    (tmp_path / "in").mkdir()
+    wide(tmp_path / "in" / "big.png", 20000, 12600)
+    Image.new("L", (20, 20), 7).save(tmp_path / "in" / "small.png")
+    arguments = [f"prior={prior}", "data=folder", "data.path=in", "data.box=[0,0,20,20]"]
+    ran = run("reconstruct", *arguments, "steps=1", "candidates=8", "logger=none")
+    assert ran.code == 0, ran.err
+    assert "big.png: 20000x12600, 252 megapixels" in ran.out + ran.err
 
 
 def test_a_grey_of_16_bits_with_a_transparent_value_is_restored(

@@ -1,8 +1,10 @@
 """A second command in a directory: old results never stand under new settings."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -11,7 +13,7 @@ from PIL import Image
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime import precision
-from gan_inpaint.runtime.io import write_once
+from gan_inpaint.runtime.io import read_csv, write_once
 
 Run = Callable[..., Ran]
 
@@ -103,20 +105,6 @@ def test_files_may_move(job: list[str], run: Run, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
 
 
-def test_a_job_of_an_older_version_is_resumed_by_its_summary(
-    job: list[str], run: Run, tmp_path: Path
-) -> None:
-    (tmp_path / "d" / ".hydra" / "identity.json").unlink()
-    (tmp_path / "d" / ".hydra" / "precision.json").unlink()
-    before = (tmp_path / "d" / "results.csv").read_bytes()
-    ran = run("reconstruct", "resume=d", "lam=0.5")
-    assert ran.code == 2
-    assert "this job was started with lam=1e-05 (now 0.5)" in ran.sentence
-    ran = run("reconstruct", "resume=d")
-    assert ran.code == 0, ran.err
-    assert (tmp_path / "d" / "results.csv").read_bytes() == before
-
-
 def test_a_damaged_identity_is_said(job: list[str], run: Run, tmp_path: Path) -> None:
     (tmp_path / "d" / ".hydra" / "identity.json").write_text("{")
     ran = run("reconstruct", "resume=d")
@@ -162,6 +150,42 @@ def test_a_job_of_a_sweep_looks_for_itself(run: Run, tmp_path: Path) -> None:
     assert ran.code == 2
     assert "this job was started with lam=1.0 (now 2.0)" in ran.err
     assert content(tmp_path / "sw" / "1") == before
+
+
+@pytest.mark.parametrize(
+    ("subdir", "swept", "images"),
+    [
+        ("${hydra.job.override_dirname}", ["shards=2", "shard=0,1"], "4"),
+        ("a/b${hydra.job.num}", ["shards=2", "shard=0,1"], "4"),
+        ("x y", ["lam=0"], "4"),
+    ],
+)
+def test_the_jobs_of_a_sweep_may_lie_anywhere_below_it(
+    subdir: str, swept: list[str], images: str, run: Run, tmp_path: Path
+) -> None:
+    prior = save_tiny_prior(tmp_path / "tiny.safetensors")
+    arguments = [f"prior={prior}", "data=generated", "data.count=4", "candidates=8", "steps=2"]
+    arguments += ["logger=none", "hydra.sweep.dir=sw", f"hydra.sweep.subdir={subdir}"]
+    ran = run("reconstruct", "-m", *swept, *arguments)
+    assert ran.code == 0, ran.err
+    for _ in range(2):
+        rows = read_csv(tmp_path / "sw" / "comparison.csv")
+        assert [(row["job"], row["status"]) for row in rows] == [("0", "done")]
+        assert rows[0]["images"] == images, "shards are merged"
+        page = (tmp_path / "sw" / "index.html").read_text()
+        for place in re.findall(r'href="([^"#:]+)"', page):
+            assert (tmp_path / "sw" / unquote(place)).exists(), place
+        assert run("compare", "sweep=sw").code == 0
+
+
+@pytest.mark.parametrize("subdir", ["../elsewhere", "."])
+def test_a_job_outside_of_its_sweep_is_refused(subdir: str, run: Run, tmp_path: Path) -> None:
+    ran = run(
+        *("reconstruct", "-m", "lam=0,1", "logger=none", "hydra.sweep.dir=sw"),
+        f"hydra.sweep.subdir={subdir}",
+    )
+    assert ran.code == 2
+    assert f"hydra.sweep.subdir={subdir}: a job's directory must lie below" in ran.err
 
 
 def training(tmp_path: Path) -> list[str]:

@@ -70,6 +70,8 @@ def test_tutorial_weights_compute_what_they_did(
         lambda n: renamed(n, lambda k: k.removeprefix("main.")),
         lambda n: {"epoch": 3, "state_dict": n.state_dict()},
         lambda n: {k: v for k, v in n.state_dict().items() if "num_batches" not in k},
+        lambda n: dict(n.state_dict(keep_vars=True)),
+        lambda n: {"epoch": 3, "netG": dict(n.state_dict(keep_vars=True))},
     ],
 )
 def test_other_ways_of_saving_the_same(wrap: Callable[[nn.Module], dict]) -> None:

@@ -95,7 +95,8 @@ def _opened(
     # partial: Hydra would instantiate what the settings name
     make = instantiate_checked(f"logger.{key}", {**choice, "_partial_": True})
     try:
-        logger = GuardedLogger(key, make(**given))
+        logger = make(**given)
+        getattr(logger, "experiment", None)  # opens it
     except InputError:
         raise
     except TypeError as problem:
@@ -105,11 +106,11 @@ def _opened(
     except Exception as problem:  # servers and disks raise many kinds of errors
         _logger.warning("logger=%s: %s; nothing is logged there", key, one_line(problem))
         return None
-    stack.push(lambda kind, problem, trace: _close(logger, problem))
-    logger.attempt(lambda own: getattr(own, "experiment", None))  # opens it, or fails
+    guarded = GuardedLogger(key, logger)
+    stack.push(lambda kind, problem, trace: _close(guarded, problem))
     if "config" not in takes and offered["job_type"] != "train":  # which Lightning does
-        logger.log_hyperparams(offered["config"])
-    return logger
+        guarded.log_hyperparams(offered["config"])
+    return guarded
 
 
 def _close(logger: "GuardedLogger", problem: BaseException | None) -> None:
@@ -122,7 +123,7 @@ def _close(logger: "GuardedLogger", problem: BaseException | None) -> None:
         else:
             own.finalize("failed" if problem else "success")
 
-    logger.attempt(close)
+    logger.attempt(close, last=True)
 
 
 def _is_disabled(key: str, choice: Mapping[str, Any]) -> bool:

@@ -125,7 +125,6 @@ class _Tar(Files):
         self._members = {}
         most = _LARGEST + _PACKED * root.stat().st_size
         for member in self._archive:  # reads through all members
-            _check_size(member.size)
             if member.offset_data > most:
                 raise tarfile.TarError(f"it expands to more than {_PACKED} times its size")
             if member.isfile():
@@ -133,7 +132,9 @@ class _Tar(Files):
         super().__init__(root, list(self._members))
 
     def _read(self, name: str) -> BinaryIO:
-        file = self._archive.extractfile(self._members[name])
+        member = self._members[name]
+        _check_size(member.size)
+        file = self._archive.extractfile(member)
         assert file is not None  # only regular files are listed
         return io.BytesIO(file.read())
 

@@ -58,6 +58,11 @@ class Hub:
             raise InputError(f"data.splits={splits}: must name the splits for train and val")
         part = "+".join(splits.values()) if split == "all" else splits[split or "val"]
         self._rows = _rows(self.dataset, path, config, part)
+        if not len(self._rows):
+            raise InputError(
+                f"data.splits: {part} of {path or name} has no row; choose other slices with"
+                " data.splits.train= and data.splits.val="
+            )
         if image not in self._rows.column_names:
             raise InputError(
                 f"data.image={image}: the data set has no such column, it has"
@@ -174,5 +179,5 @@ def _sliced(splits: "Mapping[str, datasets.Dataset]", part: str) -> "datasets.Da
         )
     instruction = datasets.ReadInstruction.from_spec(part)
     (own,) = instruction.to_absolute({name: len(splits[name])})
-    whole = range(len(splits[name]))
-    return splits[name].select(whole[own.from_ : own.to])
+    rows = range(len(splits[name]))[own.from_ : own.to]
+    return splits[name].select(rows or [])  # an empty range is refused where it lies at the end

@@ -287,10 +287,11 @@ def _shortened(name: str) -> str:
 
 def write_hole(folder: Path, name: str, photograph: Photograph) -> None:
     """Write a PNG of the photograph's size: red where its pixels are missing, else transparent."""
+    colours = [0, 0, 0, *MISSING]
     marked = Image.new("P", photograph.image.size)
-    marked.putpalette([0, 0, 0, *MISSING])
+    marked.putpalette(colours)
     hole = Image.fromarray(photograph.hole.astype(np.uint8))
-    hole.putpalette(marked.getpalette())
+    hole.putpalette(colours)
     marked.paste(hole, photograph.box[:2])
     with atomic_write(folder / f"{name}.png") as temporary:
         marked.save(temporary, bits=1, transparency=0)

@@ -16,6 +16,8 @@ from gan_inpaint.runtime.seeding import torch_rng
 _TRIED = 4  # images made to test a generator
 _BEYOND = 0.05  # of the output range: so far its images may exceed it
 _SAME = 0.01  # the largest difference between equal images, in units of half the range
+_REPEATED = 1e-4  # likewise, between two calls with the same codes: what rounding explains
+_PRECISIONS = ("dtype", "scalar type", "Half", "BFloat16", "Double")  # in messages of torch
 _STYLEGAN = ("mapping", "synthesis")  # the parts of StyleGAN2, 2-ADA and 3
 
 
@@ -123,8 +125,9 @@ def _space_and_decoder(
     if nz is None:
         nz = next((getattr(generator, k) for k in ("nz", "z_dim") if hasattr(generator, k)), None)
     shape = _sequence(nz)
-    if not all(type(side) is int and side > 0 for side in shape):
+    if not all(type(side) is int and side > 0 for side in shape):  # no bool
         raise InputError(f"nz={nz}: give the length of {what}'s codes")
+    (layers,) = _sequence(layers)
     network, to_styles = _module(generator, what), None
     if mapping is not None:
         to_styles = _module(mapping, "the mapping network")
@@ -280,6 +283,11 @@ def _tried(
             except Exception:  # code that vmap does not understand
                 decoder.by_row = True
             together = decoder(z)
+            if bool((decoder(z) - together).abs().max() > _REPEATED):
+                raise InputError(
+                    f"{what} makes another image of the same code each time, by random numbers that"
+                    " are not torch's; draw them with torch, or once and outside of it"
+                )
         try:
             alone = torch.cat([decoder(row) for row in z.split(1)])
         except Exception:  # BatchNorm without statistics, say
@@ -304,6 +312,11 @@ def _called(decoder: _Images, z: Tensor, what: str) -> Any:
                 return decoder.raw(z)
             except Exception:
                 decoder.shape = flat
+        if any(word in _first_line(first) for word in _PRECISIONS):
+            raise InputError(
+                f"{what} mixes precisions ({_first_line(first)}); codes and a module's weights are"
+                " fp32: remove casts such as .half(), and call .float() on what a function uses"
+            ) from first
         raise InputError(
             f"{what} does not take codes of shape (B, {', '.join(map(str, flat))}):"
             f" {_first_line(first)}"
@@ -356,7 +369,11 @@ def _device_of(module: Any) -> torch.device:
 
 
 def _sequence(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, tuple | list | torch.Size) else (value,)
+    """One size or several, also those of NumPy and torch."""
+    if isinstance(value, tuple | list):
+        return tuple(side for entry in value for side in _sequence(entry))
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    return tuple(plain) if isinstance(plain, list) else (plain,)
 
 
 def _shape(of: Any) -> str:

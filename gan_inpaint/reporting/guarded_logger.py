@@ -25,13 +25,19 @@ class GuardedLogger(Logger):
         super().__init__()
         self._key, self._inner, self._lost = key, logger, False
 
-    def attempt(self, action: Callable[[Any], T]) -> T | None:
-        """Call ``action`` with the logger; None after an error, now or before."""
-        if self._lost:
+    def attempt(self, action: Callable[[Any], T], last: bool = False) -> T | None:
+        """Call ``action`` with the logger; None after an error, now or before.
+
+        Args:
+            last: whether it ends the logger's run, which is tried after an error too.
+        """
+        if self._lost and not last:
             return None
         try:
             return action(self._inner)
         except Exception as problem:  # servers and disks raise many kinds of errors
+            if self._lost:
+                return None
             self._lost = True
             reason = " ".join(str(problem).split()) or type(problem).__name__
             _logger.warning("logger=%s: %s; nothing more is logged there", self._key, reason)

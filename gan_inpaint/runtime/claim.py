@@ -51,7 +51,8 @@ def claim(directory: Path, cure: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):
-            if lock.is_locked:  # while it is: a command that has opened the file notices
+        if lock.is_locked:
+            with suppress(OSError):  # while it is locked: who has just opened the file notices
                 file.unlink(missing_ok=True)
-            lock.release()
+            with suppress(OSError):
+                lock.release()

@@ -17,6 +17,8 @@ import numpy as np
 from PIL import Image
 from platformdirs import user_cache_path
 
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what a spreadsheet would compute, or was escaped before
+_ESCAPED = re.compile(r"''*[=+\-@\t\r]")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.part(\..*)?")
 
 
@@ -100,17 +102,31 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> None:
-    """Write one line per row atomically; missing values and None become empty cells."""
+    """Write one line per row atomically; missing values and None become empty cells.
+
+    A spreadsheet computes text that begins with ``=``, ``+``, ``-`` or ``@``: such text gets a
+    ``'`` in front, which ``read_csv`` takes away.
+    """
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({key: _escaped(value) for key, value in row.items()} for row in rows)
+
+
+def _escaped(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """One dict of strings per row."""
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [
+            {key: _unescaped(value) for key, value in row.items()} for row in csv.DictReader(file)
+        ]
+
+
+def _unescaped(value: Any) -> Any:
+    return value[1:] if isinstance(value, str) and _ESCAPED.match(value) else value
 
 
 def read_table(path: Path, words: Iterable[str] = ()) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any
 
 
 class _Stream:
@@ -13,14 +13,14 @@ class _Stream:
     Letters that its encoding lacks are written as escapes.
 
     Args:
-        stream: None: there is none (closed by a supervisor, ``pythonw``).
+        stream: of text; None: there is none (closed by a supervisor, ``pythonw``).
         pipe: whether a reader that has gone raises BrokenPipeError.
     """
 
-    def __init__(self, stream: TextIO | None, pipe: bool):
-        self._stream: Any = _nowhere() if stream is None else stream
+    def __init__(self, stream: Any, pipe: bool):
+        self._stream = _nowhere() if stream is None else stream
         self._pipe = pipe
-        with suppress(AttributeError, ValueError):  # not every replacement can
+        with suppress(AttributeError, ValueError):  # a stand-in may lack it
             self._stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
@@ -44,8 +44,8 @@ class _Stream:
         return getattr(self._stream, name)
 
 
-def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+def _nowhere() -> Any:
+    return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
 
 
 def discard(stream: Any) -> None:
