@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from gan_inpaint.priors.gan import Prior as Prior
     from gan_inpaint.priors.registry import load_prior as load_prior
     from gan_inpaint.training.gan_module import AdversarialTraining as AdversarialTraining
-    from gan_inpaint.web.paint import paint as paint
 
 __version__ = "0.1.0"
 
@@ -32,7 +31,6 @@ _HOMES = {
     "as_prior": "priors.adapters",
     "inpaint": "inversion.pipeline",
     "load_prior": "priors.registry",
-    "paint": "web.paint",
 }
 __all__ = sorted(_HOMES)
 

@@ -730,14 +730,15 @@ def test_the_painter_works_in_a_notebook(
     browser: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("anywidget")
-    import gan_inpaint
+    from gan_inpaint import InputError
+    from gan_inpaint.web.paint import paint
 
     noise(120, 80).save(tmp_path / "photo.png")
     with monkeypatch.context() as without:
         without.setitem(sys.modules, "gan_inpaint.web.widget", None)
-        with pytest.raises(gan_inpaint.InputError, match="widget"):
-            gan_inpaint.paint(tmp_path / "photo.png")
-    widget = gan_inpaint.paint(tmp_path / "photo.png")
+        with pytest.raises(InputError, match="widget"):
+            paint(tmp_path / "photo.png")
+    widget = paint(tmp_path / "photo.png")
     assert widget.box == [20, 0, 100, 80]
     assert not widget.mask.any()
     page = browser.new_page(viewport={"width": 800, "height": 600})  # type: ignore[attr-defined]

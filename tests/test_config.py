@@ -43,7 +43,7 @@ def composed(command: str, *overrides: str):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize(("command", "choice"), CHOICES)
 def test_every_choice_composes_and_its_target_exists(command: str, choice: str) -> None:
-    needed = {"stylegan": ["prior.path=x", "prior.repository=x"], "autoencoder": ["prior.path=x"]}
+    needed = {"stylegan": ["prior.path=x", "prior.repository=x"]}
     settings = composed(command, choice, *needed.get(choice.partition("=")[2], []))
     if "prior_preset" in choice:
         assert callable(_locate(settings.prior["_target_"]))

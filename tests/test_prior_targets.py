@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import only
-from torch import Tensor, nn
+from torch import nn
 
-from gan_inpaint import InputError, inpaint
-from gan_inpaint.priors import presets
 from gan_inpaint.runtime.io import read_csv
 
 PROJECT = """
@@ -196,65 +194,6 @@ def test_the_codes_of_a_foreign_file_may_be_uniform(run: Callable, tmp_path: Pat
 # ---- presets
 
 
-def known(height: int, width: int) -> Tensor:
-    mask = torch.ones(1, 1, height, width)
-    mask[..., height // 4 : height // 2, width // 4 : width // 2] = 0
-    return mask
-
-
-QUICK = {"lam": 0, "steps": 2, "candidates": 4, "guide": "none"}
-
-
-def test_biggan_of_a_class_with_the_real_package() -> None:
-    package = pytest.importorskip("pytorch_pretrained_biggan")
-    torch.manual_seed(0)
-    config = package.BigGANConfig(
-        output_dim=128, channel_width=4, z_dim=16, class_embed_dim=16, num_classes=10
-    )
-    network = package.BigGAN(config).train()
-    with torch.no_grad():  # power iterations of the spectral norms, which are random at first
-        for name, buffer in network.named_buffers():
-            if name.endswith("running_vars"):
-                buffer.fill_(1)
-        network.generator.bn.weight.fill_(1)  # not initialised by the package
-        network.generator.bn.bias.zero_()
-        for _ in range(10):
-            network(torch.randn(2, 16), torch.eye(10)[:2], 0.4)
-    network.eval()
-    prior = presets.biggan_of(network, class_index=3)
-    assert prior.image_shape == (3, 128, 128)
-    assert prior.nz == 16
-    z = torch.randn(2, 16)
-    label = torch.eye(10)[3:4].expand(2, -1)
-    expected = network(z, label, 0.4)
-    torch.testing.assert_close(prior.decode(z), expected, rtol=1e-3, atol=1e-3)
-    images = prior.sample(1, seed=0)
-    result = inpaint(images, known(128, 128), prior, **QUICK)  # type: ignore[arg-type]
-    assert bool(result.images.isfinite().all())
-    with pytest.raises(InputError, match=r"prior.class_index=10: must be from 0 to 9"):
-        presets.biggan_of(network, class_index=10)
-
-
-def test_an_autoencoder_with_the_real_package() -> None:
-    package = pytest.importorskip("diffusers")
-    torch.manual_seed(0)
-    network = package.AutoencoderKL(
-        block_out_channels=(8, 8),
-        norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-    )
-    prior = presets.autoencoder_of(network, side=8)
-    assert prior.image_shape == (3, 16, 16)
-    assert prior.nz == 4 * 8 * 8
-    z = torch.randn(2, 256)
-    expected = network.decode(z.view(2, 4, 8, 8) / network.config.scaling_factor).sample
-    torch.testing.assert_close(prior.decode(z), expected, rtol=1e-3, atol=1e-3)
-    images = prior.sample(1, seed=0).clamp(-1, 1)
-    result = inpaint(images, known(16, 16), prior, **QUICK)  # type: ignore[arg-type]
-    assert bool(result.images.isfinite().all())
-
-
 LEGACY = """
 import pickle
 
@@ -297,14 +236,3 @@ def test_a_pickle_of_stylegan_is_read_by_its_repository_if_it_is_trusted(
     assert "prior.repository=nowhere: holds no legacy.py" in ran.sentence
     ran = run("reconstruct", *preset, *job, "trust=true", "prior.path=h.pkl")
     assert "prior.path=h.pkl: no such file" in ran.sentence
-
-
-def test_presets_say_which_package_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in ("diffusers", "pytorch_pretrained_biggan"):
-        monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match="pip install diffusers"):
-        presets.autoencoder("folder")
-    with pytest.raises(InputError, match="pip install pytorch-pretrained-biggan"):
-        presets.biggan("biggan-deep-128", 3)
-    with pytest.raises(InputError, match="latent_space=w: BigGAN has only z"):
-        presets.biggan("biggan-deep-128", 3, latent_space="w")

@@ -16,7 +16,7 @@ from gan_inpaint.reporting.wandb_logging import WandbRun
 def log_image(
     loggers: Sequence[Logger], key: str, image: np.ndarray, step: int = 0, caption: str = ""
 ) -> None:
-    """Log an image, uint8 ``(H, W, 1 or 3)``; CSV files take none.
+    """Log an image, uint8 ``(H, W, 1 or 3)``.
 
     Args:
         caption: for W&B.
