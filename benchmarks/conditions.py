@@ -3,7 +3,8 @@
     python -m gan_inpaint.train +experiment=dcgan conditioning=label
     python benchmarks/conditions.py labels --prior outputs/train/dcgan/<time> [--plain RUN]
     python benchmarks/conditions.py captions [--plain RUN] [--figure captions.png]
-    python benchmarks/conditions.py attributes --data celeba9k.zip --attributes celeba_attributes.csv
+    python benchmarks/conditions.py attributes --data celeba9k.zip \
+        --attributes celeba_attributes.csv
     python benchmarks/conditions.py attributes --figure attributes.png
 
 Hole PSNR with paired 95 % intervals against no condition. `--plain` is a prior of the same settings

@@ -28,7 +28,7 @@ from gan_inpaint.evaluation.discriminative_scores import discriminative_scores
 from gan_inpaint.evaluation.frechet import Features, FrechetDistance, describe
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.guide import Guide, resolve_guide
+from gan_inpaint.inversion.guide import Guide
 from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
@@ -102,7 +102,7 @@ def main() -> None:
     truth = pictures(options, prior)
     judge = Judge(truth)
     points: dict[str, dict[str, dict[str, Any]]] = {}
-    print(f"{prior.name}: {len(truth)} images; auto is {resolve_guide(prior, 'auto')}")
+    print(f"{prior.name}: {len(truth)} images; auto is {SearchConfig().resolved(prior).guide}")
     for mask in options.masks:
         known = known_pixels(mask, len(truth), prior.size)
         filled = methods(prior, truth, known, options.base, options.search, options.classical)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import yaml
@@ -14,7 +15,8 @@ from omegaconf import OmegaConf
 import gan_inpaint.cli.app  # noqa: F401  (registers the resolvers)
 from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.evaluation.config import ReconstructConfig
-from gan_inpaint.inversion.config import SearchConfig, search_config
+from gan_inpaint.inversion.config import SearchConfig, SearchOptions, search_config
+from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.schema import validate_config
 from gan_inpaint.training.config import TrainConfig
 
@@ -118,6 +120,22 @@ def test_the_command_and_the_function_share_their_defaults() -> None:
     from_function = search_config({})
     for key in SearchConfig.__dataclass_fields__:
         assert getattr(from_command, key) == getattr(from_function, key)
+
+
+def test_the_options_of_inpaint_are_the_keys_of_a_search() -> None:
+    assert get_type_hints(SearchOptions) == get_type_hints(SearchConfig)
+
+
+def test_a_resolved_search_says_what_auto_stands_for(digits: Prior, tiny_prior: Prior) -> None:
+    found = SearchConfig().resolved(digits)
+    assert (found.guide, found.start, found.steps) == ("data", "regression", 25)
+    assert (found.constraint, found.precision) in (("ball", "fp32"), ("ball", "bf16"))
+    assert found.resolved(digits) == found
+    assert SearchConfig().resolved(tiny_prior).guide == "samples"
+    unguided = SearchConfig(guide="none", constraint="clip", steps=7).resolved(digits)
+    assert (unguided.start, unguided.steps, unguided.constraint) == ("nearest", 7, "clip")
+    alike = SearchConfig(restarts=2, guide_temperature=0.0).resolved(digits)
+    assert alike.start == "nearest", "all restarts would start at the same code"
 
 
 def test_small_numbers_are_numbers() -> None:

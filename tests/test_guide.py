@@ -17,7 +17,7 @@ from torch import Tensor
 from gan_inpaint import InputError, Prior, inpaint, load_prior
 from gan_inpaint.functional.gaussian import model_noise
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.guide import Guide, resolve_guide
+from gan_inpaint.inversion.guide import Guide
 from gan_inpaint.priors import gaussian as gaussians
 from gan_inpaint.priors.gaussian import load_gaussian, sample_gaussian
 from gan_inpaint.priors.quantize import from_int4, from_int8, to_int4, to_int8
@@ -116,7 +116,7 @@ def test_statistics_of_the_training_images(run: Callable[..., Ran], tmp_path: Pa
     assert "statistics of the training images" in ran.out
     for source in ("run", "run/checkpoints/epoch_001.ckpt"):
         prior = load_prior(source)
-        assert resolve_guide(prior, "auto") == "data"
+        assert SearchConfig().resolved(prior).guide == "data"
         mean = load_gaussian(prior, "data").mean
         used = [p for p in pictures.iterdir() if zlib.crc32(p.name.encode()) % 10]  # not held out
         pixels = [np.asarray(Image.open(p).convert("L")) for p in used]
@@ -131,7 +131,7 @@ def test_statistics_of_the_training_images(run: Callable[..., Ran], tmp_path: Pa
     file.unlink()
     with pytest.raises(InputError, match="carries no statistics of its training images"):
         inpaint(images, known, prior, guide="data")
-    assert resolve_guide(prior, "auto") == "samples"
+    assert SearchConfig().resolved(prior).guide == "samples"
 
 
 def test_a_file_keeps_the_directions_to_a_few_bits() -> None:

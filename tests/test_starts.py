@@ -25,7 +25,7 @@ def batch(tiny_prior: Prior) -> tuple[Tensor, Tensor]:
 
 
 def starts(prior: Prior, settings: SearchConfig, images: Tensor, known: Tensor) -> Tensor:
-    return make_initializer(prior, settings)(images, known, known.float()).codes
+    return make_initializer(prior, settings.resolved(prior))(images, known, known.float()).codes
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
@@ -66,7 +66,7 @@ def test_a_later_batch_gets_what_it_would_get_first_kept_or_not(
 ) -> None:
     images, known = batch
     settings = search_config({"start": "nearest", "candidates": 300, "restarts": 2})
-    kept = make_initializer(tiny_prior, settings)
+    kept = make_initializer(tiny_prior, settings.resolved(tiny_prior))
     weight = known.float()
     first = kept(images, known, weight).codes
     generated = []
@@ -74,7 +74,7 @@ def test_a_later_batch_gets_what_it_would_get_first_kept_or_not(
     assert torch.equal(kept(images, known, weight).codes, first)
     assert not generated
     monkeypatch.setattr(initializers, "_KEPT", 0)
-    forgetful = make_initializer(tiny_prior, settings)
+    forgetful = make_initializer(tiny_prior, settings.resolved(tiny_prior))
     for _ in range(2):
         assert torch.equal(forgetful(images, known, weight).codes, first)
     assert len(generated) == 4, "two chunks for each batch"
@@ -95,7 +95,7 @@ def test_a_regression_points_near_the_code_of_an_image_that_the_prior_generated(
     codes = tiny_prior.latent.sample(5, torch_rng("test")) * 0.6
     images = tiny_prior.decode(codes)
     settings = search_config({"candidates": 600, "restarts": 2})
-    begin = make_initializer(tiny_prior, settings)
+    begin = make_initializer(tiny_prior, settings.resolved(tiny_prior))
     found = begin(images, known, known.float(), completed(images, known)).codes.view(5, 2, -1)
     apart = (found - codes[:, None]).square().mean(dim=(0, 2))
     assert apart[0] < 0.5 * codes.square().mean(), "much better than the mean code"
@@ -155,7 +155,7 @@ def test_a_regression_is_fitted_once_for_a_prior(
     hook = tiny_prior.generator.register_forward_hook(lambda *_: generated.append(1))
     found = []
     for _ in range(2):
-        begin = make_initializer(tiny_prior, settings)
+        begin = make_initializer(tiny_prior, settings.resolved(tiny_prior))
         found.append(begin(images, known, known.float(), completed(images, known)).codes)
     hook.remove()
     assert len(generated) == 1, "one chunk of candidates"

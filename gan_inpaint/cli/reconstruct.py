@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -109,8 +109,7 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     from gan_inpaint.evaluation.conditions import job_conditions
     from gan_inpaint.evaluation.results import JobResults
     from gan_inpaint.evaluation.runner import JobBatches
-    from gan_inpaint.inversion.guide import GUIDES, resolve_guide
-    from gan_inpaint.inversion.initializers import resolve
+    from gan_inpaint.inversion.guide import GUIDES
     from gan_inpaint.runtime.environment import collect_environment
     from gan_inpaint.runtime.io import remove_temporaries
     from gan_inpaint.runtime.memory import keep_freed_memory
@@ -122,11 +121,17 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     resuming = run.path if settings.resume else None
     mask_name = config_choice("mask", resuming)
     if settings.data.get("truth", True) is None:
-        settings.data["truth"] = mask_name != "file"
+        settings = replace(settings, data=settings.data | {"truth": mask_name != "file"})
     prior = make_prior(settings, config_choice("prior_preset", resuming))
     print(f"prior: {prior.name}, {'x'.join(map(str, prior.image_shape))}")
-    settings.guide = resolve_guide(prior, settings.guide)
-    settings.start, settings.steps = resolve(prior, settings)
+    precision = agree_on_precision(
+        settings.precision,
+        run.settings / "precision.json",
+        "start a new job with precision=fp32",
+        shared=run.sweep and run.sweep / "precision.json",
+        keep=run.accepted,
+    )
+    settings = replace(settings, precision=precision).resolved(prior)
     print(f"guide: {GUIDES[settings.guide]}")
     make_source = source_maker(settings, prior)
     source = make_source(split=settings.split)
@@ -140,13 +145,6 @@ def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     conditions = job_conditions(prior, source, settings.condition)
     for sentence in conditions.describe(own) if conditions else ():
         print(sentence)
-    settings.precision = agree_on_precision(
-        settings.precision,
-        run.settings / "precision.json",
-        "start a new job with precision=fp32",
-        shared=run.sweep and run.sweep / "precision.json",
-        keep=run.accepted,
-    )
     about = {key: getattr(settings, key) for key in _LEADS_THE_SUMMARY}
     about |= {"prior": prior.name, "data": source.dataset, "mask": mask_name}
     about["recipe"] = config_choice("recipe", resuming)

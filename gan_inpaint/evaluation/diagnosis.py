@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -36,11 +37,11 @@ def self_test(known: Tensor, prior: Prior, settings: SearchConfig) -> dict[str, 
         ``self_test_psnr_hole``, the median hole PSNR.
     """
     images = prior.sample(len(known), settings.seed, settings.radius)
-    options = {key: getattr(settings, key) for key in SearchConfig.__dataclass_fields__}
-    options |= {"guide": "none", "start": "nearest"}
-    if settings.start == "regression" and settings.steps:  # without one it takes twice the steps
-        options["steps"] = 2 * settings.steps
-    result = inpaint(images, known, prior, **options)
+    steps = settings.steps
+    if settings.start == "regression" and steps:  # without one it takes twice the steps
+        steps *= 2
+    alone = replace(settings, guide="none", start="nearest", steps=steps)
+    result = inpaint(images, known, prior, alone)
     told = result.condition if prior.encoder else None
     error = prior.decode(result.z, told) - images
     return {

@@ -51,11 +51,6 @@ def constraint_activity(z: Tensor, constraint: str, radius: float) -> Tensor:
     return z.new_zeros(len(z))
 
 
-def resolve_constraint(choice: str, own: str) -> str:
-    """Resolve ``auto``: the latent space's own constraint."""
-    return own if choice == "auto" else choice
-
-
 def draw_latent(count: int, nz: int, latent: str, rng: torch.Generator) -> Tensor:
     """``(count, nz)`` codes from the prior's latent distribution.
 

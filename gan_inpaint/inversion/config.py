@@ -1,8 +1,8 @@
 """The keys of a search: types, defaults and ranges."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.runtime.schema import validate_config
@@ -12,6 +12,11 @@ from gan_inpaint.runtime.validation import (
     check_one_of,
     check_seed,
 )
+
+if TYPE_CHECKING:
+    from gan_inpaint.priors.gan import Prior
+
+_STEPS = {"regression": 25, "nearest": 50}  # of steps=null: they end equally low
 
 
 @dataclass
@@ -86,10 +91,82 @@ class SearchConfig:
                 f"candidates={self.candidates}: must be 0 or at least restarts={self.restarts}"
             )
 
+    def resolved(self, prior: "Prior") -> Self:
+        """The same search with what ``auto`` and ``null`` stand for with this prior.
+
+        Nothing else asks what they mean. A resolved search stays as it is.
+
+        - ``guide``: ``network`` if the prior carries a learned guide, ``data`` if it carries
+          statistics of its training images, else ``samples``.
+        - ``start``: ``regression`` where it can be and the restarts' guides differ, else
+          ``nearest``.
+        - ``steps``: 25 from a regression, else 50.
+        - ``constraint``: that of the prior's latent space.
+        - ``precision``: ``bf16`` where that is faster.
+
+        Raises:
+            InputError: start=regression for a conditional prior.
+        """
+        from gan_inpaint.runtime.precision import resolve_precision  # --help needs no torch
+
+        guide, start, constraint = self.guide, self.start, self.constraint
+        if start == "regression" and prior.encoder:
+            raise InputError(
+                f"start=regression: the prior {prior.name} is conditional, and the regression knows"
+                " no conditions; set start=nearest"
+            )
+        if guide == "auto":
+            carried = {"network": "guide", "data": "gaussian"}
+            found = (kind for kind, file in carried.items() if prior.companion(file))
+            guide = next(found, "samples")
+        if start == "auto":
+            # with guides that are all the same, all restarts would start at the same code
+            alike = self.restarts > 1 and self.guide_temperature == 0
+            able = guide != "none" and self.candidates and not prior.encoder and not alike
+            start = "regression" if able else "nearest"
+        return replace(
+            self,
+            guide=guide,
+            start=start,
+            steps=self.steps or _STEPS[start],
+            constraint=prior.latent.constraint if constraint == "auto" else constraint,
+            precision=resolve_precision(self.precision),
+        )
+
     @property
     def images_at_once(self) -> int:
         """Number of images that fit into ``batch_size`` rows."""
         return max(1, self.batch_size // self.restarts)
+
+
+class SearchOptions(TypedDict, total=False):
+    """The keys of a ``SearchConfig``, as keyword arguments of ``inpaint``."""
+
+    lam: float
+    perceptual: str
+    weighting: str
+    window: int
+    z_penalty: float
+    guide: str
+    guide_weight: float
+    guide_temperature: float
+    lr: float
+    norm: str
+    optimizer: str
+    steps: int | None
+    tolerance: float
+    patience: int | None
+    restarts: int
+    keep: int
+    start: str
+    candidates: int
+    constraint: str
+    radius: float
+    estimate: str
+    blend: str
+    precision: str
+    batch_size: int
+    seed: int
 
 
 def search_config(options: Mapping[str, Any], base: SearchConfig | None = None) -> SearchConfig:

@@ -23,25 +23,12 @@ GUIDES = {  # in words
 }
 
 
-def resolve_guide(prior: Prior, guide: str) -> str:
-    """The guide that ``auto`` stands for: the best one that the prior has.
-
-    ``network`` if the prior carries a learned guide, ``data`` if it carries statistics of its
-    training images, else ``samples``.
-    """
-    if guide != "auto":
-        return guide
-    if prior.companion("guide"):
-        return "network"
-    return "data" if prior.companion("gaussian") else "samples"
-
-
 def estimates(prior: Prior) -> dict[str, Callable[..., Tensor]]:
     """The estimates that a prior has without a search: ``linear``, and perhaps ``network``.
 
     Each fills ``(B, C, H, W)`` images, given ``known`` and perhaps conditions, see ``Guide``.
     """
-    best = resolve_guide(prior, "auto")
+    best = SearchConfig().resolved(prior).guide
     kinds = {"linear": "data", "network": best} if best == "network" else {"linear": best}
     return {
         name: partial(_estimate, Guide(prior, SearchConfig(guide=kind)))
@@ -69,7 +56,7 @@ class Guide:
     """
 
     def __init__(self, prior: Prior, config: SearchConfig, tick: Callable[[], None] = lambda: None):
-        guide = resolve_guide(prior, config.guide)
+        guide = config.resolved(prior).guide
         self._network = load_guide_network(prior) if guide == "network" else None
         self._gaussian = load_gaussian(prior, "samples" if guide == "samples" else "data", tick)
         self._partial = prior.encoder is not None and prior.encoder.partial

@@ -10,14 +10,12 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from gan_inpaint.errors import InputError
 from gan_inpaint.functional.code_regression import CodeRegression
-from gan_inpaint.functional.latent import project, resolve_constraint
+from gan_inpaint.functional.latent import project
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
-_STEPS = {"regression": 25, "nearest": 50}  # by default: they end equally low
 _CHUNK = 256  # candidates generated and compared at once
 _ENOUGH = 2  # candidates for each number of a code: more do not make a regression better
 _CONDITIONS = 8  # each condition has this fraction of the candidates, for a batch may hold many
@@ -64,31 +62,9 @@ class Initializer(Protocol):
         """
 
 
-def resolve(prior: Prior, config: SearchConfig) -> tuple[str, int]:
-    """What ``start=auto`` and ``steps=null`` stand for.
-
-    A regression where it can be, and then 25 steps instead of 50.
-
-    Raises:
-        InputError: start=regression for a conditional prior.
-    """
-    start = config.start
-    if start == "regression" and prior.encoder:
-        raise InputError(
-            f"start=regression: the prior {prior.name} is conditional, and the regression knows no"
-            " conditions; set start=nearest"
-        )
-    if start == "auto":
-        # with guides that are all the same, all restarts would start at the same code
-        alike = config.restarts > 1 and config.guide_temperature == 0
-        able = config.guide != "none" and config.candidates and not prior.encoder and not alike
-        start = "regression" if able else "nearest"
-    return start, config.steps or _STEPS[start]
-
-
 def make_initializer(prior: Prior, config: SearchConfig) -> Initializer:
-    """The initializer that ``start`` and ``candidates`` ask for."""
-    if resolve(prior, config)[0] == "regression":
+    """The initializer that ``start`` and ``candidates`` of a resolved search ask for."""
+    if config.start == "regression":
         return RegressionInit(prior, config)
     return NearestSampleInit(prior, config) if config.candidates else RandomInit(prior, config)
 
@@ -101,7 +77,7 @@ class RandomInit:
 
     def __init__(self, prior: Prior, config: SearchConfig):
         self._prior, self._config = prior, config
-        self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
+        self._constraint = config.constraint
 
     def __call__(
         self,
@@ -143,7 +119,7 @@ class Candidates:
     def __init__(self, prior: Prior, config: SearchConfig, count: int):
         self.prior = prior
         rng = torch_rng("candidates", config.seed)
-        self.constraint = resolve_constraint(config.constraint, prior.latent.constraint)
+        self.constraint = config.constraint
         codes = prior.latent.sample(count, rng)
         self.codes = project(codes, self.constraint, config.radius)
         self.conditions = prior.drawn_conditions(count, config.seed)
@@ -248,7 +224,7 @@ class RegressionInit:
 
     def __init__(self, prior: Prior, config: SearchConfig):
         self._prior, self._config = prior, config
-        self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
+        self._constraint = config.constraint
 
     @property
     def _regression(self) -> CodeRegression:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,12 +13,11 @@ from gan_inpaint.errors import InputError
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.guide import Guide
-from gan_inpaint.inversion.initializers import make_initializer, resolve
+from gan_inpaint.inversion.initializers import make_initializer
 from gan_inpaint.inversion.optimize import LatentOptimization
 from gan_inpaint.inversion.result import Result, make_result
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
-from gan_inpaint.runtime.precision import resolve_precision
 
 _logger = logging.getLogger(__name__)
 
@@ -91,10 +90,16 @@ class LatentReconstruction(pl.LightningModule):
     ):
         super().__init__()
         self.automatic_optimization = False
-        start, self.steps = resolve(prior, config)
-        config = replace(config, start=start, steps=self.steps)
+        if config.lam and prior.discriminator is None:
+            raise InputError(
+                f"lam={config.lam}: the prior {prior.name} has no discriminator; name one with"
+                " discriminator=, or set lam=0"
+            )
+        config = config.resolved(prior)
+        assert config.steps is not None
+        self.steps = config.steps
         self.prior, self.config, self.steps_per_look = prior, config, steps_per_look
-        self._fast = prior.reduced() if resolve_precision(config.precision) == "bf16" else prior
+        self._fast = prior.reduced() if config.precision == "bf16" else prior
         self._initializer = make_initializer(prior, config)
         self._guide = (
             Guide(prior, config, tick or (lambda: None)) if config.guide != "none" else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gan_inpaint.functional.latent import project, resolve_constraint
+from gan_inpaint.functional.latent import project
 from gan_inpaint.functional.losses import contextual, perceptual, weighted_errors
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.lbfgs import BatchedLBFGS
@@ -55,7 +55,7 @@ class LatentOptimization:
             weights.
         z: ``(B * restarts, nz)``, the starts: a leaf that is changed in place, with the restarts of
             an image in consecutive rows.
-        config: how to search.
+        config: how to search, resolved.
         known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
         guide: ``(B, restarts, C, H, W)`` in [-1, 1], estimates of the hole. Each restart is pulled
             to its own; restarts are compared by the first one. None: no guide.
@@ -84,12 +84,11 @@ class LatentOptimization:
         # in the memory layout of generated images
         self._images = images.contiguous(memory_format=torch.channels_last)
         self._weight, self.z, self._config = weight, z, config
-        assert config.steps  # resolved
+        assert config.steps is not None
         rows, self._budget = len(z), config.steps
         self._image_of = torch.arange(rows, device=z.device) // (rows // len(images))
         self._guide, self._hole = guide, (~known).float()
         self._condition = condition
-        self._constraint = resolve_constraint(config.constraint, prior.latent.constraint)
         self._exact_from = -1 if fast is prior else self._budget - round(_EXACT * self._budget)
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
         self._optimizer = _make_optimizer(z, config, inverse_curvature)
@@ -212,7 +211,7 @@ class LatentOptimization:
         every[rows] = objective
         self._optimizer.step(lambda: every)  # type: ignore[arg-type,return-value]
         with torch.no_grad():
-            self.z.copy_(project(self.z, self._constraint, config.radius))
+            self.z.copy_(project(self.z, config.constraint, config.radius))
         self.state.steps[rows] += self.state.running[rows]
         self._steps += 1
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,8 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.inversion.config import SearchConfig, search_config
-from gan_inpaint.inversion.initializers import resolve
+from gan_inpaint.inversion.config import SearchConfig, SearchOptions, search_config
 from gan_inpaint.inversion.inputs import checked_inputs
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
 from gan_inpaint.inversion.progress import Progress, ReportProgress
@@ -36,7 +35,7 @@ def inpaint(
     search: SearchConfig | None = None,
     condition: Any = None,
     progress: Callable[[Progress], None] | None = None,
-    **options: Any,
+    **options: Unpack[SearchOptions],
 ) -> Result:
     """Fill the holes of images with the prior's image that best fits the known pixels.
 
@@ -75,9 +74,10 @@ def inpaint(
     """
     if not isinstance(search, SearchConfig | None):
         raise InputError(f"search is a {type(search).__name__}, not a SearchConfig")
-    config = search_config(options, search)
+    config = search_config(options, search) if options else search or SearchConfig()
     with _undisturbed():
         prior = prior if isinstance(prior, Prior) else load_prior(prior)
+        config = config.resolved(prior)
         images, known = checked_inputs(images, known, prior)
         told = encode_conditions(prior, condition, len(images))
         groups = 1 if told is None else told.shape[1]
@@ -87,7 +87,7 @@ def inpaint(
             batches.append(ImageBatch(images[index], known[index], condition=own))
         results = _Results()
         report = [ReportProgress(progress)] if progress else []
-        tick = partial(_tick, progress, resolve(prior, config)[1]) if progress else None
+        tick = partial(_tick, progress, config.steps or 0) if progress else None
         callbacks = [results, *report]
         reconstruct(prior, config, batches, groups=groups, callbacks=callbacks, tick=tick)
         return Result.cat(results.found)
@@ -149,11 +149,6 @@ def reconstruct(
     Raises:
         InputError: the prior does not fit the config.
     """
-    if config.lam and prior.discriminator is None:
-        raise InputError(
-            f"lam={config.lam}: the prior {prior.name} has no discriminator; name one with"
-            " discriminator=, or set lam=0"
-        )
     module = LatentReconstruction(prior, config, groups=groups, tick=tick)
     with _quiet_lightning():
         # without the plugin, Lightning would take SLURM's settings as its own

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gan_inpaint.functional.blending import poisson
 from gan_inpaint.functional.completions import completion_std, mean_completion, select_diverse
-from gan_inpaint.functional.latent import constraint_activity, resolve_constraint
+from gan_inpaint.functional.latent import constraint_activity
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.state import RestartState, final_restarts
 from gan_inpaint.priors.gan import Prior
@@ -127,7 +127,6 @@ def make_result(
     if config.estimate == "mean":
         chosen = mean_completion(completions, counted)
         filled = fill(images, known, chosen, config.blend)
-    constraint = resolve_constraint(config.constraint, prior.latent.constraint)
     result = Result(
         images=filled,
         generated=chosen,
@@ -143,7 +142,7 @@ def make_result(
         completions=best_few,
         counted=counted,
         spread=completion_std(completions, counted) * ~known,
-        binding=constraint_activity(winner.z, constraint, config.radius),
+        binding=constraint_activity(winner.z, config.constraint, config.radius),
         rows=rows,
         history=history,
     )
