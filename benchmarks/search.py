@@ -33,7 +33,7 @@ from gan_inpaint.functional.losses import contextual
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion import initializers
 from gan_inpaint.inversion.config import search_config
-from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
+from gan_inpaint.inversion.lightning_module import ImageBatch
 from gan_inpaint.inversion.pipeline import reconstruct
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.networks import Networks, read_networks
@@ -124,14 +124,15 @@ class Looks(pl.Callback):
     def __init__(self, case: Case, outcome: Outcome, started: float):
         self._case, self._outcome, self._started = case, outcome, started
         self._updates = 0
+        self.result: Any = None
 
-    def on_search_update(self, module: LatentReconstruction) -> None:
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, *args: Any) -> None:
         self._updates += 1
         if self._updates % LOOK_EVERY:
             return
         now = time.perf_counter()
         count = len(self._case.images)
-        state = module.search.state
+        state = pl_module.search.state
         best = state.objective.view(count, -1).argmin(dim=1)
         z = state.z.view(count, -1, state.z.shape[1])[torch.arange(count), best]
         with torch.no_grad():
@@ -141,7 +142,7 @@ class Looks(pl.Callback):
         self._outcome.look(self._case, generated, steps, self._started)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
-        self.result = pl_module.result
+        self.result = pl_module.result or self.result
 
 
 def ours(case: Case, options: dict[str, Any]) -> Outcome:

@@ -20,7 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import product_rate, synchronize
 
 from gan_inpaint.inversion.config import search_config
-from gan_inpaint.inversion.optimize import LatentOptimization
+from gan_inpaint.inversion.initializers import Starts
+from gan_inpaint.inversion.optimize import LatentOptimization, make_optimizer
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import write_json
@@ -45,14 +46,17 @@ def speed(prior: Prior, fast: Prior, rows: int, lam: float, turns: int) -> float
     device = prior.device
     config = search_config(
         {"lam": lam, "steps": (turns + 1) * STEPS, "patience": None, "tolerance": 0.0}
-    )
+    ).resolved(prior)
     images = prior.sample(rows, seed=1).to(device)
     known = torch.ones(rows, 1, *prior.image_shape[1:], dtype=torch.bool, device=device)
     height, width = (side // 4 for side in prior.image_shape[1:])
     known[..., height:-height, width:-width] = False
-    z = (prior.latent.sample(rows, torch.Generator().manual_seed(0)) * 0.5).to(device)
+    codes = (prior.latent.sample(rows, torch.Generator().manual_seed(0)) * 0.5).to(device)
+    z = torch.zeros_like(codes, requires_grad=True)
+    optimizer, guide = make_optimizer(z, config), images[:, None] * 0.9
+    masks = known.float(), known
     search = LatentOptimization(
-        prior, fast, images, known.float(), z.requires_grad_(), config, known, images[:, None] * 0.9
+        prior, fast, images, *masks, z, optimizer, Starts(codes), config, guide
     )
     search._exact_from = -1  # all steps in the fast precision
     found = []

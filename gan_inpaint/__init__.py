@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gan_inpaint.errors import InputError as InputError
     from gan_inpaint.inversion.config import SearchConfig as SearchConfig
+    from gan_inpaint.inversion.lightning_module import ImageBatch as ImageBatch
     from gan_inpaint.inversion.lightning_module import LatentReconstruction as LatentReconstruction
     from gan_inpaint.inversion.pipeline import inpaint as inpaint
     from gan_inpaint.inversion.progress import Cancelled as Cancelled
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AdversarialTraining": "training.gan_module",
     "Cancelled": "inversion.progress",
+    "ImageBatch": "inversion.lightning_module",
     "InputError": "errors",
     "LatentReconstruction": "inversion.lightning_module",
     "Prior": "priors.gan",

@@ -120,7 +120,8 @@ def search_unchecked(prior: Prior, images: Tensor, known: Tensor, config: Search
 
     class Keep(pl.Callback):
         def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-            found.append(pl_module.result)
+            if pl_module.result is not None:
+                found.append(pl_module.result)
 
     reconstruct(prior, config, [ImageBatch(images, known)], callbacks=[Keep()])
     return found[0]

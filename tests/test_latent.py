@@ -15,8 +15,9 @@ from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inversion import pipeline
 from gan_inpaint.inversion.config import search_config
+from gan_inpaint.inversion.initializers import Starts
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
-from gan_inpaint.inversion.optimize import LatentOptimization
+from gan_inpaint.inversion.optimize import LatentOptimization, make_optimizer
 from gan_inpaint.inversion.pipeline import reconstruct
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.inversion.state import StopReason
@@ -410,10 +411,12 @@ def test_a_row_that_stopped_before_the_switch_to_fp32_keeps_its_result(
 ) -> None:
     images, known = case(tiny_prior, 3)
     config = search_config({"lam": 0.0, "steps": 20, "guide": "none", "patience": None})
-    z = tiny_prior.latent.sample(3, torch_rng("rows")).requires_grad_()
-    search = LatentOptimization(
-        tiny_prior, tiny_prior.reduced(), images, known.float(), z, config, known
-    )
+    config = config.resolved(tiny_prior)
+    z = torch.zeros(3, 8, requires_grad=True)
+    starts = Starts(tiny_prior.latent.sample(3, torch_rng("rows")))
+    networks, masks = (tiny_prior, tiny_prior.reduced()), (known.float(), known)
+    optimizer = make_optimizer(z, config)
+    search = LatentOptimization(*networks, images, *masks, z, optimizer, starts, config)
     search.advance(15)  # the switch comes after step 16
     search.state.stopped_by[0] = StopReason.TOLERANCE
     before = search.state.z[0].clone()

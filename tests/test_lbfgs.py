@@ -16,7 +16,8 @@ def minimised(
 ) -> tuple[Tensor, Tensor]:
     """The best objective of every row, and where."""
     z = nn.Parameter(start.clone())
-    optimizer = BatchedLBFGS(z, lr, inverse_curvature)
+    optimizer = BatchedLBFGS(z, lr)
+    optimizer.reset(len(z), inverse_curvature)
     best, where = start.new_full((len(z),), torch.inf), start.clone()
     for _ in range(steps):
         value = objective(z)

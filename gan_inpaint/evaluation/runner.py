@@ -32,7 +32,6 @@ from gan_inpaint.evaluation.job_batch import JobBatch
 from gan_inpaint.evaluation.measure import Measure
 from gan_inpaint.evaluation.results import JobResults
 from gan_inpaint.functional.shapes import as_size
-from gan_inpaint.inversion.lightning_module import LatentReconstruction
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.reporting.progress import Bar
 from gan_inpaint.runtime.seeding import numpy_rng
@@ -179,17 +178,16 @@ class SearchProgress(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         self._processes = trainer.world_size  # all are assumed to be as far as this one
 
-    def on_search_step(self, module: LatentReconstruction) -> None:
-        row = module.search.history[-1]
-        steps, images = module.steps, len(module.batch.images)
-        completed = self._processes * (self._done * steps + images * row["step"])
-        done = min(self._processes * self._done, self._images)
-        self._bar.show(completed, row, f"{done}/{self._images} images")
-
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: object, batch: Any, batch_idx: int
     ) -> None:
-        self._done += len(batch.images) + len(batch.unread)
+        if len(batch.images):
+            row = pl_module.search.history[-1]
+            updates = self._done * pl_module.steps + len(batch.images) * row["step"]
+            done = min(self._processes * self._done, self._images)
+            self._bar.show(self._processes * updates, row, f"{done}/{self._images} images")
+        if not batch.again:
+            self._done += len(batch.images) + len(batch.unread)
 
 
 class ResultWriter(pl.Callback):
@@ -215,10 +213,13 @@ class ResultWriter(pl.Callback):
     ):
         self._directory, self._results, self._measure = directory, results, measure
         self._batches, self._mask_name, self._announce = batches, mask_name, announce
+        self._started: float | None = None
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
+        if self._started is not None:  # another look at the same batch
+            return
         for unread in batch.unread:
             self._results.add_unread(*unread)
         if len(batch.images) and not self._results.searched:
@@ -228,9 +229,11 @@ class ResultWriter(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: object, batch: Any, batch_idx: int
     ) -> None:
+        if batch.again or self._started is None:
+            return
+        took, self._started = time.perf_counter() - self._started, None
         if not len(batch.images):
             return
-        took = time.perf_counter() - self._started
         self._batches.run_on_reader(self._restore, batch, pl_module.result)
         with defer_signals():  # after the photographs: a resume skips images that are recorded
             result = pl_module.result

@@ -23,14 +23,23 @@ class BatchedLBFGS(torch.optim.Optimizer):
     Args:
         parameter: ``(R, n)``; its ``grad`` holds each row's own gradient.
         lr: the maximum step length, in units of √n.
-        inverse_curvature: ``(G, n, n)``, a first guess of the inverse curvature, up to a factor, of
-            G groups of R / G neighbouring rows; None: the identity.
     """
 
-    def __init__(self, parameter: Tensor, lr: float, inverse_curvature: Tensor | None = None):
+    def __init__(self, parameter: Tensor, lr: float):
         super().__init__([parameter], {"lr": lr})
-        rows, size = parameter.shape
-        fresh = parameter.detach()
+        self.reset(len(parameter))
+
+    @torch.no_grad()
+    def reset(self, rows: int, inverse_curvature: Tensor | None = None) -> None:
+        """Begin afresh with the first rows of the parameter; the others stay as they are.
+
+        Args:
+            rows: their number.
+            inverse_curvature: ``(G, n, n)``, a first guess of the inverse curvature, up to a
+                factor, of G groups of rows / G neighbouring rows; None: the identity.
+        """
+        (parameter,) = self.param_groups[0]["params"]
+        fresh, size = parameter.detach()[:rows], parameter.shape[1]
         self._guess = inverse_curvature
         self._base = fresh.clone()
         self._gradient = torch.zeros_like(fresh)
@@ -52,13 +61,16 @@ class BatchedLBFGS(torch.optim.Optimizer):
         """Propose the next point of every row.
 
         Args:
-            closure: returns the objective ``(R,)`` at the current point.
+            closure: returns the objective ``(rows,)`` at the current point, and puts its gradient
+                into ``grad``.
         """
         if closure is None:
             raise ValueError("BatchedLBFGS needs the objective: step(lambda: objective)")
-        objective = closure()
+        with torch.enable_grad():
+            objective = closure()
         (parameter,) = self.param_groups[0]["params"]
-        gradient, point = parameter.grad, parameter.detach()
+        rows = len(self._base)
+        gradient, point = parameter.grad[:rows], parameter.detach()[:rows]
         fell = objective < self._objective
         if self._taken:
             self._remember(point - self._base, gradient - self._gradient)
@@ -73,7 +85,7 @@ class BatchedLBFGS(torch.optim.Optimizer):
             self._scale = longest / 4 / norm
         move = -self._direction()
         move *= (longest / move.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-        parameter.copy_(self._base + self._step_length[:, None] * move)
+        point.copy_(self._base + self._step_length[:, None] * move)
         self._taken += 1
         return objective
 

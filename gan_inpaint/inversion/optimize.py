@@ -1,7 +1,7 @@
 """The search loop: minimise the objective over the latent codes of one batch."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from torch import Tensor
 from gan_inpaint.functional.latent import project
 from gan_inpaint.functional.losses import contextual, perceptual, weighted_errors
 from gan_inpaint.inversion.config import SearchConfig
+from gan_inpaint.inversion.initializers import Starts
 from gan_inpaint.inversion.lbfgs import BatchedLBFGS
 from gan_inpaint.inversion.state import RestartState, StopReason
 from gan_inpaint.inversion.stopping import Stopping, mark_failed
@@ -53,14 +54,14 @@ class LatentOptimization:
         images: ``(B, C, H, W)`` in [-1, 1]; pixels in the hole are ignored.
         weight: ``(B, 1, H, W)`` of the contextual term, 0 in the hole: ``known`` or importance
             weights.
-        z: ``(B * restarts, nz)``, the starts: a leaf that is changed in place, with the restarts of
-            an image in consecutive rows.
-        config: how to search, resolved.
         known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
+        z: ``(at least B * restarts, nz)``, a leaf whose first rows are changed in place, the
+            restarts of an image being neighbours.
+        optimizer: of z, from ``make_optimizer``.
+        starts: of z.
+        config: how to search, resolved.
         guide: ``(B, restarts, C, H, W)`` in [-1, 1], estimates of the hole. Each restart is pulled
             to its own; restarts are compared by the first one. None: no guide.
-        condition: ``(B * restarts, d)``, what the images show; None: the prior takes none.
-        inverse_curvature: ``(B, nz, nz)``, a first guess for L-BFGS, up to a factor; None: none.
 
     Attributes:
         state: the best of every row so far.
@@ -73,36 +74,39 @@ class LatentOptimization:
         fast: Prior,
         images: Tensor,
         weight: Tensor,
-        z: Tensor,
-        config: SearchConfig,
         known: Tensor,
+        z: Tensor,
+        optimizer: Any,
+        starts: Starts,
+        config: SearchConfig,
         guide: Tensor | None = None,
-        condition: Tensor | None = None,
-        inverse_curvature: Tensor | None = None,
     ):
         self._exact, self._networks = prior, fast
         # in the memory layout of generated images
         self._images = images.contiguous(memory_format=torch.channels_last)
         self._weight, self.z, self._config = weight, z, config
         assert config.steps is not None
-        rows, self._budget = len(z), config.steps
+        rows, self._budget = len(starts.codes), config.steps
         self._image_of = torch.arange(rows, device=z.device) // (rows // len(images))
         self._guide, self._hole = guide, (~known).float()
-        self._condition = condition
+        self._condition = starts.condition
         self._exact_from = -1 if fast is prior else self._budget - round(_EXACT * self._budget)
         self._stopping = Stopping(rows, config.tolerance, config.patience, z.device)
-        self._optimizer = _make_optimizer(z, config, inverse_curvature)
         self._steps = 0
-        self._initial = z.detach().clone()
+        self._initial = starts.codes.clone()
+        with torch.no_grad():
+            z[:rows] = starts.codes
+        self._optimizer, own = optimizer, _inner(optimizer)
+        if isinstance(own, BatchedLBFGS):
+            own.reset(rows, starts.inverse_curvature)
+        else:
+            own.state.clear()
         self.state = RestartState.initial(self._initial)
         self._rows = self._gathered(torch.arange(rows, device=z.device))
         self.history: list[dict[str, float]] = []
 
-    def advance(self, steps: int, after_update: Callable[[], None] = lambda: None) -> bool:
-        """Make up to ``steps`` steps of every row that is still searching.
-
-        Args:
-            after_update: called after every step.
+    def advance(self, steps: int) -> bool:
+        """Make up to ``steps`` updates of every row that is still searching.
 
         Returns:
             Whether any row is still searching.
@@ -117,8 +121,13 @@ class LatentOptimization:
                 self._compact()
             if not len(self._rows.index):
                 break
-            self._step()
-            after_update()
+            self._optimizer.step(self.evaluate)
+            with torch.no_grad():
+                moved = self.z[: len(self.state.z)]
+                moved.copy_(project(moved, self._config.constraint, self._config.radius))
+            rows = self._rows.index
+            self.state.steps[rows] += self.state.running[rows]
+            self._steps += 1
         self._log(min(steps, budget))
         return self._steps < self._budget and bool(self.state.running.any())
 
@@ -188,12 +197,17 @@ class LatentOptimization:
         rows = self._rows.index
         self.z[rows] = self.state.z[rows]
         self.state.objective[rows] = torch.inf
-        if isinstance(self._optimizer, BatchedLBFGS):
-            self._optimizer.rebase()
+        own = _inner(self._optimizer)
+        if isinstance(own, BatchedLBFGS):
+            own.rebase()
 
-    def _step(self) -> None:
-        """One update of the rows that are left."""
-        config, rows = self._config, self._rows.index
+    def evaluate(self) -> Tensor:
+        """``(B * restarts,)``: each row's objective at z; the closure of the optimizer.
+
+        It puts the gradient into ``z.grad``, keeps the best of every row, and marks rows that stop.
+        Rows that were left out have an infinite objective: they do not improve any more.
+        """
+        rows = self._rows.index
         z = self.z[rows]
         context, realism, guided = self._terms(self._networks, z, self._rows)
         objective = self.objective(z, context, realism, guided)
@@ -206,14 +220,9 @@ class LatentOptimization:
         searching = self.state.running[rows]
         self._gradient_norm = gradient.where(searching, 0.0).sum() / searching.sum().clamp(min=1)
         self._stopping.update(self.state, rows, objective, gradient)
-        # rows that have stopped do not improve any more
         every = torch.full_like(self.state.objective, torch.inf)
         every[rows] = objective
-        self._optimizer.step(lambda: every)  # type: ignore[arg-type,return-value]
-        with torch.no_grad():
-            self.z.copy_(project(self.z, config.constraint, config.radius))
-        self.state.steps[rows] += self.state.running[rows]
-        self._steps += 1
+        return every
 
     def _measure_share(self) -> float:
         """The perceptual term's share of the gradient's L1 norm; mean over the searching rows."""
@@ -281,13 +290,18 @@ class LatentOptimization:
         self.state.contextual = context.where(found, torch.inf)
         self.state.perceptual = realism.where(found, torch.inf)
         mark_failed(self.state, self._initial)
+        self.z.grad = None
         return self.state
 
 
-def _make_optimizer(
-    z: Tensor, config: SearchConfig, inverse_curvature: Tensor | None
-) -> torch.optim.Optimizer:
+def make_optimizer(z: Tensor, config: SearchConfig) -> torch.optim.Optimizer:
+    """The optimizer that a search asks for."""
     if config.optimizer == "lbfgs":
-        return BatchedLBFGS(z, config.lr, inverse_curvature)
+        return BatchedLBFGS(z, config.lr)
     kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[config.optimizer]
     return kind([z], lr=config.lr)
+
+
+def _inner(optimizer: Any) -> Any:
+    """The optimizer itself, if Lightning has wrapped it."""
+    return getattr(optimizer, "optimizer", optimizer)

@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig, SearchOptions, search_config
@@ -86,10 +86,15 @@ def inpaint(
             own = None if told is None else told[index]
             batches.append(ImageBatch(images[index], known[index], condition=own))
         results = _Results()
-        report = [ReportProgress(progress)] if progress else []
-        tick = partial(_tick, progress, config.steps or 0) if progress else None
-        callbacks = [results, *report]
-        reconstruct(prior, config, batches, groups=groups, callbacks=callbacks, tick=tick)
+        report = ReportProgress(progress or (lambda _: None), config.steps or 0)
+        reconstruct(
+            prior,
+            config,
+            batches,
+            groups=groups,
+            callbacks=[results, report] if progress else [results],
+            on_phase=report.phase,
+        )
         return Result.cat(results.found)
 
 
@@ -132,7 +137,7 @@ def reconstruct(
     callbacks: Sequence[pl.Callback] = (),
     loggers: Sequence[pl.loggers.Logger] = (),
     trainer: Callable[..., pl.Trainer] | None = None,
-    tick: Callable[[], None] | None = None,
+    on_phase: Callable[[str], None] = lambda phase: None,
 ) -> None:
     """Search for many batches of images in one ``Trainer.fit``; callbacks take the results.
 
@@ -141,15 +146,16 @@ def reconstruct(
         config: how to search.
         batches: read one by one; several processes share them.
         groups: number of conditions tried for each image.
-        callbacks: see ``LatentReconstruction`` for their hooks.
+        callbacks: see ``LatentReconstruction`` for their hooks; after a batch's last step the
+            module has its ``result``.
         loggers: log the losses during the search.
         trainer: makes the Trainer; by default on one device.
-        tick: called often while the guide is fitted, if it must be.
+        on_phase: see ``LatentReconstruction``.
 
     Raises:
         InputError: the prior does not fit the config.
     """
-    module = LatentReconstruction(prior, config, groups=groups, tick=tick)
+    module = LatentReconstruction(prior, config, groups=groups, on_phase=on_phase)
     with _quiet_lightning():
         # without the plugin, Lightning would take SLURM's settings as its own
         alone = partial(pl.Trainer, devices=1, plugins=[LightningEnvironment()])
@@ -163,10 +169,8 @@ def reconstruct(
         )
         engine.loggers = list(loggers)
         engine.callbacks += [_ShareBatches(batches), *callbacks]  # type: ignore[attr-defined]
-        own = torch.Generator()  # without it, the loader draws from the global one
-        loader = DataLoader(batches, batch_size=None, generator=own)  # type: ignore[arg-type]
         try:
-            engine.fit(module, loader)
+            engine.fit(module, module.dataloader(batches))
         except BaseException as problem:
             if engine.strategy.launcher:  # the other processes would wait for this one
                 engine.strategy.launcher.kill(signal.SIGTERM)
@@ -175,10 +179,6 @@ def reconstruct(
             ):  # Lightning turns Ctrl-C into an exit of the whole program
                 raise problem.__context__ from None
             raise
-
-
-def _tick(progress: Callable[[Progress], None], steps: int) -> None:
-    progress(Progress("guide", 0, steps, 0))
 
 
 class _ShareBatches(pl.Callback):
@@ -200,7 +200,8 @@ class _Results(pl.Callback):
         self.found: list[Result] = []
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        self.found.append(pl_module.result)
+        if pl_module.result is not None:
+            self.found.append(pl_module.result)
 
 
 @contextmanager

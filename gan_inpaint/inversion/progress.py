@@ -7,8 +7,6 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from gan_inpaint.inversion.lightning_module import LatentReconstruction
-
 
 class Cancelled(Exception):
     """Raise it in ``progress`` to stop a search within one update of z."""
@@ -21,7 +19,7 @@ class Progress:
     Attributes:
         phase: ``guide``: the holes are estimated; ``starts``: the starting codes are chosen;
             ``search``: z is updated.
-        step: updates of z so far.
+        step: updates of z so far, with the one that is being made.
         steps: how many there will be at most.
         done: number of images of earlier batches.
         objective: mean over the batch's images of the best so far; None before the first step.
@@ -38,25 +36,28 @@ class Progress:
 
 
 class ReportProgress(pl.Callback):
-    """Calls ``progress`` as each phase begins, and after every update of z.
+    """Calls ``progress`` as each phase begins, and at every update of z.
 
     Args:
         progress: takes a ``Progress``; what it raises ends the search.
+        steps: how many updates there will be at most.
     """
 
-    def __init__(self, progress: Callable[[Progress], None]):
-        self._progress, self._done = progress, 0
+    def __init__(self, progress: Callable[[Progress], None], steps: int):
+        self._progress, self._steps, self._done = progress, steps, 0
 
-    def on_search_phase(self, module: LatentReconstruction, phase: str) -> None:
-        self._progress(Progress(phase, 0, module.steps, self._done))
+    def phase(self, phase: str) -> None:
+        """For ``on_phase`` of the module."""
+        self._progress(Progress(phase, 0, self._steps, self._done))
 
-    def on_search_update(self, module: LatentReconstruction) -> None:
-        state, steps = module.search.state, module.steps
-        best = state.objective.view(-1, module.rows_per_image).amin(dim=1).mean().item()
-        step = int(state.steps.max())
-        self._progress(Progress("search", step, steps, self._done, best, module.best_images))
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        state = pl_module.search.state
+        best = state.objective.view(-1, pl_module.rows_per_image).amin(dim=1).mean().item()
+        step, images = 1 + int(state.steps.max()), pl_module.best_images
+        self._progress(Progress("search", step, self._steps, self._done, best, images))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: object, batch: Any, batch_idx: int
     ) -> None:
-        self._done += len(batch.images)
+        if not batch.again:
+            self._done += len(batch.images)

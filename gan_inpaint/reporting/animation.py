@@ -1,6 +1,5 @@
 """Draw the search while it runs: frames for the loggers, and an animation."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,49 +33,41 @@ class Frames(pl.Callback):
     ):
         self._show, self._animation = show, animation
         self._done = False  # only the first images are drawn
-        self._looks = 0
+        self._looks = self._shown = 0
         self.kept: list[np.ndarray] = []
 
-    def on_search_start(self, module: Any) -> None:
-        if self._done:
-            return
-        if self._animation:
-            self._usual, module.steps_per_look = module.steps_per_look, 1
-        self._looks = 0
-        self._images = module.batch.images[:_IMAGES].cpu()
-        self._known = module.batch.known[:_IMAGES].cpu()
-        self._planned = math.ceil(module.steps / module.steps_per_look)
-        if self._animation:
-            self._keep(0, self._draw(module))
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        if self._animation and not self._done:
+            self._keep(len(self.kept), pl_module)
 
-    def on_search_step(self, module: Any) -> None:
-        if self._done:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: object, batch: Any, batch_idx: int
+    ) -> None:
+        if self._done or not len(batch.images):
             return
-        step = int(module.search.history[-1]["step"])
-        self._looks += 1
-        if self._animation:
-            self._keep(step, self._draw(module))
-        last = self._looks == self._planned
-        if self._show and (last or self._looks % -(-self._planned // _LOOKS) == 0):
-            images = self._draw(module)
-            damaged = highlight_hole(self._images, self._known)
-            self._show(grid([damaged, images.expand_as(damaged)]), step)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        if self._done or not self._looks:
+        look = self._looks = self._looks + 1
+        every = -(-(look + batch.again) // _LOOKS)
+        step = int(pl_module.search.history[-1]["step"])
+        if self._show and step != self._shown and (not batch.again or look % every == 0):
+            self._shown = step  # a search may end before its last look
+            images, damaged = self._drawn(pl_module)
+            self._show(grid([damaged, images]), step)
+        if batch.again:
             return
         self._done = True
         if self._animation:
-            pl_module.steps_per_look = self._usual
+            self._keep(len(self.kept), pl_module)
             self._save(self._animation)
 
-    def _draw(self, module: Any) -> Tensor:
-        """``(N, C, H, W)``: the best so far of each image, or its start before the first step."""
-        return module.best_images(_IMAGES)
+    def _drawn(self, module: Any) -> tuple[Tensor, Tensor]:
+        """``(N, 3, H, W)``: the best so far of the first images, and as they were given."""
+        images, known = (t[:_IMAGES].cpu() for t in (module.batch.images, module.batch.known))
+        damaged = highlight_hole(images, known)
+        return module.best_images(_IMAGES).expand_as(damaged), damaged
 
-    def _keep(self, step: int, images: Tensor) -> None:
-        damaged = highlight_hole(self._images[:1], self._known[:1])
-        frame = grid([damaged, images[:1].expand_as(damaged)])
+    def _keep(self, step: int, module: Any) -> None:
+        images, damaged = self._drawn(module)
+        frame = grid([damaged[:1], images[:1]])
         self.kept.append(labelled(frame.repeat(3, axis=0).repeat(3, axis=1), [f"step {step:4d}"]))
 
     def _save(self, path: Path) -> None:
