@@ -434,22 +434,22 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
                     archive.addfile(member, zeros)
         return tmp_path / name
 
-    large = 300 * 2**20
+    large = 400 * 2**20
     with in_time():
         source = folder(zipped("large.zip", large))
         assert source[source.names.index("ok.png")].shape == (3, 16, 16)
-        with pytest.raises(InputError, match="300 MiB uncompressed is too large"):
+        with pytest.raises(InputError, match="expands to more than 200 times its size"):
             source[source.names.index("bomb.png")]
     bomb = tarred("large.tar.xz", large)
-    with in_time(), pytest.raises(InputError, match="300 MiB uncompressed is too large"):
-        open_files(bomb)
+    with in_time(), pytest.raises(InputError, match="expands to more than 200 times its size"):
+        folder(bomb)[0]
     bomb = tarred("many.tar.xz", 100 * 2**20, 5)
     with in_time(), pytest.raises(InputError, match="expands to more than 200 times its size"):
         open_files(bomb)
     claim = tarfile.TarInfo("huge.png")
     claim.size = 10 * 2**30
     (tmp_path / "claims.tar").write_bytes(claim.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    with in_time(), pytest.raises(InputError, match="10240 MiB uncompressed is too large"):
+    with in_time(), pytest.raises(InputError, match="cannot be read"):
         open_files(tmp_path / "claims.tar")
     header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
     import zlib

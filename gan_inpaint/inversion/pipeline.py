@@ -137,7 +137,7 @@ def reconstruct(
     callbacks: Sequence[pl.Callback] = (),
     loggers: Sequence[pl.loggers.Logger] = (),
     trainer: Callable[..., pl.Trainer] | None = None,
-    on_phase: Callable[[str], None] = lambda phase: None,
+    on_phase: Callable[[str], None] | None = None,
 ) -> None:
     """Search for many batches of images in one ``Trainer.fit``; callbacks take the results.
 

@@ -156,7 +156,7 @@ def _numbers(sweep: Path) -> dict[Path, int]:
         directory = Path(folder)
         if "summary.json" in files and directory != sweep:
             folders.clear()
-            with suppress(OSError, ValueError, LookupError, TypeError):
+            with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
                 number = json.loads((directory / "summary.json").read_text("utf-8"))["job"]
                 if type(number) is int:
                     found[directory] = number

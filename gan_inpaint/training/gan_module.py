@@ -313,7 +313,9 @@ class AdversarialTraining(pl.LightningModule):
         optimizer.zero_grad()
         self.manual_backward(loss)
         if clip := self._optimizer.get(network, {}).get("clip"):
-            self.clip_gradients(cast(torch.optim.Optimizer, optimizer), clip, "norm")
+            # not Lightning's: in mixed precision it refuses the fused Adam
+            weights = (weight for group in optimizer.param_groups for weight in group["params"])
+            nn.utils.clip_grad_norm_(weights, clip)
         optimizer.step()
 
     def _generated(self, use: str, step: int, real: Tensor, condition: Tensor | None) -> Tensor:
