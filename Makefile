@@ -16,14 +16,16 @@ demo: .venv/installed  ## train on digits, sweep lam over digits it never saw, c
 	$(BIN)/python -m gan_inpaint.reconstruct -m lam=$(LAMBDAS) \
 		limit=64 restarts=8 baselines=true
 
-test: check  ## lint, type-check, run the tests
+test: check  ## lint, type-check, run the tests; those of the numbers also as where bf16 is native
 	$(BIN)/pytest $(PARALLEL)
+	$(BIN)/pytest $(PARALLEL) --bf16 -m bf16 tests
 
 soak: check isa  ## kills, faults and hostile input, ten times as often, and the slowest tests
 	$(BIN)/pytest --soak --timeout 5000 -s tests/test_interruption.py tests/test_hostile.py \
 		tests/test_faults.py tests/test_devices.py tests/test_app_page.py
 
-isa: check  ## the tests as on three older processors, the last one with Intel's rounding
+isa: check  ## the tests as with native bf16, then as on three older processors, the last one with Intel's rounding
+	$(BIN)/pytest $(PARALLEL) --bf16
 	ATEN_CPU_CAPABILITY=avx512 ONEDNN_MAX_CPU_ISA=AVX512_CORE MKL_ENABLE_INSTRUCTIONS=AVX512 \
 		$(BIN)/pytest $(PARALLEL)
 	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \

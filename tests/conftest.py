@@ -55,6 +55,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     processes.bf16 = config.getoption("--bf16")
     config.addinivalue_line("markers", "soak: too slow for every run; for `make soak`")
+    config.addinivalue_line("markers", "bf16: `make test` runs it with --bf16 too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -20,6 +20,8 @@ from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training.gan_module import AdversarialTraining
 from gan_inpaint.training.initialize import start_from
 
+pytestmark = pytest.mark.bf16
+
 SPHERE = SearchConfig().radius * 8**0.5
 
 

@@ -51,6 +51,7 @@ def training(run: Run, tmp_path: Path) -> list[str]:
     ]
 
 
+@pytest.mark.bf16
 def test_a_training_run_leaves_what_the_reference_promises(
     run: Run, training: list[str], tmp_path: Path
 ) -> None:
@@ -227,6 +228,7 @@ def test_a_resume_with_other_networks_says_which_has_which(
 # ---------------------------------------------------------------- reconstruct
 
 
+@pytest.mark.bf16
 def test_a_job_leaves_what_the_reference_promises(run: Run, tmp_path: Path) -> None:
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     pictures = write_pictures(tmp_path / "pictures", 3)
@@ -328,6 +330,7 @@ def test_alternatives_and_the_spread_are_pictures(run: Run, tmp_path: Path) -> N
     assert 3 * 66 < height < 3 * 66 + 40
 
 
+@pytest.mark.bf16
 def test_a_resumed_job_equals_an_uninterrupted_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -697,6 +700,7 @@ def test_a_defect_is_shown_as_one(
 # ---------------------------------------------------------------- sweeps
 
 
+@pytest.mark.bf16
 def test_a_sweep_over_all_three_is_compared(run: Run, tmp_path: Path) -> None:
     tiny = save_tiny_prior(tmp_path / "tiny.safetensors")
     arguments = [f"prior={tiny}", "data=generated", "data.count=4", *FAST]

@@ -22,6 +22,8 @@ from gan_inpaint.priors import gaussian as gaussians
 from gan_inpaint.priors.gaussian import load_gaussian, sample_gaussian
 from gan_inpaint.priors.quantize import from_int4, from_int8, to_int4, to_int8
 
+pytestmark = pytest.mark.bf16
+
 FAST: dict[str, Any] = {"lam": 0, "steps": 20, "candidates": 64, "blend": "none"}
 
 

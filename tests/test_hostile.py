@@ -460,7 +460,7 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
         checksum = struct.pack(">I", zlib.crc32(kind + content))
         png += struct.pack(">I", len(content)) + kind + content + checksum
     (tmp_path / "bomb.png").write_bytes(png)
-    with in_time(), pytest.raises(InputError, match="decompression bomb"):
+    with in_time(), pytest.raises(InputError, match="60000x60000, 3600 megapixels, more than 250"):
         folder(tmp_path / "bomb.png")[0]
     with in_time(), pytest.raises(InputError, match="decompression bomb"):
         MaskFile(str(tmp_path / "bomb.png"), False).hole("x.png", (16, 16), (0, 0, 16, 16))[0]

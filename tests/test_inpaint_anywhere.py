@@ -19,6 +19,8 @@ from gan_inpaint import InputError, Prior, inpaint
 from gan_inpaint.inversion.optimize import LatentOptimization
 from gan_inpaint.priors.registry import load_prior
 
+pytestmark = pytest.mark.bf16
+
 FAST: dict[str, Any] = {"steps": 2, "candidates": 8}
 
 

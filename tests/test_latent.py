@@ -25,6 +25,8 @@ from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.seeding import torch_rng
 
+pytestmark = pytest.mark.bf16
+
 inpaint = partial(pipeline.inpaint, guide="none")  # which has tests of its own
 
 

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from gan_inpaint.inversion.lbfgs import BatchedLBFGS
 
+pytestmark = pytest.mark.bf16
+
 
 def minimised(
     objective: Callable[[Tensor], Tensor],

@@ -11,6 +11,8 @@ from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.registry import load_prior
 
+pytestmark = pytest.mark.bf16
+
 SEARCH = SearchConfig(steps=12, restarts=3, keep=2, candidates=32, guide="samples", patience=None)
 
 

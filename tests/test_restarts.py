@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from gan_inpaint.functional.completions import completion_std, mean_completion, select_diverse

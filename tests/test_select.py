@@ -30,6 +30,7 @@ def trained(run: Callable, tmp_path: Path) -> Path:
     return only(tmp_path / "outputs" / "train" / "folder", "*")
 
 
+@pytest.mark.bf16
 def test_every_saved_epoch_is_a_row_and_one_is_recommended(
     run: Callable, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

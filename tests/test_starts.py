@@ -13,6 +13,8 @@ from gan_inpaint.inversion.initializers import make_initializer
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
+pytestmark = pytest.mark.bf16
+
 
 @pytest.fixture
 def batch(tiny_prior: Prior) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,7 @@ def arguments(tmp_path: Path) -> list[str]:
     return [*options, "steps=8", "batch_size=8", "every_n_steps=4", "precision=fp32"]
 
 
+@pytest.mark.bf16
 def test_a_training_leaves_a_prior_with_its_guide(
     run: Run, arguments: list[str], tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_clip_that_is_none(value: str, arguments: list[str], run: Run) -> None
     assert "clip" in ran.sentence
 
 
+@pytest.mark.bf16
 def test_a_run_with_clipping_resumes(arguments: list[str], run: Run) -> None:
     clip = ["optimizer.generator.clip=1", "optimizer.discriminator.clip=0.5"]
     assert run("train", *arguments, *clip).code == 0
