@@ -1,4 +1,3 @@
-import pytest
 import torch
 
 from gan_inpaint.functional.completions import completion_std, mean_completion, select_diverse

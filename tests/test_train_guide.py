@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from gan_inpaint import InputError, inpaint, load_prior
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.guide import Guide, resolve_guide
+from gan_inpaint.inversion.guide import Guide
 from gan_inpaint.models.guide_network import GuideNetwork
 from gan_inpaint.runtime.io import read_csv
 from gan_inpaint.training.guide_module import GuideTraining
@@ -40,7 +40,7 @@ def test_a_training_leaves_a_prior_with_its_guide(
     assert [row["step"] for row in rows] == ["4", "8"]
     assert all(float(row["psnr_hole_network"]) > 0 for row in rows)
     prior = load_prior(tmp_path / "guided")
-    assert resolve_guide(prior, "auto") == "network"
+    assert SearchConfig().resolved(prior).guide == "network"
     ran = run("reconstruct", "prior=guided", "data=generated", "data.count=2", "logger=none",
               "steps=2", "candidates=4", "baselines=true", "hydra.run.dir=job")  # fmt: skip
     assert ran.code == 0, ran.err
@@ -120,7 +120,7 @@ def test_what_the_network_cannot_be_used_with(
     guide.unlink()
     with pytest.raises(InputError, match="has no learned guide; train one with"):
         inpaint(images, known, prior, guide="network")
-    assert resolve_guide(prior, "auto") == "data"
+    assert SearchConfig().resolved(prior).guide == "data"
 
 
 def test_it_begins_as_the_linear_estimate() -> None:
