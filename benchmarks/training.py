@@ -27,7 +27,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gan_inpaint.data.loading import training_batches
-from gan_inpaint.models.dcgan import Discriminator, Generator
+from gan_inpaint.models.dcgan import Discriminator, Generator, pair
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory
 from gan_inpaint.runtime.precision import LIGHTNING, resolve_precision
@@ -97,25 +97,10 @@ def our_loop(
     options: argparse.Namespace, pixels: np.ndarray, precision: str, steps: int
 ) -> tuple[float, pl.LightningModule]:
     """Images per second of ours, and the trained module."""
-    adam: Any = {"lr": 2e-4, "beta1": 0.5}
     module = AdversarialTraining(
-        size=options.size,
-        channels=3,
-        nz=options.nz,
-        ngf=options.ngf,
-        ndf=options.ndf,
-        discriminator_norm="batch",
-        latent="normal",
-        schedule={"discriminator": 1, "generator": 1},
-        loss="bce",
-        optimizer={"discriminator": adam, "generator": adam},
-        augment={"flip": True, "differentiable": []},
-        ema_decay=0.999,
+        *pair(options.size, 3, options.nz, options.ngf, options.ndf),
+        augment={"flip": True},
         batch_size=options.batch_size,
-        seed=0,
-        log_every=10,
-        dataset="random",
-        license="none",
         feature_weight=options.feature_weight,
     )
     clock = Clock()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gan_inpaint.priors.adapters import as_prior as as_prior
     from gan_inpaint.priors.gan import Prior as Prior
     from gan_inpaint.priors.registry import load_prior as load_prior
+    from gan_inpaint.reporting.image_callbacks import SampleImages as SampleImages
+    from gan_inpaint.reporting.image_callbacks import SearchImages as SearchImages
     from gan_inpaint.training.gan_module import AdversarialTraining as AdversarialTraining
 
 __version__ = "0.1.0"
@@ -28,6 +30,8 @@ _HOMES = {
     "LatentReconstruction": "inversion.lightning_module",
     "Prior": "priors.gan",
     "Progress": "inversion.progress",
+    "SampleImages": "reporting.image_callbacks",
+    "SearchImages": "reporting.image_callbacks",
     "SearchConfig": "inversion.config",
     "Result": "inversion.result",
     "as_prior": "priors.adapters",

@@ -17,11 +17,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gan_inpaint.conditioning.stored import make_encoder
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.lightning_module import ImageBatch
 from gan_inpaint.inversion.pipeline import reconstruct
 from gan_inpaint.inversion.result import Result
-from gan_inpaint.models.dcgan import Projection
+from gan_inpaint.models.dcgan import Projection, pair
 from gan_inpaint.priors import gaussian
 from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.networks import save_prior
@@ -88,31 +89,27 @@ def soak(request: pytest.FixtureRequest) -> bool:
     return request.config.getoption("--soak")
 
 
-def tiny_training(**changes: object) -> AdversarialTraining:
-    """A 16x16 model that trains in milliseconds."""
-    settings: dict = {
-        "size": 16,
-        "channels": 1,
-        "nz": 8,
-        "ngf": 4,
-        "ndf": 4,
-        "latent": "normal",
-        "discriminator_norm": "batch",
-        "augment": {"flip": False, "differentiable": []},
-        "schedule": {"discriminator": 1, "generator": 1},
-        "loss": "bce",
-        "optimizer": {
-            "discriminator": {"lr": 1e-3, "beta1": 0.5},
-            "generator": {"lr": 1e-3, "beta1": 0.5},
-        },
+def tiny_training(**changes: Any) -> AdversarialTraining:
+    """A 16x16 DCGAN that trains in milliseconds."""
+    sizes = {"size": 16, "channels": 1, "nz": 8, "ngf": 4, "ndf": 4, "discriminator_norm": "batch"}
+    sizes |= {key: changes.pop(key) for key in sizes.keys() & changes.keys()}
+    rates = {"lr": 1e-3, "beta1": 0.5}
+    settings: dict[str, Any] = {
+        "optimizers": {"discriminator": rates, "generator": rates},
         "ema_decay": 0.9,
         "batch_size": 4,
         "seed": 0,
         "log_every": 2,
-        "dataset": "generated",
-        "license": "none",
+        "about": {"architecture": "dcgan", **sizes, "dataset": "generated", "license": "none"},
     }
-    return AdversarialTraining(**(settings | changes))
+    settings |= changes
+    both = None
+    if conditioning := settings.get("conditioning"):
+        both = make_encoder(conditioning["encoder"]).dim, conditioning["width"]
+    with torch.random.fork_rng():
+        torch.manual_seed(settings["seed"])
+        networks = pair(**sizes, condition=both)
+    return AdversarialTraining(*networks, **settings)
 
 
 def search_unchecked(prior: Prior, images: Tensor, known: Tensor, config: SearchConfig) -> Result:
@@ -143,7 +140,7 @@ def save_tiny_prior(path: Path, **changes: object) -> Path:
         torch.manual_seed(0)
         add_contrast(model)
         for _ in range(50):
-            model.discriminator(model.generator(torch.randn(16, model.hparams["nz"])))
+            model.discriminator(model.generator(torch.randn(16, model.nz)))
     save_prior(path, model.generator, model.discriminator, model.metadata())
     return path
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from gan_inpaint.data.loading import ShuffledBatches, training_batches
 from gan_inpaint.functional.adversarial import overfitting
+from gan_inpaint.models.dcgan import pair
 from gan_inpaint.reporting.metrics_file import MetricsFile
 from gan_inpaint.training.callbacks import DiscriminatorScores, Snapshots
 from gan_inpaint.training.gan_module import METRICS, AdversarialTraining
@@ -39,7 +40,7 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    batches = training_batches(PIXELS, 4, module.hparams["seed"])
+    batches = training_batches(PIXELS, 4, module.seed)
     trainer.fit(module, batches, ckpt_path=resume, weights_only=True)
     return module
 
@@ -153,7 +154,10 @@ def test_checkpoints_are_named_by_complete_epochs_and_load_safely(tmp_path: Path
         path = tmp_path / "checkpoints" / name
         content = torch.load(path, weights_only=True)
         assert content["epoch"] + 1 == {"epoch_002": 2, "epoch_004": 4, "last": 5}[path.stem]
-    loaded = AdversarialTraining.load_from_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
+    generator, discriminator = pair(size=16, channels=1, nz=8, ngf=4, ndf=4)
+    loaded = AdversarialTraining.load_from_checkpoint(
+        tmp_path / "checkpoints" / "last.ckpt", generator=generator, discriminator=discriminator
+    )
     assert same_state(loaded, module)
 
 
@@ -221,7 +225,7 @@ def test_a_critic_learns_to_score_real_images_higher() -> None:
         module = tiny_training(
             loss=loss,
             discriminator_norm="none",
-            optimizer={"discriminator": steep, "generator": still},
+            optimizers={"discriminator": steep, "generator": still},
         )
         fit(module, 6)
         real = torch.from_numpy(PIXELS).float() / 127.5 - 1
@@ -249,15 +253,15 @@ def test_compiling_is_done_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
 class _Module(SimpleNamespace):
     """Stands for a LightningModule whose D scores an image by its brightness."""
 
-    def __init__(self, fake: float):
+    def __init__(self, fake: float, loggers: list):
         judge = nn.Sequential(nn.Flatten(), nn.Linear(4, 1, bias=False), nn.Flatten(0))
         nn.init.constant_(judge[1].weight, 0.25)
         super().__init__(
-            hparams={"seed": 0, "nz": 2, "latent": "normal"},
+            fixed_codes=lambda use, count: torch.zeros(count, 2),
+            log_means=lambda row: [logger.log_metrics(row, 7) for logger in loggers],
             sample=lambda z, condition: images(fake, len(z)),
             discriminator=judge,
             device=torch.device("cpu"),
-            discriminator_steps=torch.tensor(7),
         )
 
 
@@ -273,7 +277,7 @@ def test_a_discriminator_that_knows_its_images_by_heart_is_named(
     trainer = SimpleNamespace(is_global_zero=True, current_epoch=4, loggers=[metrics])
     scores = DiscriminatorScores(images(0.8), images(held_out, 16))
     for _ in range(2):
-        scores.on_train_epoch_end(trainer, _Module(fake=-0.8))  # type: ignore[arg-type]
+        scores.on_train_epoch_end(trainer, _Module(-0.8, [metrics]))  # type: ignore[arg-type]
     expected = {"step": 7, "logit/train": 0.8, "logit/held_out": held_out, "logit/fake": -0.8}
     assert metrics.rows[0] == pytest.approx(expected, abs=0.01)
     said = [record.message for record in caplog.records]

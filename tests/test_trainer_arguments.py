@@ -62,7 +62,7 @@ def gradient_norms(clip: float | None) -> dict[str, list[float]]:
 
     rates = {"lr": 1e-3, "beta1": 0.5}
     module = tiny_training(
-        optimizer={"discriminator": rates | {"clip": clip}, "generator": rates}, batch_size=4
+        optimizers={"discriminator": rates | {"clip": clip}, "generator": rates}, batch_size=4
     )
     norms: dict[str, list[float]] = {"discriminator": [], "generator": []}
     step = AdversarialTraining._step

@@ -183,6 +183,8 @@ def instantiate_checked(group: str, choice: Mapping[str, Any], **rest: Any) -> A
     try:
         return instantiate(choice, _convert_="all", **rest)
     except InstantiationException as problem:
+        if isinstance(problem.__cause__, InputError):
+            raise problem.__cause__ from problem
         reason = " ".join(str(problem.__cause__ or problem).split())
         raise InputError(f"{group}: {reason}") from problem
 

@@ -239,8 +239,8 @@ def search(job: Job, loggers: "list[Logger]") -> None:
     """Search for the images that are left, and write the results of every batch."""
     from gan_inpaint.evaluation.runner import ResultWriter, SearchProgress
     from gan_inpaint.inversion.pipeline import reconstruct
-    from gan_inpaint.reporting.animation import Frames
-    from gan_inpaint.reporting.loggers import log_image, log_prior
+    from gan_inpaint.reporting.image_callbacks import SearchImages
+    from gan_inpaint.reporting.loggers import log_prior
     from gan_inpaint.reporting.progress import progress_bar
 
     settings, results, directory = job.settings, job.results, job.run.path
@@ -252,8 +252,8 @@ def search(job: Job, loggers: "list[Logger]") -> None:
     batches, images = job.batches, job.batches.images
     callbacks: list[Any] = []
     if not (results.searched or job.run.process):
-        show = partial(log_image, loggers, "search") if loggers else None
-        callbacks.append(Frames(show, directory / "search.gif" if settings.animate else None))
+        animation = directory / "search.gif" if settings.animate else None
+        callbacks.append(SearchImages(loggers, animation))
     # after the animation: a resume skips images that are recorded
     callbacks.append(ResultWriter(directory, results, job.measure, batches, job.mask_name, print))
     try:

@@ -63,9 +63,8 @@ def read_splits(run: Path, settings: SelectConfig) -> tuple["Decoded", "Decoded"
     data = trained.data | ({"path": settings.path} if settings.path else {})
     model = trained.model
     source = instantiate_checked("data", data)
-    sources = [
-        source(size=model.size, channels=model.channels, split=split) for split in ("train", "val")
-    ]
+    shape = {key: model[key] for key in ("size", "channels")}
+    sources = [source(**shape, split=split) for split in ("train", "val")]
     images, held_out = map(decode_cached, sources)
     if len(held_out.names) < 2:
         raise InputError(

@@ -5,10 +5,14 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import get_object
 
 from gan_inpaint.cli.app import command, instantiate_checked, load_resumed_settings
 from gan_inpaint.cli.loggers import check_loggers, open_loggers
@@ -23,14 +27,15 @@ from gan_inpaint.training.config import TrainConfig, TrainGuideConfig
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
     from pytorch_lightning.loggers import Logger
+    from torch.nn import Module
     from torch.utils.data import DataLoader
 
     from gan_inpaint.training.gan_module import AdversarialTraining
 
-_RESUMED = (  # what a checkpoint must share with the settings
-    *("size", "channels", "nz", "ngf", "ndf", "latent", "loss", "discriminator_norm"),
-    *("feature_weight", "reconstruction_weight", "conditioning"),
+_RESUMED = (  # what a checkpoint must share with the settings, beside the networks
+    *("latent", "loss", "feature_weight", "reconstruction_weight", "conditioning"),
 )
+_OF_THE_DATA = "dataset", "license"  # may change as well
 _MAY_CHANGE = "feature_weight", "reconstruction_weight"  # but not to or from 0
 
 
@@ -178,32 +183,70 @@ def train(
     return sum(speed) / len(speed) if speed else None
 
 
+def make_networks(settings: TrainConfig, images: TrainingImages) -> "tuple[Module, Module, dict]":
+    """The generator, the discriminator, and what a prior's metadata says about both."""
+    import torch
+    from torch import nn
+
+    from gan_inpaint.models.config import DCGAN, ModelConfig
+
+    target, keys = settings.model["_target_"], dict(settings.model)
+    latent, own = keys.pop("latent"), target == DCGAN
+    if own and images.encoder:
+        keys["condition"] = images.encoder.dim, settings.conditioning.width
+    elif images.encoder:
+        raise InputError(f"conditioning: {target} takes no conditions; set conditioning=none")
+    if not own:  # those of the group that it does not take are for the DCGAN
+        takes = signature(get_object(target)).parameters
+        known = ModelConfig.__dataclass_fields__
+        keys = {key: value for key, value in keys.items() if key in takes or key not in known}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        made = instantiate_checked("model", {"_target_": target, **keys})
+    networks = made if isinstance(made, Sequence) else ()
+    if len(networks) != 2 or not all(isinstance(network, nn.Module) for network in networks):
+        raise InputError(f"model._target_={target}: must return a generator and a discriminator")
+    about = {key: settings.model[key] for key in ("size", "channels")} | keys
+    about |= {"architecture": "dcgan" if own else target, "latent": latent}
+    about.pop("_target_", None)
+    about.pop("condition", None)
+    return *networks, about | {"dataset": images.source.dataset, "license": images.source.license}
+
+
 def make_module(settings: TrainConfig, images: TrainingImages) -> "AdversarialTraining":
     """The LightningModule that trains on these images."""
-    from gan_inpaint.training.gan_module import AdversarialTraining
+    from gan_inpaint.training.gan_module import AdversarialTraining, image_shape
 
     conditioning = None
     if images.encoder:
         conditioning = asdict(settings.conditioning) | {"encoder": images.encoder.state}
+    generator, discriminator, about = make_networks(settings, images)
     module = AdversarialTraining(
-        **asdict(settings.model),
+        generator,
+        discriminator,
+        latent=settings.model["latent"],
         schedule=asdict(settings.schedule),
         loss=settings.loss,
-        optimizer=asdict(settings.optimizer),
+        optimizers=asdict(settings.optimizer),
         augment=asdict(settings.augment),
         ema_decay=settings.ema.decay,
         batch_size=settings.batch_size,
         seed=settings.seed,
         log_every=settings.log_every,
-        dataset=images.source.dataset,
-        license=images.source.license,
+        about=about,
         compile=settings.compile,
-        init=settings.init,
+        trained=settings.init is not None,
         freeze_discriminator=settings.freeze_discriminator,
         feature_weight=settings.feature_weight,
         reconstruction_weight=settings.reconstruction_weight,
         conditioning=conditioning,
     )
+    shape, wanted = image_shape(generator, module.nz), images.pixels.shape[1:]
+    if shape != wanted:
+        raise InputError(
+            f"model: the generator makes {'x'.join(map(str, shape))} images, the data are"
+            f" {'x'.join(map(str, wanted))}; set model.size= and model.channels="
+        )
     if images.conditions and module.conditions is not None:
         module.conditions.copy_(images.conditions.spaced(len(module.conditions)))
     return module
@@ -229,8 +272,9 @@ def start_from(module: "AdversarialTraining", init: str) -> None:
         raise InputError(f"init={init}: none of its layers fits this model; {left[0]}")
     say(f"init: {name}, {len(kernels) - len(left)} of {len(kernels)} layers")
     for key in ("size", "channels", "nz", "ngf", "ndf"):
-        if str(module.hparams[key]) != networks.metadata[key]:
-            say(f"init: {key} is {networks.metadata[key]} there, {module.hparams[key]} here")
+        here = module.hparams["about"].get(key)
+        if str(here) != networks.metadata[key]:
+            say(f"init: {key} is {networks.metadata[key]} there, {here} here")
     if not same:
         say("init: the conditions there are others")
     for layer in left:
@@ -353,11 +397,15 @@ def check_resumable(checkpoint: Path, module: object, epochs: int) -> None:
     try:
         content = unpickled(checkpoint)
         saved, done = content["hyper_parameters"], content["epoch"] + 1
+        networks = dict(saved["about"])
     except Exception:  # damaged zips and pickles raise many kinds of errors
         raise InputError(f"{checkpoint}: damaged, or no checkpoint of a training run") from None
-    for key in _RESUMED:
-        before = saved.get(key)
-        wanted = module.hparams[key]  # type: ignore[attr-defined]
+    hparams: Mapping[str, Any] = module.hparams  # type: ignore[attr-defined]
+    pairs = {key: (saved.get(key), hparams[key]) for key in _RESUMED}
+    for key, wanted in hparams["about"].items():
+        if key not in _OF_THE_DATA:
+            pairs[key] = networks.get(key), wanted
+    for key, (before, wanted) in pairs.items():
         if key in _MAY_CHANGE and before and wanted:
             continue  # the networks are there; how much they weigh may change
         if before != wanted:

@@ -49,19 +49,14 @@ def read_images(settings: TrainConfig) -> TrainingImages:
     """The training images, decoded, their conditions, and some held-out images."""
     from gan_inpaint.data.loading import EncodedConditions, decode_cached
 
-    model = settings.model
-    source = instantiate_checked("data", settings.data)(
-        size=model.size, channels=model.channels, split="train"
-    )
+    size, channels = settings.model["size"], settings.model["channels"]
+    source = instantiate_checked("data", settings.data)(size=size, channels=channels, split="train")
     images = decode_cached(source)
     for problem in images.problems[:20]:
         say(f"skipped: {problem}")
     if images.problems:
         say(f"skipped {len(images.problems)} of {len(source)} images that cannot be read")
-    say(
-        f"data: {len(images.names)} images of {source.dataset} as"
-        f" {model.channels}x{model.size}x{model.size}"
-    )
+    say(f"data: {len(images.names)} images of {source.dataset} as {channels}x{size}x{size}")
     for note in images.notes:
         say(note)
     found = TrainingImages(source, images.pixels)
@@ -93,7 +88,7 @@ def read_held_out(settings: TrainConfig, images: TrainingImages) -> None:
     model, encoder = settings.model, images.encoder
     try:
         source = instantiate_checked("data", settings.data)(
-            size=model.size, channels=model.channels, split="val"
+            size=model["size"], channels=model["channels"], split="val"
         )
         held_out = decode_cached(source)
         if len(held_out.names) > 1:

@@ -157,6 +157,25 @@ class Discriminator(nn.Module):
         return logit[:, None] + (told * seen[:, None]).sum(dim=2)
 
 
+def pair(
+    size: int,
+    channels: int,
+    nz: int,
+    ngf: int,
+    ndf: int,
+    discriminator_norm: str = "batch",
+    condition: tuple[int, int] | None = None,
+) -> tuple[Generator, Discriminator]:
+    """A generator and its discriminator; the arguments are theirs.
+
+    Args:
+        condition: length of a condition's vector, and of its projection in the generator.
+    """
+    generator = Generator(size, channels, nz, ngf, condition=condition)
+    dim = condition[0] if condition else None
+    return generator, Discriminator(size, channels, ndf, discriminator_norm, dim)
+
+
 def _dcgan_init(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)

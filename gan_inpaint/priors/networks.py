@@ -111,6 +111,13 @@ def read_networks(
         raise InputError(
             f"latent={latent}: {path} says {metadata.get('latent')} itself; leave latent= out"
         )
+    architecture = metadata.get("architecture", "dcgan")
+    if architecture != "dcgan":
+        raise InputError(
+            f"{path}: its networks come from {architecture}, which is code: give"
+            f" 'prior={{_target_: gan_inpaint.priors.trained_pair.trained_pair, path: {path},"
+            f" networks: {{_target_: {architecture}, …}}}}'"
+        )
     missing = [key for key in (*_SIZES, "latent", "loss") if key not in metadata]
     if missing:
         raise InputError(f"{path}: not a prior of gan_inpaint: its metadata lacks {missing[0]}")

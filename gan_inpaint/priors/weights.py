@@ -76,25 +76,17 @@ def read_checkpoint(path: Path) -> Weights:
     try:
         content = unpickled(path)
         state, hparams = dict(content["state_dict"]), content["hyper_parameters"]
-        metadata = prior_metadata(hparams, content["epoch"] + 1, images_seen(content))
+        metadata = prior_metadata(hparams, content["epoch"] + 1, content["images_seen"])
     except Exception:  # damaged zips and pickles raise many kinds; torch's own advice is unsafe
         raise InputError(f"{path}: damaged, or not a checkpoint of a training run") from None
     own = _part(state, "average.module."), _part(state, "discriminator.")
     return Weights(*own, metadata, conditions=state.get(CONDITIONS))
 
 
-def images_seen(checkpoint: Mapping[str, Any]) -> int:
-    """Number of training images seen; computed for old checkpoints, which do not store it."""
-    steps = int(checkpoint["state_dict"]["discriminator_steps"])
-    return checkpoint.get("images_seen", steps * checkpoint["hyper_parameters"]["batch_size"])
-
-
 def prior_metadata(hparams: Mapping[str, Any], epoch: int, images_seen: int) -> dict[str, str]:
     """The metadata of a prior, from a module's hyperparameters and progress."""
-    kept = ["size", "channels", "nz", "ngf", "ndf", "discriminator_norm"]
-    kept += ["latent", "loss", "dataset", "license"]
-    metadata: dict[str, Any] = {"format": "gan_inpaint prior 1", "architecture": "dcgan"}
-    metadata |= {key: hparams[key] for key in kept if key in hparams}
+    metadata: dict[str, Any] = {"format": "gan_inpaint prior 1", **(hparams["about"] or {})}
+    metadata |= {"latent": hparams["latent"], "loss": hparams["loss"]}
     metadata |= {"epoch": epoch, "images_seen": images_seen}
     if conditioning := hparams.get("conditioning"):
         metadata["conditioning"] = json.dumps(conditioning)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger
+from pytorch_lightning.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from gan_inpaint.reporting.guarded_logger import attempt
 from gan_inpaint.reporting.wandb_logging import WandbRun
@@ -26,7 +26,7 @@ def log_image(
 
 
 def _log_image(logger: Logger, key: str, image: np.ndarray, step: int, caption: str) -> None:
-    if isinstance(logger, WandbRun):
+    if isinstance(logger, WandbLogger):
         logger.log_image(key, [image], step=step, caption=[caption or None])
     elif isinstance(logger, TensorBoardLogger):
         logger.experiment.add_image(key, image, step, dataformats="HWC")

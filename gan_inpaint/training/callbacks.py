@@ -12,9 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
-from gan_inpaint.data.images import grid
 from gan_inpaint.functional.adversarial import overfitting
-from gan_inpaint.functional.latent import draw_latent
 from gan_inpaint.functional.metrics import diversity
 from gan_inpaint.reporting.figures import draw_losses
 from gan_inpaint.reporting.loggers import log_image
@@ -22,12 +20,11 @@ from gan_inpaint.reporting.metrics_file import MetricsFile
 from gan_inpaint.reporting.training_page import write_training_page
 from gan_inpaint.runtime import signals
 from gan_inpaint.runtime.io import atomic_write, write_png
-from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training import divergence
 from gan_inpaint.training.gan_module import AdversarialTraining
 
 log = logging.getLogger(__name__)
-_SAMPLES, _COLUMNS = 64, 8  # on the fixed-noise grid; a conditional model has a row per condition
+_AT_ONCE = 64  # images that D judges
 _BY_HEART = 0.9  # of the distance from training to generated images
 
 
@@ -60,10 +57,8 @@ class DiscriminatorScores(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
         if not trainer.is_global_zero:
             return
-        rng = torch_rng("scores", pl_module.hparams["seed"])
-        count, nz, latent = len(self._train), pl_module.hparams["nz"], pl_module.hparams["latent"]
         of_train, of_held_out = self._conditions
-        fake = pl_module.sample(draw_latent(count, nz, latent, rng), of_train)
+        fake = pl_module.sample(pl_module.fixed_codes("scores", len(self._train)), of_train)
         judge = pl_module.discriminator.eval()
         logits = {
             name: _logits(judge, images, condition, pl_module.device)
@@ -75,17 +70,15 @@ class DiscriminatorScores(pl.Callback):
         }
         judge.train()
         means = {f"logit/{name}": float(values.mean()) for name, values in logits.items()}
-        epoch, step = trainer.current_epoch, int(pl_module.discriminator_steps)
-        for logger in trainer.loggers:
-            logger.log_metrics({**means, "epoch": epoch}, step=step)
+        pl_module.log_means(means)
         share = overfitting(*logits.values())
         if not self._said and share is not None and share >= _BY_HEART:
             self._said = True
             train, held_out, generated = means.values()
             log.warning(
-                f"overfitting: after epoch {epoch + 1}, D scores held-out images ({held_out:.1f})"
-                f" as low as generated ones ({generated:.1f}; training images: {train:.1f}), so it"
-                " knows the training images by heart. More images, or augment.differentiable="
+                f"overfitting: after epoch {trainer.current_epoch + 1}, D scores held-out images"
+                f" ({held_out:.1f}) as low as generated ones ({generated:.1f}; training images:"
+                f" {train:.1f}), so it knows the training images by heart. More images, or augment.differentiable="
                 "[color,translation,cutout], help; select shows which epoch to use"
             )
 
@@ -95,8 +88,8 @@ def _logits(
 ) -> Tensor:
     """``(N,)``, in parts."""
     if condition is None:
-        return torch.cat([judge(part.to(device)) for part in images.split(_SAMPLES)])
-    pairs = zip(images.split(_SAMPLES), condition.split(_SAMPLES), strict=True)
+        return torch.cat([judge(part.to(device)) for part in images.split(_AT_ONCE)])
+    pairs = zip(images.split(_AT_ONCE), condition.split(_AT_ONCE), strict=True)
     return torch.cat([judge(part.to(device), own.to(device)) for part, own in pairs])
 
 
@@ -132,15 +125,6 @@ class Snapshots(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: AdversarialTraining) -> None:  # type: ignore[override]
         self._metrics.forget_after(int(pl_module.discriminator_steps))
-        hparams = pl_module.hparams
-        rng = torch_rng("fixed", hparams["seed"])
-        self._fixed_z = draw_latent(_SAMPLES, hparams["nz"], hparams["latent"], rng)
-        self._fixed_condition = None
-        if encoder := pl_module.encoder:  # the same codes in every row, under another condition
-            vectors = encoder.encode(encoder.shown)
-            columns = self._fixed_z[:_COLUMNS]
-            self._fixed_z = columns.repeat(len(vectors), 1)
-            self._fixed_condition = vectors.repeat_interleave(_COLUMNS, dim=0)
         signals.install_handlers()  # again: Lightning has installed its own
         self._hold_requeue()
 
@@ -170,11 +154,10 @@ class Snapshots(Checkpoint):
         epoch = trainer.current_epoch + 1
         due = epoch % self._every == 0
         if trainer.is_global_zero:
-            samples = pl_module.sample(self._fixed_z, self._fixed_condition)
-            self._examine(epoch, samples, pl_module)
+            self._examine(pl_module)
             self._metrics.save()
             if due or epoch == trainer.max_epochs:
-                self._show(epoch, samples, pl_module)
+                self._show(epoch, pl_module)
         self._save(trainer, self._last.with_name(f"epoch_{epoch:03d}.ckpt") if due else None)
         shown = (due and epoch != trainer.max_epochs) or signals.stop_requested()
         if shown and trainer.is_global_zero:  # the page names the saved epochs
@@ -197,19 +180,17 @@ class Snapshots(Checkpoint):
                 with atomic_write(copy) as beside:
                     shutil.copyfile(temporary, beside)
 
-    def _examine(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
+    def _examine(self, module: AdversarialTraining) -> None:
         """Log the diversity of the samples; stop a diverged or collapsed training."""
-        step = int(module.discriminator_steps)
-        divergence.check_finite(module, step)
+        divergence.check_finite(module, int(module.discriminator_steps))
         # identical training images have no diversity to compare with
-        relative = diversity(samples) / self._diversity if self._diversity else 1.0
-        for logger in module.loggers:
-            logger.log_metrics({"diversity": relative, "epoch": epoch - 1}, step=step)
+        spread = diversity(module.fixed_samples())
+        module.log_means({"diversity": spread / self._diversity if self._diversity else 1.0})
         if int(module.generator_steps) >= divergence.STEPS:
             divergence.check_diverse(self._metrics.rows)
 
-    def _show(self, epoch: int, samples: Tensor, module: AdversarialTraining) -> None:
-        tiled = grid(list(samples.unflatten(0, (-1, _COLUMNS)).unbind(1)))
+    def _show(self, epoch: int, module: AdversarialTraining) -> None:
+        tiled = module.samples()
         write_png(self._directory / "samples" / f"epoch_{epoch:03d}.png", tiled)
         step = int(module.discriminator_steps)
         log_image(self._loggers, "samples", tiled, step, caption=f"epoch {epoch}")

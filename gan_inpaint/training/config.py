@@ -1,11 +1,12 @@
 """The keys of ``train``: types and ranges. Their defaults are in conf/train.yaml."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.models.config import ModelConfig
+from gan_inpaint.models.config import DCGAN, ImagesConfig, ModelConfig
+from gan_inpaint.runtime.schema import validate_config
 from gan_inpaint.runtime.validation import (
     check_above_zero,
     check_at_least,
@@ -117,7 +118,7 @@ class TrainConfig:
 
     name: str
     data: dict[str, Any]
-    model: ModelConfig
+    model: dict[str, Any]  # _target_ of a function that returns a pair, and its arguments
     conditioning: ConditioningConfig
     schedule: ScheduleConfig
     loss: str
@@ -139,6 +140,7 @@ class TrainConfig:
     logger: dict[str, Any]
 
     def __post_init__(self) -> None:
+        self._check_model()
         check_at_least(self, 2, "batch_size")  # BatchNorm needs two images
         check_at_least(self, 1, "log_every")
         check_at_least(self, 0, "freeze_discriminator")
@@ -148,7 +150,7 @@ class TrainConfig:
                 raise InputError(f"{key}={value}: must be a number of at least 0")
         if self.reconstruction_weight:
             given = f"reconstruction_weight={self.reconstruction_weight}"
-            if self.model.latent != "normal":
+            if self.model["latent"] != "normal":
                 raise InputError(f"{given}: the codes lie in a ball; set model.latent=normal")
             if self.conditioning.encoder is not None and self.conditioning.diversity:
                 raise InputError(
@@ -162,7 +164,7 @@ class TrainConfig:
             )
         check_seed(self.seed)
         check_one_of(self, "loss", "bce", "hinge", "wgan_gp")
-        if self.loss == "wgan_gp" and self.model.discriminator_norm == "batch":
+        if self.loss == "wgan_gp" and self.model.get("discriminator_norm") == "batch":
             raise InputError(
                 "loss=wgan_gp: its gradient penalty is per image, but BatchNorm mixes images; set"
                 " model.discriminator_norm=none"
@@ -171,6 +173,21 @@ class TrainConfig:
         epochs = self.trainer.get("max_epochs")
         if not isinstance(epochs, int) or epochs < 1:
             raise InputError(f"trainer.max_epochs={epochs}: must be a whole number of at least 1")
+
+    def _check_model(self) -> None:
+        target = self.model.get("_target_")
+        if not (isinstance(target, str) and target):
+            raise InputError(
+                f"model._target_={target}: must name a function that returns a generator and a"
+                " discriminator"
+            )
+        keys = {key: value for key, value in self.model.items() if key != "_target_"}
+        if target == DCGAN:
+            keys = asdict(validate_config(keys, ModelConfig, "model"))
+        else:
+            own = {key: keys.get(key) for key in ("size", "channels", "latent")}
+            keys |= asdict(validate_config(own, ImagesConfig, "model"))
+        self.model = {"_target_": target, **keys}
 
 
 @dataclass

@@ -31,7 +31,7 @@ def start_from(
         What did not fit, ``generator.main.0.weight (100, 256, 4, 4), here (64, 256, 4, 4)``.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(module.hparams["seed"])  # of the noise of widened layers
+        torch.manual_seed(module.seed)  # of the noise of widened layers
         left = _take(module.generator, generator, "generator", conditions)
         left += _take(module.discriminator, discriminator, "discriminator", conditions)
     module.average.module.load_state_dict(module.generator.state_dict())
@@ -43,8 +43,8 @@ def start_from(
 
 
 def _fit_code_encoder(module: AdversarialTraining) -> None:
-    rng = torch_rng("encoder", module.hparams["seed"])
-    codes = draw_latent(_SAMPLES, module.hparams["nz"], "normal", rng)
+    rng = torch_rng("encoder", module.seed)
+    codes = draw_latent(_SAMPLES, module.nz, "normal", rng)
     images = (module.sample(part) for part in codes.split(_AT_ONCE))
     module.code_encoder.fit(codes, images)
 
@@ -58,7 +58,7 @@ def _take(own: nn.Module, other: nn.Module | None, name: str, conditions: bool) 
         there = given.get(key)
         codes = (name, key) == ("generator", "main.0.weight")  # more of them are not copies
         part = value
-        if codes and there is not None and len(there) == own.nz:
+        if codes and there is not None and len(there) == getattr(own, "nz", None):
             part = value[: len(there)]  # the other rows are those of a condition
             value[len(there) :] = 0
         if there is not None and _is_wider(part.shape, there.shape, codes):

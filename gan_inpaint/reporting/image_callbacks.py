@@ -1,16 +1,18 @@
-"""Draw the search while it runs: frames for the loggers, and an animation."""
+"""Image grids for loggers while a module runs, and an animation of a search."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 from PIL import Image, ImageOps
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from gan_inpaint.data.images import grid, highlight_hole
 from gan_inpaint.reporting.figures import labelled
+from gan_inpaint.reporting.loggers import log_image
 from gan_inpaint.runtime.io import atomic_write
 
 _IMAGES = 8  # on a frame
@@ -18,20 +20,16 @@ _LOOKS = 10  # frames shown during a search: each costs a forward pass
 _LAST = 1500  # milliseconds of an animation's last frame
 
 
-class Frames(pl.Callback):
-    """Draws the first images of a job during their search.
+class SearchImages(pl.Callback):
+    """Logs the first images of a search while it runs: damaged, and the best so far.
 
     Args:
-        show: called about ten times with a frame, uint8 ``(rows, width, 3)``, and its step.
+        loggers: where to; by default the Trainer's.
         animation: path of a GIF of the first image, with one frame per step.
     """
 
-    def __init__(
-        self,
-        show: Callable[[np.ndarray, int], None] | None = None,
-        animation: Path | None = None,
-    ):
-        self._show, self._animation = show, animation
+    def __init__(self, loggers: Sequence[Logger] | None = None, animation: Path | None = None):
+        self._loggers, self._animation = loggers, animation
         self._done = False  # only the first images are drawn
         self._looks = self._shown = 0
         self.kept: list[np.ndarray] = []
@@ -48,10 +46,11 @@ class Frames(pl.Callback):
         look = self._looks = self._looks + 1
         every = -(-(look + batch.again) // _LOOKS)
         step = int(pl_module.search.history[-1]["step"])
-        if self._show and step != self._shown and (not batch.again or look % every == 0):
+        loggers = trainer.loggers if self._loggers is None else self._loggers
+        if loggers and step != self._shown and (not batch.again or look % every == 0):
             self._shown = step  # a search may end before its last look
             images, damaged = self._drawn(pl_module)
-            self._show(grid([damaged, images]), step)
+            log_image(loggers, "search", grid([damaged, images]), step)
         if batch.again:
             return
         self._done = True
@@ -82,3 +81,20 @@ class Frames(pl.Callback):
             frames[0].save(
                 temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0
             )
+
+
+class SampleImages(pl.Callback):
+    """Logs samples from fixed codes while a GAN trains.
+
+    Args:
+        every_n_epochs: how often.
+    """
+
+    def __init__(self, every_n_epochs: int = 1):
+        self._every = every_n_epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        epoch = trainer.current_epoch + 1
+        if trainer.is_global_zero and epoch % self._every == 0:
+            step = int(pl_module.discriminator_steps)
+            log_image(trainer.loggers, "samples", pl_module.samples(), step, f"epoch {epoch}")
