@@ -218,10 +218,10 @@ def run_settings(run: Path, name: str, schema: type[S], changes: Sequence[str] =
         if "_target_" in override and override in changes:  # the command line says so again
             latest[key] = override
             continue
-        if "_target_" in override and key == "prior":
+        if "_target_" in override and key in ("prior", "model._target_"):
             raise InputError(
                 f"{run}: {override} in its settings could run any code; if it is yours, add the"
-                " same prior= to this command"
+                f" same {key}= to this command"
             )
         if "_target_" in override or "${" in override or key.lstrip("+~").startswith("hydra"):
             raise InputError(

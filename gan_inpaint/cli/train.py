@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import get_object
 
 from gan_inpaint.cli.app import command, instantiate_checked, load_resumed_settings
+from gan_inpaint.cli.error_messages import one_line
 from gan_inpaint.cli.loggers import check_loggers, open_loggers
 from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.trainer import NOT_FOR_TRAINING, check_trainer
@@ -197,7 +198,10 @@ def make_networks(settings: TrainConfig, images: TrainingImages) -> "tuple[Modul
     elif images.encoder:
         raise InputError(f"conditioning: {target} takes no conditions; set conditioning=none")
     if not own:  # those of the group that it does not take are for the DCGAN
-        takes = signature(get_object(target)).parameters
+        try:
+            takes = signature(get_object(target)).parameters
+        except Exception as problem:  # whatever an import raises
+            raise InputError(f"model._target_={target}: {one_line(problem)}") from problem
         known = ModelConfig.__dataclass_fields__
         keys = {key: value for key, value in keys.items() if key in takes or key not in known}
     with torch.random.fork_rng(devices=[]):

@@ -78,8 +78,9 @@ class DiscriminatorScores(pl.Callback):
             log.warning(
                 f"overfitting: after epoch {trainer.current_epoch + 1}, D scores held-out images"
                 f" ({held_out:.1f}) as low as generated ones ({generated:.1f}; training images:"
-                f" {train:.1f}), so it knows the training images by heart. More images, or augment.differentiable="
-                "[color,translation,cutout], help; select shows which epoch to use"
+                f" {train:.1f}), so it knows the training images by heart. More images, or"
+                " augment.differentiable=[color,translation,cutout], help; select shows which epoch"
+                " to use"
             )
 
 
