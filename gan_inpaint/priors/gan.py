@@ -146,7 +146,9 @@ class Prior(nn.Module):
     def digest(self) -> str:
         """A hash of what it generates and judges by, independent of where its files are."""
         own = Networks(self.generator, self.discriminator, self.metadata)  # type: ignore[arg-type]
-        networks = read_networks(*self.files) if self.files else own  # type: ignore[arg-type]
+        # as they are in the file: freezing folds BatchNorm; of other networks, as they are here
+        readable = self.files and self.metadata.get("architecture", "dcgan") == "dcgan"
+        networks = read_networks(*self.files) if readable else own  # type: ignore[arg-type]
         digest = hashlib.sha256(repr(sorted(self.metadata.items())).encode())
         for network in (networks.generator, networks.discriminator):
             tensors = network.state_dict() if network else {}
