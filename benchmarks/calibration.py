@@ -21,7 +21,7 @@ from rich.table import Table
 from torch import Tensor
 
 from gan_inpaint.inversion.pipeline import inpaint
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.memory import keep_freed_memory
 

@@ -40,8 +40,7 @@ from gan_inpaint.data.images import grid, highlight_hole, to_float
 from gan_inpaint.data.loading import decode_cached
 from gan_inpaint.data.masks import center
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.guide import Guide
+from gan_inpaint.guide.estimates import Guide
 from gan_inpaint.reporting.figures import labelled
 from gan_inpaint.runtime.io import write_png
 
@@ -100,7 +99,7 @@ def both_ways(images: Tensor, known: Tensor, prior: Prior, condition: Any) -> di
     """The results of the search, and of its linear guide alone."""
     vectors = None if condition is None else prior.encode(condition)
     everywhere = known.expand(len(images), -1, -1, -1)
-    linear = Guide(prior, SearchConfig())(images, everywhere, vectors)[:, 0]
+    linear = Guide(prior)(images, everywhere, vectors)[:, 0]
     return {
         "search": inpaint(images, known, prior, condition=condition, **SEARCH).images,
         "linear estimate": torch.where(known, images, linear),

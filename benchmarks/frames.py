@@ -20,7 +20,7 @@ from gan_inpaint.data.images import open_image, to_float, to_rgb
 from gan_inpaint.functional.metrics import explained_share
 from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inversion.pipeline import inpaint
-from gan_inpaint.priors.frames import propose
+from gan_inpaint.priors.face_detection import propose
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.web.request import FillRequest
 

@@ -27,10 +27,10 @@ from gan_inpaint.evaluation.baselines import Baselines
 from gan_inpaint.evaluation.discriminative_scores import discriminative_scores
 from gan_inpaint.evaluation.frechet import Features, FrechetDistance, describe
 from gan_inpaint.functional.metrics import psnr
+from gan_inpaint.guide.estimates import Guide
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.guide import Guide
 from gan_inpaint.inversion.pipeline import inpaint
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory
@@ -76,7 +76,7 @@ def methods(
             or (kind == "network" and prior.companion("guide"))
         ):
             started = time.perf_counter()
-            estimate = Guide(prior, SearchConfig(guide=kind))(truth, known)[:, 0]
+            estimate = Guide(prior, kind)(truth, known)[:, 0]
             seconds = time.perf_counter() - started
             found[f"estimate, {kind}"] = (torch.where(known, truth, estimate), seconds)
     for search in ["guide=none", *searches]:

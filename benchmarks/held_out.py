@@ -11,8 +11,8 @@ from gan_inpaint.data import masks
 from gan_inpaint.data.datasets import CelebA, Folder
 from gan_inpaint.data.images import to_float
 from gan_inpaint.data.loading import Source, subset_indices
-from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.generated_targets import Generated
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.runtime.seeding import numpy_rng
 
 MASKS = {

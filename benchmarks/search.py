@@ -35,8 +35,8 @@ from gan_inpaint.inversion import initializers
 from gan_inpaint.inversion.config import search_config
 from gan_inpaint.inversion.lightning_module import ImageBatch
 from gan_inpaint.inversion.pipeline import reconstruct
-from gan_inpaint.priors.gan import Prior
-from gan_inpaint.priors.networks import Networks, read_networks
+from gan_inpaint.priors.files import Networks, read_networks
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import find_prior, load_prior
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory

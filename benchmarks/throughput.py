@@ -22,7 +22,7 @@ from training import product_rate, synchronize
 from gan_inpaint.inversion.config import search_config
 from gan_inpaint.inversion.initializers import Starts
 from gan_inpaint.inversion.optimize import LatentOptimization, make_optimizer
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.io import write_json
 from gan_inpaint.runtime.memory import keep_freed_memory

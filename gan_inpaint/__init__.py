@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gan_inpaint.inversion.progress import Progress as Progress
     from gan_inpaint.inversion.result import Result as Result
     from gan_inpaint.priors.adapters import as_prior as as_prior
-    from gan_inpaint.priors.gan import Prior as Prior
+    from gan_inpaint.priors.prior import Prior as Prior
     from gan_inpaint.priors.registry import load_prior as load_prior
     from gan_inpaint.reporting.image_callbacks import SampleImages as SampleImages
     from gan_inpaint.reporting.image_callbacks import SearchImages as SearchImages
@@ -28,7 +28,7 @@ _HOMES = {
     "ImageBatch": "inversion.lightning_module",
     "InputError": "errors",
     "LatentReconstruction": "inversion.lightning_module",
-    "Prior": "priors.gan",
+    "Prior": "priors.prior",
     "Progress": "inversion.progress",
     "SampleImages": "reporting.image_callbacks",
     "SearchImages": "reporting.image_callbacks",

@@ -1,6 +1,6 @@
-"""Entry point of ``python -m gan_inpaint.app``; the work is in ``cli.serve`` and ``web``."""
+"""Entry point of ``python -m gan_inpaint.app``; the work is in ``cli.app`` and ``web``."""
 
-from gan_inpaint.cli.serve import main
+from gan_inpaint.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -56,7 +56,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> None:
-        from gan_inpaint.evaluation.config import objectives
+        from gan_inpaint.jobs.config import objectives
 
         try:
             from optuna.trial import TrialState

@@ -18,14 +18,14 @@ from PIL import Image
 from torch import Tensor
 
 from gan_inpaint.conditioning.stored import make_encoder
+from gan_inpaint.guide import gaussian
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.lightning_module import ImageBatch
 from gan_inpaint.inversion.pipeline import reconstruct
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.models.dcgan import Projection, pair
-from gan_inpaint.priors import gaussian
-from gan_inpaint.priors.gan import Prior
-from gan_inpaint.priors.networks import save_prior
+from gan_inpaint.priors.files import save_prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime import precision
 from gan_inpaint.training.gan_module import AdversarialTraining

@@ -20,7 +20,7 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     [
         "gan_inpaint.training.callbacks",
-        "gan_inpaint.evaluation.runner",
+        "gan_inpaint.jobs.runner",
         "gan_inpaint.reporting.comparison",
         "gan_inpaint.web.studio",
         "gan_inpaint.app",
@@ -63,7 +63,7 @@ def _main(
     out = log.open("w", buffering=1)
     sys.stdout = sys.stderr = out
     sys.argv = [f"{name}.py", *arguments]
-    from gan_inpaint.evaluation import results
+    from gan_inpaint.jobs import results
     from gan_inpaint.runtime import precision
 
     precision._has_bf16 = lambda: native_bf16

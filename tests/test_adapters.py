@@ -386,7 +386,7 @@ def test_samples_stay_in_range_where_a_generator_leaves_it_a_little() -> None:
 
 
 def test_a_slow_generator_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    from gan_inpaint.priors import gaussian
+    from gan_inpaint.guide import gaussian
 
     gaussian._say_if_slow(30, 8192)
     assert not caplog.records

@@ -14,8 +14,8 @@ from processes import started
 from test_run_directory import content
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.runtime import claim as module
-from gan_inpaint.runtime.claim import LOCK, claim
+from gan_inpaint.jobs import claim as module
+from gan_inpaint.jobs.claim import LOCK, claim
 
 Run = Callable[..., Ran]
 

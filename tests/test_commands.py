@@ -334,8 +334,8 @@ def test_alternatives_and_the_spread_are_pictures(run: Run, tmp_path: Path) -> N
 def test_a_resumed_job_equals_an_uninterrupted_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gan_inpaint.evaluation import results
     from gan_inpaint.inversion.lightning_module import LatentReconstruction
+    from gan_inpaint.jobs import results
 
     monkeypatch.setattr(results, "_SAVE_AFTER", 0.0)
     monkeypatch.setattr(results, "_SAVE_INTERVAL_FACTOR", 0.0)
@@ -562,7 +562,7 @@ def test_a_mask_of_other_proportions_fails_its_picture_alone(run: Run, tmp_path:
 
 
 def test_the_worst_images_are_on_the_grid(run: Run, tmp_path: Path) -> None:
-    from gan_inpaint.evaluation import results
+    from gan_inpaint.jobs import results
 
     prior = save_tiny_prior(tmp_path / "tiny.safetensors")
     arguments = [f"prior={prior}", "data=generated", "data.count=60", "logger=none", "steps=1"]

@@ -22,11 +22,10 @@ from gan_inpaint.data.datasets import CelebA, Coco, Folder
 from gan_inpaint.data.digits import CaptionedDigits, Digits
 from gan_inpaint.data.loading import EncodedConditions
 from gan_inpaint.functional.conditions import drop_conditions, in_pairs
-from gan_inpaint.functional.gaussian import Posterior
-from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.guide import Guide
-from gan_inpaint.priors.gaussian import load_gaussian, save_data_gaussian
-from gan_inpaint.priors.networks import read_networks, save_prior
+from gan_inpaint.guide.estimates import Guide
+from gan_inpaint.guide.gaussian import load_gaussian, save_data_gaussian
+from gan_inpaint.guide.posterior import Posterior
+from gan_inpaint.priors.files import read_networks, save_prior
 from gan_inpaint.runtime.io import read_csv
 from gan_inpaint.runtime.seeding import torch_rng
 from gan_inpaint.training.initialize import start_from
@@ -524,7 +523,7 @@ def test_a_guide_heeds_the_condition(conditional_file: Path, tmp_path: Path) -> 
     nearly_all = torch.zeros(2, 1, 16, 16, dtype=torch.bool)
     nearly_all[..., 0, 0] = True
     images = torch.zeros(2, 1, 16, 16)
-    guide = Guide(prior, SearchConfig(restarts=2, guide="data"))
+    guide = Guide(prior, "data", 2)
     cat, dog = guide(images, nearly_all, CLASSES.encode(["cat", "dog"]))
     assert cat[0].mean() < -0.3
     assert dog[0].mean() > 0.3

@@ -12,12 +12,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-import gan_inpaint.cli.app  # noqa: F401  (registers the resolvers)
+import gan_inpaint.cli.command  # noqa: F401  (registers the resolvers)
 from gan_inpaint.cli.conf_path import CONF
-from gan_inpaint.evaluation.config import ReconstructConfig
+from gan_inpaint.config.schema import validate_config
 from gan_inpaint.inversion.config import SearchConfig, SearchOptions, search_config
-from gan_inpaint.priors.gan import Prior
-from gan_inpaint.runtime.schema import validate_config
+from gan_inpaint.jobs.config import ReconstructConfig
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.training.config import TrainConfig
 
 GROUPS = {

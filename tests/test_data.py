@@ -16,8 +16,8 @@ from gan_inpaint.data.loading import decode_cached, subset_indices, training_bat
 from gan_inpaint.errors import InputError
 from gan_inpaint.evaluation.training_images import mean_image, training_images
 from gan_inpaint.functional.latent import draw_latent
-from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.generated_targets import Generated, held_out
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.runtime.seeding import numpy_rng, torch_rng
 
 FOLDER = {"truth": True, "grey": False, "box": None}

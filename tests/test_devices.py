@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from test_interruption import assert_equal, tensors
 
 from gan_inpaint.data.loading import ShuffledBatches
-from gan_inpaint.evaluation.runner import JobBatches
+from gan_inpaint.jobs.runner import JobBatches
 
 ENVIRONMENT = {"WANDB_MODE": "offline"}
 

@@ -14,7 +14,7 @@ from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.images import open_image
 from gan_inpaint.data.photographs import Photograph
 from gan_inpaint.errors import InputError
-from gan_inpaint.priors import frames
+from gan_inpaint.priors import face_detection as frames
 from gan_inpaint.priors.registry import load_prior
 
 Run = Callable[..., Ran]

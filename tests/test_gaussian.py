@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gan_inpaint.functional.gaussian import Gaussian, Posterior, fit_gaussian, reduce_known
+from gan_inpaint.guide.posterior import Gaussian, Posterior, fit_gaussian, reduce_known
 
 
 def rng(seed: int = 0) -> torch.Generator:

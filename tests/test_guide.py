@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from gan_inpaint import InputError, Prior, inpaint, load_prior
-from gan_inpaint.functional.gaussian import model_noise
+from gan_inpaint.guide import gaussian as gaussians
+from gan_inpaint.guide.estimates import Guide
+from gan_inpaint.guide.gaussian import load_gaussian, sample_gaussian
+from gan_inpaint.guide.posterior import model_noise
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.guide import Guide
-from gan_inpaint.priors import gaussian as gaussians
-from gan_inpaint.priors.gaussian import load_gaussian, sample_gaussian
 from gan_inpaint.priors.quantize import from_int4, from_int8, to_int4, to_int8
 
 pytestmark = pytest.mark.bf16
@@ -37,7 +37,7 @@ def task(prior: Prior, count: int = 6) -> tuple[Tensor, Tensor]:
 def test_the_estimate_is_nearer_than_the_mean_image(tiny_prior: Prior) -> None:
     images, known = task(tiny_prior, 32)
     known = known.expand(32, -1, -1, -1)
-    estimate = Guide(tiny_prior, SearchConfig())(images, known)[:, 0]
+    estimate = Guide(tiny_prior)(images, known)[:, 0]
     hole = ~known.expand_as(images)
     mean = tiny_prior.sample(1024, seed=0).mean(dim=0)
     near = (estimate - images)[hole].square().mean()
@@ -48,7 +48,7 @@ def test_an_estimate_does_not_depend_on_the_batch(tiny_prior: Prior) -> None:
     images, known = task(tiny_prior)
     known = known.repeat(len(images), 1, 1, 1)
     known[3, :, 0, 0] = False  # a mask of its own
-    guide = Guide(tiny_prior, SearchConfig(restarts=3))
+    guide = Guide(tiny_prior, restarts=3)
     together = guide(images, known)
     assert together.shape == (6, 3, *images.shape[1:])
     for number in (0, 3):
@@ -77,7 +77,7 @@ def test_restarts_are_compared_by_the_same_estimate(tiny_prior: Prior) -> None:
     torch.testing.assert_close(rows.objective, rows.contextual + 0.5 * rows.guide_term)
     best = rows.objective.view(6, 4).argmin(dim=1)
     assert result.restart.equal(best)
-    estimate = Guide(tiny_prior, SearchConfig())(images, known.expand(6, -1, -1, -1))[:, 0]
+    estimate = Guide(tiny_prior)(images, known.expand(6, -1, -1, -1))[:, 0]
     generated = tiny_prior.generator(result.z)
     error = torch.where(known, 0.0, generated - estimate).square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(rows.guide_term.view(6, 4)[torch.arange(6), best], error)
@@ -91,7 +91,7 @@ def test_known_pixels_are_no_part_of_the_guide(tiny_prior: Prior) -> None:
     options = FAST | {"weighting": "yeh", "window": 3, "guide": "samples"}
     result = inpaint(images, known, tiny_prior, **options)
     known = known.expand(2, -1, -1, -1)
-    estimate = Guide(tiny_prior, SearchConfig())(images, known)[:, 0]
+    estimate = Guide(tiny_prior)(images, known)[:, 0]
     error = torch.where(known, 0.0, tiny_prior.generator(result.z) - estimate)
     expected = error.square().mean(dim=(1, 2, 3))
     torch.testing.assert_close(result.rows.guide_term, expected)
@@ -153,7 +153,7 @@ def test_a_large_prior_is_guided_at_64_pixels(tmp_path: Path) -> None:
     known = torch.ones(2, 1, 128, 128, dtype=torch.bool)
     known[0, :, 32:96, 32:96] = False
     known[1, :, 1::2] = False  # at 64 pixels nothing is missing
-    guide = Guide(prior, SearchConfig(guide="samples", restarts=2))
+    guide = Guide(prior, "samples", 2)
     found = guide(images, known)
     assert found.shape == (2, 2, 1, 128, 128)
     assert found.isfinite().all()
@@ -196,8 +196,7 @@ def test_a_higher_temperature_spreads_the_estimates(tiny_prior: Prior) -> None:
     known = known.expand(2, -1, -1, -1)
     spreads = []
     for temperature in (0.0, 1.0, 2.0):
-        config = SearchConfig(restarts=5, guide="samples", guide_temperature=temperature)
-        found = Guide(tiny_prior, config)(images, known)
+        found = Guide(tiny_prior, "samples", 5, temperature)(images, known)
         spreads.append((found[:, 1:] - found[:, :1]).abs().mean().item())
     assert spreads[0] < 1e-5
     assert spreads[1] < spreads[2] < 2.1 * spreads[1]

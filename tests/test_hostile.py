@@ -31,7 +31,7 @@ from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from safetensors.torch import load_file
 
-from gan_inpaint.cli.app import compose_settings, instantiate_checked
+from gan_inpaint.cli.command import compose_settings, instantiate_checked
 from gan_inpaint.cli.conf_path import CONF
 from gan_inpaint.data.archives import open_files
 from gan_inpaint.data.datasets import Folder
@@ -39,7 +39,7 @@ from gan_inpaint.data.mask_files import MaskFile
 from gan_inpaint.data.masks import random
 from gan_inpaint.data.photographs import read_photograph, write_photograph
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.config import ReconstructConfig
+from gan_inpaint.jobs.config import ReconstructConfig
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.reporting import comparison
 from gan_inpaint.training.config import TrainConfig

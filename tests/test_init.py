@@ -9,7 +9,7 @@ from conftest import TINY, Ran, save_tiny_prior, tiny_training, write_pictures
 from torch import Tensor
 
 from gan_inpaint.functional import widening
-from gan_inpaint.priors.networks import read_networks
+from gan_inpaint.priors.files import read_networks
 from gan_inpaint.training.initialize import start_from
 
 Run = Callable[..., Ran]

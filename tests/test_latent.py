@@ -21,7 +21,7 @@ from gan_inpaint.inversion.optimize import LatentOptimization, make_optimizer
 from gan_inpaint.inversion.pipeline import reconstruct
 from gan_inpaint.inversion.result import Result
 from gan_inpaint.inversion.state import StopReason
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import load_prior
 from gan_inpaint.runtime.seeding import torch_rng
 

@@ -10,7 +10,7 @@ from conftest import Ran, save_tiny_prior, write_pictures
 
 import gan_inpaint
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.config import objectives
+from gan_inpaint.jobs.config import objectives
 from gan_inpaint.runtime.signals import Interrupted
 
 optuna = pytest.importorskip("optuna")

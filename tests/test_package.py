@@ -27,7 +27,7 @@ def test_the_version_is_one() -> None:
 
 
 def test_the_reference_lists_every_key() -> None:
-    from gan_inpaint.evaluation.config import ReconstructConfig
+    from gan_inpaint.jobs.config import ReconstructConfig
     from gan_inpaint.training.config import TrainConfig
 
     text = (ROOT / "docs" / "reference.md").read_text()

@@ -22,8 +22,8 @@ from gan_inpaint.data.photographs import (
     write_photograph,
 )
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation import runner
 from gan_inpaint.functional.blending import poisson_multiscale
+from gan_inpaint.jobs import runner
 
 WIDTH, HEIGHT = 48, 40  # its square is (4, 0, 44, 40)
 RNG = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import gan_inpaint
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.trained_pair import trained_pair
 
 TUTORIAL = Path(__file__).parents[1] / "docs" / "tutorial.md"

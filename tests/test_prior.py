@@ -9,8 +9,8 @@ from conftest import save_tiny_prior, tiny_training
 from safetensors import safe_open
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.priors.gan import Prior
-from gan_inpaint.priors.networks import save_prior
+from gan_inpaint.priors.files import save_prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import BUNDLED, load_prior
 
 

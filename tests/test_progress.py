@@ -8,7 +8,7 @@ from conftest import save_tiny_prior
 
 import gan_inpaint
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import load_prior
 
 pytestmark = pytest.mark.bf16

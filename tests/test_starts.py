@@ -10,7 +10,7 @@ from gan_inpaint.functional.losses import contextual
 from gan_inpaint.inversion import initializers
 from gan_inpaint.inversion.config import SearchConfig, search_config
 from gan_inpaint.inversion.initializers import make_initializer
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
 pytestmark = pytest.mark.bf16

@@ -155,7 +155,7 @@ def test_types_reach_those_who_import_it(tmp_path: Path) -> None:
         cwd=ROOT,  # where what `make check` has learned about torch lies
         check=False,
     )
-    assert 'Revealed type is "gan_inpaint.priors.gan.Prior"' in ran.stdout, ran.stdout
+    assert 'Revealed type is "gan_inpaint.priors.prior.Prior"' in ran.stdout, ran.stdout
     assert 'Revealed type is "gan_inpaint.inversion.result.Result"' in ran.stdout
     assert 'Argument 1 to "load_prior" has incompatible type "int"' in ran.stdout
 

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from gan_inpaint import InputError, inpaint, load_prior
 from gan_inpaint.functional.metrics import psnr
+from gan_inpaint.guide.estimates import Guide
+from gan_inpaint.guide.network import GuideNetwork
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.guide import Guide
-from gan_inpaint.models.guide_network import GuideNetwork
 from gan_inpaint.runtime.io import read_csv
 from gan_inpaint.training.guide_module import GuideTraining
 
@@ -149,7 +149,7 @@ def test_the_bundled_guide_is_ahead_of_the_linear_estimate(name: str) -> None:
     known[..., quarter:-quarter, quarter:-quarter] = False
     hole = (~known).float()
     linear, network = (
-        psnr(Guide(prior, SearchConfig(guide=kind))(images, known)[:, 0] - images, hole).mean()
+        psnr(Guide(prior, kind)(images, known)[:, 0] - images, hole).mean()
         for kind in ("data", "network")
     )
     assert network > linear

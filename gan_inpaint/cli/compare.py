@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gan_inpaint.cli.app import command
-from gan_inpaint.cli.run_directory import RunDirectory
+from gan_inpaint.cli.command import command
 from gan_inpaint.errors import InputError
+from gan_inpaint.jobs.directory import RunDirectory
 
 
 @dataclass

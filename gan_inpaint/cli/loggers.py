@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_object
 
-from gan_inpaint.cli.app import instantiate_checked
+from gan_inpaint.cli.command import instantiate_checked
 from gan_inpaint.cli.error_messages import one_line
 from gan_inpaint.errors import InputError
 

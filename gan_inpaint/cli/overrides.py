@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from hydra.errors import HydraException
 
+from gan_inpaint.config.quoting import hydra_quoted
 from gan_inpaint.errors import InputError
-from gan_inpaint.runtime.quoting import hydra_quoted
 
 _PATH_KEY = re.compile(
     r"((data|mask|hydra\.run|hydra\.sweep)\.)?(path|dir|photograph|prior|discriminator|resume|run|sweep)"

@@ -7,10 +7,10 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.config import ReconstructConfig
+from gan_inpaint.jobs.config import ReconstructConfig
 
 if TYPE_CHECKING:
-    from gan_inpaint.priors.gan import Prior
+    from gan_inpaint.priors.prior import Prior
 
 
 def make_prior(settings: ReconstructConfig, preset: str | None) -> "Prior":
@@ -23,7 +23,7 @@ def make_prior(settings: ReconstructConfig, preset: str | None) -> "Prior":
         InputError: it cannot be had; the sentence says why.
     """
     from gan_inpaint.priors.adapters import as_prior
-    from gan_inpaint.priors.gan import Prior
+    from gan_inpaint.priors.prior import Prior
     from gan_inpaint.priors.registry import load_prior
 
     if isinstance(settings.prior, str):

@@ -14,15 +14,20 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from gan_inpaint.cli.app import command, config_choice, instantiate_checked, load_resumed_settings
-from gan_inpaint.cli.identity import identity
+from gan_inpaint.cli.command import (
+    command,
+    config_choice,
+    instantiate_checked,
+    load_resumed_settings,
+)
 from gan_inpaint.cli.loggers import check_loggers, open_loggers
-from gan_inpaint.cli.measure import figures, make_measure
 from gan_inpaint.cli.prior import make_prior, short_name
-from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.trainer import trainer_maker
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.config import ReconstructConfig
+from gan_inpaint.jobs.config import ReconstructConfig
+from gan_inpaint.jobs.directory import RunDirectory
+from gan_inpaint.jobs.identity import identity
+from gan_inpaint.jobs.measures import figures, make_measure
 from gan_inpaint.runtime.signals import defer_signals
 
 if TYPE_CHECKING:
@@ -31,9 +36,9 @@ if TYPE_CHECKING:
 
     from gan_inpaint.data.loading import Source
     from gan_inpaint.evaluation.measure import Measure
-    from gan_inpaint.evaluation.results import JobResults
-    from gan_inpaint.evaluation.runner import JobBatches
-    from gan_inpaint.priors.gan import Prior
+    from gan_inpaint.jobs.results import JobResults
+    from gan_inpaint.jobs.runner import JobBatches
+    from gan_inpaint.priors.prior import Prior
 
 
 def record_failure(directory: Path, cfg: DictConfig, error: str) -> None:
@@ -66,7 +71,7 @@ def main(settings: ReconstructConfig, run: RunDirectory) -> Any:
     if settings.resume:
         settings = load_resumed_settings(settings.resume, "reconstruct", ReconstructConfig)
     with defer_signals():  # an interrupted import would leave broken modules
-        import gan_inpaint.evaluation.runner
+        import gan_inpaint.jobs.runner
         import gan_inpaint.reporting.loggers  # noqa: F401
     job = prepare(settings, run)
     with job_loggers(job) as loggers:
@@ -106,10 +111,10 @@ class Job:
 def prepare(settings: ReconstructConfig, run: RunDirectory) -> Job:
     """Read the prior, the data and the masks, and claim the run's directory."""
     from gan_inpaint.conditioning.encoder import short
-    from gan_inpaint.evaluation.conditions import job_conditions
-    from gan_inpaint.evaluation.results import JobResults
-    from gan_inpaint.evaluation.runner import JobBatches
-    from gan_inpaint.inversion.guide import GUIDES
+    from gan_inpaint.guide.estimates import GUIDES
+    from gan_inpaint.jobs.conditions import job_conditions
+    from gan_inpaint.jobs.results import JobResults
+    from gan_inpaint.jobs.runner import JobBatches
     from gan_inpaint.runtime.environment import collect_environment
     from gan_inpaint.runtime.io import remove_temporaries
     from gan_inpaint.runtime.memory import keep_freed_memory
@@ -213,7 +218,7 @@ def batches_left(mine: range, size: int, done: set[int]) -> list[list[int]]:
 
 def source_maker(settings: ReconstructConfig, prior: "Prior") -> Callable[..., "Source"]:
     """Makes the source of a ``split``, at the prior's resolution."""
-    from gan_inpaint.priors.frames import propose_one
+    from gan_inpaint.priors.face_detection import propose_one
 
     make = instantiate_checked("data", settings.data)
     offered = {"prior": prior, "propose": partial(propose_one, prior=prior)}
@@ -237,8 +242,8 @@ def job_loggers(job: Job) -> AbstractContextManager["list[Logger]"]:
 
 def search(job: Job, loggers: "list[Logger]") -> None:
     """Search for the images that are left, and write the results of every batch."""
-    from gan_inpaint.evaluation.runner import ResultWriter, SearchProgress
     from gan_inpaint.inversion.pipeline import reconstruct
+    from gan_inpaint.jobs.runner import ResultWriter, SearchProgress
     from gan_inpaint.reporting.image_callbacks import SearchImages
     from gan_inpaint.reporting.loggers import log_prior
     from gan_inpaint.reporting.progress import progress_bar

@@ -6,13 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_inpaint.cli.app import command, instantiate_checked, run_settings
+from gan_inpaint.cli.command import command, instantiate_checked, run_settings
 from gan_inpaint.cli.loggers import check_loggers, open_loggers
-from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.training_images import conditions_of
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.config import SelectConfig
-from gan_inpaint.runtime.claim import claim
+from gan_inpaint.jobs.claim import claim
+from gan_inpaint.jobs.config import SelectConfig
+from gan_inpaint.jobs.directory import RunDirectory
 from gan_inpaint.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def write_selection(
 
 def export_epoch(run: Path, checkpoints: dict[int, Path], epoch: int) -> None:
     """Make a saved epoch the run's ``prior.safetensors``."""
-    from gan_inpaint.priors.networks import read_networks
+    from gan_inpaint.priors.files import read_networks
 
     if epoch not in checkpoints:
         saved = ", ".join(map(str, checkpoints))

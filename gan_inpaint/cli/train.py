@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_object
 
-from gan_inpaint.cli.app import command, instantiate_checked, load_resumed_settings
+from gan_inpaint.cli.command import command, instantiate_checked, load_resumed_settings
 from gan_inpaint.cli.error_messages import one_line
 from gan_inpaint.cli.loggers import check_loggers, open_loggers
-from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.trainer import NOT_FOR_TRAINING, check_trainer
 from gan_inpaint.cli.training_images import SCORED, TrainingImages, read_images, say
 from gan_inpaint.errors import InputError
+from gan_inpaint.jobs.directory import RunDirectory
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory, keep_freed_memory
 from gan_inpaint.runtime.signals import defer_signals
 from gan_inpaint.training.config import TrainConfig, TrainGuideConfig
@@ -108,7 +108,7 @@ def train(
         from gan_inpaint.data.images import spaced, to_float
         from gan_inpaint.data.loading import training_batches
         from gan_inpaint.functional.metrics import diversity
-        from gan_inpaint.priors.gaussian import save_data_gaussian
+        from gan_inpaint.guide.gaussian import save_data_gaussian
         from gan_inpaint.reporting.metrics_file import MetricsFile
         from gan_inpaint.reporting.progress import TrainingProgress, progress_bar
         from gan_inpaint.runtime.environment import collect_environment
@@ -258,7 +258,7 @@ def make_module(settings: TrainConfig, images: TrainingImages) -> "AdversarialTr
 
 def start_from(module: "AdversarialTraining", init: str) -> None:
     """Start from a trained pair; prints what does not fit."""
-    from gan_inpaint.priors.networks import read_networks
+    from gan_inpaint.priors.files import read_networks
     from gan_inpaint.priors.registry import find_prior
     from gan_inpaint.training import initialize
 
@@ -350,7 +350,7 @@ def fit(
 
 def export_prior(module: "AdversarialTraining", path: Path, loggers: "list[Logger]") -> None:
     """Write the averaged generator and the discriminator as a prior."""
-    from gan_inpaint.priors.networks import save_prior
+    from gan_inpaint.priors.files import save_prior
     from gan_inpaint.reporting.loggers import log_prior
 
     save_prior(

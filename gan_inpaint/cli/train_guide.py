@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from gan_inpaint.cli.app import command, instantiate_checked, load_resumed_settings
+from gan_inpaint.cli.command import command, instantiate_checked, load_resumed_settings
 from gan_inpaint.cli.loggers import open_loggers
-from gan_inpaint.cli.run_directory import RunDirectory
 from gan_inpaint.cli.train import newest_checkpoint, prepare_process, say
 from gan_inpaint.cli.trainer import NOT_FOR_TRAINING, check_trainer
 from gan_inpaint.errors import InputError
+from gan_inpaint.jobs.directory import RunDirectory
 from gan_inpaint.runtime.signals import defer_signals
 from gan_inpaint.training.config import TrainGuideConfig
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pytorch_lightning import Trainer
     from torch.utils.data import DataLoader
 
-    from gan_inpaint.models.guide_network import GuideNetwork
-    from gan_inpaint.priors.gan import Prior
+    from gan_inpaint.guide.network import GuideNetwork
+    from gan_inpaint.priors.prior import Prior
     from gan_inpaint.training.guide_module import GuideTraining
 
 
@@ -112,8 +112,8 @@ def make_trainer(settings: TrainGuideConfig, run: RunDirectory) -> "Trainer":
 
 def copy_prior(source: Path, directory: Path, pixels: "np.ndarray", flip: bool) -> "Prior":
     """Copy the prior into the run's directory, with statistics of the training images."""
-    from gan_inpaint.priors.gaussian import save_data_gaussian
-    from gan_inpaint.priors.networks import read_networks
+    from gan_inpaint.guide.gaussian import save_data_gaussian
+    from gan_inpaint.priors.files import read_networks
     from gan_inpaint.priors.registry import load_prior
     from gan_inpaint.runtime.io import atomic_write
 
@@ -136,7 +136,7 @@ def make_module(
     import torch
 
     from gan_inpaint.data.images import to_float
-    from gan_inpaint.priors.gaussian import load_gaussian
+    from gan_inpaint.guide.gaussian import load_gaussian
     from gan_inpaint.training.guide_module import GuideTraining
 
     return GuideTraining(
@@ -187,7 +187,7 @@ def train(
 
 def export(settings: TrainGuideConfig, prior: "Prior", module: "GuideTraining") -> Path:
     """Write the averaged network beside the copy of the prior."""
-    from gan_inpaint.priors.learned_guide import save_guide_network
+    from gan_inpaint.guide.learned import save_guide_network
 
     gaussian = prior.companion("gaussian")
     assert gaussian is not None  # written with the copy

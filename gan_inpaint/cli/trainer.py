@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gan_inpaint.cli.app import instantiate_checked
-from gan_inpaint.cli.run_directory import RunDirectory
+from gan_inpaint.cli.command import instantiate_checked
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.config import ReconstructConfig
+from gan_inpaint.jobs.config import ReconstructConfig
+from gan_inpaint.jobs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gan_inpaint.cli.app import instantiate_checked
+from gan_inpaint.cli.command import instantiate_checked
 from gan_inpaint.errors import InputError
 from gan_inpaint.training.config import TrainConfig
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from gan_inpaint.functional.metrics import psnr
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.pipeline import inpaint
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.reporting.columns import BASELINES
 
 TARGETS = 64  # images of the self-test: enough for a mean

@@ -15,7 +15,7 @@ from gan_inpaint.functional.adversarial import overfitting
 from gan_inpaint.functional.metrics import diversity, psnr
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.pipeline import inpaint
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 _CHUNK = 64  # images at once
 COLUMNS = (

@@ -10,11 +10,11 @@ from torchmetrics.functional.image import structural_similarity_index_measure as
 
 from gan_inpaint.evaluation.baselines import Baselines
 from gan_inpaint.evaluation.frechet import describe
-from gan_inpaint.evaluation.job_batch import JobBatch
 from gan_inpaint.functional.completions import mean_completion
 from gan_inpaint.functional.metrics import psnr
+from gan_inpaint.inversion.lightning_module import ImageBatch
 from gan_inpaint.inversion.result import Result, fill
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 _FAILED = {  # why a search failed, by whether it had a result before that
     False: "the objective was never finite",
@@ -60,7 +60,7 @@ class Measure:
     classes: Sequence[str] = ()
 
     def __call__(
-        self, batch: JobBatch, result: Result, completions: Tensor, prior: Prior
+        self, batch: ImageBatch, result: Result, completions: Tensor, prior: Prior
     ) -> Measurements:
         """Measure one batch.
 
@@ -82,7 +82,7 @@ class Measure:
 
     def _rows(
         self,
-        batch: JobBatch,
+        batch: ImageBatch,
         result: Result,
         completions: Tensor,
         raw: Tensor,
@@ -151,7 +151,7 @@ class Measure:
         """The classes of restarts, of ``rows`` for each image."""
         return [self.classes[index] for index in (restarts // (rows // len(self.classes))).tolist()]
 
-    def _restarts(self, batch: JobBatch, result: Result, completions: Tensor) -> list[Row]:
+    def _restarts(self, batch: ImageBatch, result: Result, completions: Tensor) -> list[Row]:
         state, (count, restarts) = result.rows, completions.shape[:2]
         table: dict[str, list[Any]] = {
             "image": [number for number in batch.numbers for _ in range(restarts)],
@@ -169,7 +169,7 @@ class Measure:
         return _as_rows(table)
 
     def _images(
-        self, batch: JobBatch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
+        self, batch: ImageBatch, result: Result, raw: Tensor, others: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         images = {"images/{}": result.images, "known/{}": batch.known * 2.0 - 1}
         images["generated/{}"] = result.generated

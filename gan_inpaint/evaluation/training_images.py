@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gan_inpaint.data.digits import Digits
 from gan_inpaint.data.loading import Source, decode_cached
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 
 def training_images(prior: Prior, source: Source, train: Callable[[], Source]) -> np.ndarray | None:

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self, TypedDict
 
-from gan_inpaint.errors import InputError
-from gan_inpaint.runtime.schema import validate_config
-from gan_inpaint.runtime.validation import (
+from gan_inpaint.config.schema import validate_config
+from gan_inpaint.config.validation import (
     check_above_zero,
     check_at_least,
     check_one_of,
     check_seed,
 )
+from gan_inpaint.errors import InputError
 
 if TYPE_CHECKING:
-    from gan_inpaint.priors.gan import Prior
+    from gan_inpaint.priors.prior import Prior
 
 _STEPS = {"regression": 25, "nearest": 50}  # of steps=null: they end equally low
 
@@ -107,7 +107,8 @@ class SearchConfig:
         Raises:
             InputError: start=regression for a conditional prior.
         """
-        from gan_inpaint.runtime.precision import resolve_precision  # --help needs no torch
+        from gan_inpaint.guide.estimates import best_guide  # here: --help needs no torch
+        from gan_inpaint.runtime.precision import resolve_precision
 
         guide, start, constraint = self.guide, self.start, self.constraint
         if start == "regression" and prior.encoder:
@@ -116,9 +117,7 @@ class SearchConfig:
                 " no conditions; set start=nearest"
             )
         if guide == "auto":
-            carried = {"network": "guide", "data": "gaussian"}
-            found = (kind for kind, file in carried.items() if prior.companion(file))
-            guide = next(found, "samples")
+            guide = best_guide(prior)
         if start == "auto":
             # with guides that are all the same, all restarts would start at the same code
             alike = self.restarts > 1 and self.guide_temperature == 0

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from gan_inpaint.functional.code_regression import CodeRegression
+from gan_inpaint.functional.grouping import group_rows
 from gan_inpaint.functional.latent import project
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
 _CHUNK = 256  # candidates generated and compared at once
@@ -269,20 +270,6 @@ def _with_guide(
     if guide is None:
         return images, weight
     return torch.where(known, images, guide[:, 0]), weight + config.guide_weight * ~known
-
-
-def group_rows(*tensors: Tensor) -> list[tuple[tuple[Tensor, ...], list[int]]]:
-    """The distinct rows of a batch's tensors, each with the numbers of the images that share them.
-
-    Example:
-        >>> [members for _, members in group_rows(torch.tensor([[1], [2], [1]]))]
-        [[0, 2], [1]]
-    """
-    groups: dict[bytes, list[int]] = {}
-    for number, rows in enumerate(zip(*(tensor.cpu() for tensor in tensors), strict=True)):
-        key = b"".join(row.numpy().tobytes() for row in rows)
-        groups.setdefault(key, []).append(number)
-    return [(tuple(t[members[0]] for t in tensors), members) for members in groups.values()]
 
 
 def _distances(visible: Tensor, samples: Tensor, weight: Tensor, norm: str) -> Tensor:

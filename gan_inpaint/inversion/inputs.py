@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gan_inpaint.data.masks import looks_inverted, validate_mask
 from gan_inpaint.errors import InputError
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 _SAMPLES = 16  # of the prior, to see whether its images have values below 0
 

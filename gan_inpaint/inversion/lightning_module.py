@@ -14,12 +14,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.weighting import importance_weights
+from gan_inpaint.guide.estimates import Guide
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.guide import Guide
 from gan_inpaint.inversion.initializers import make_initializer
 from gan_inpaint.inversion.optimize import LatentOptimization, make_optimizer
 from gan_inpaint.inversion.result import Result, make_result
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
 
 _logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class ImageBatch:
         condition: ``(B, n, d)``: what they show, of which the best of n is searched for; zeros and
             None: unknown.
         unread: number, name and reason of images that cannot be read.
+        shown: the images' conditions in words.
         again: how often a loader yields this batch again, see ``LatentReconstruction``.
     """
 
@@ -46,6 +47,7 @@ class ImageBatch:
     names: Sequence[str] = ()
     unread: Sequence[tuple[int, str, str]] = field(default_factory=tuple)
     condition: Tensor | None = None
+    shown: Sequence[str] = ()
     again: int = 0
 
 
@@ -125,7 +127,11 @@ class LatentReconstruction(pl.LightningModule):
         self._fast = prior.reduced() if config.precision == "bf16" else prior
         self._initializer = make_initializer(prior, config)
         tick = partial(self._on_phase, "guide")
-        self._guide = Guide(prior, config, tick) if config.guide != "none" else None
+        self._guide = None
+        if config.guide != "none":
+            self._guide = Guide(
+                prior, config.guide, config.restarts, config.guide_temperature, config.seed, tick
+            )
         self.images_at_once = max(1, config.images_at_once // groups)
         self.rows_per_image = config.restarts * groups
         self.z = nn.Parameter(torch.zeros(self.images_at_once * self.rows_per_image, prior.nz))

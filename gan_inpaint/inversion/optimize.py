@@ -13,7 +13,7 @@ from gan_inpaint.inversion.initializers import Starts
 from gan_inpaint.inversion.lbfgs import BatchedLBFGS
 from gan_inpaint.inversion.state import RestartState, StopReason
 from gan_inpaint.inversion.stopping import Stopping, mark_failed
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 _TERMS = ("objective", "contextual", "perceptual")
 METRICS = (*_TERMS, "perceptual_share", "gradient_norm", "searching")

@@ -22,7 +22,7 @@ from gan_inpaint.inversion.inputs import checked_inputs
 from gan_inpaint.inversion.lightning_module import ImageBatch, LatentReconstruction
 from gan_inpaint.inversion.progress import Progress, ReportProgress
 from gan_inpaint.inversion.result import Result
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import load_prior
 
 _EMPTY: tuple[Any, ...] = (None, "", {})  # conditions

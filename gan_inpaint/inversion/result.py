@@ -12,7 +12,7 @@ from gan_inpaint.functional.completions import completion_std, mean_completion, 
 from gan_inpaint.functional.latent import constraint_activity
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.inversion.state import RestartState, final_restarts
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 _CHUNK = 256  # images generated at once
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from gan_inpaint.config.validation import check_one_of
 from gan_inpaint.errors import InputError
-from gan_inpaint.runtime.validation import check_one_of
 
 DCGAN = "gan_inpaint.models.dcgan.pair"
 

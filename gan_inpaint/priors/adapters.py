@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.priors.freeze import freeze
-from gan_inpaint.priors.gan import Prior
 from gan_inpaint.priors.latent_space import LatentSpace, MappedSpace
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.stylegan import MappingNetwork, Styles, SynthesisNetwork
 from gan_inpaint.runtime.seeding import torch_rng
 

@@ -9,7 +9,7 @@ from gan_inpaint.data.digits import CaptionedDigits, Digits
 from gan_inpaint.data.images import to_uint8
 from gan_inpaint.data.loading import Source
 from gan_inpaint.errors import InputError
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 
 class Generated:

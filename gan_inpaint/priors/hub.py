@@ -4,14 +4,12 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.priors.networks import read_networks
+from gan_inpaint.priors.files import read_networks
 from gan_inpaint.runtime.io import atomic_write
-
-if TYPE_CHECKING:
-    from gan_inpaint.priors.gan import Prior
 
 PREFIX = "hf-hub:"
 WEIGHTS = "model.safetensors"
@@ -60,58 +58,87 @@ def fetch(source: str) -> Path:
     return weights
 
 
-def save_pretrained(prior: "Prior", folder: str | Path) -> Path:
-    """Write a prior as a folder in the Hub's form; returns the folder.
+class HubMixin:
+    """What a prior does with the Hub."""
 
-    ``model.safetensors`` holds both networks and their metadata, which ``config.json`` repeats;
-    ``README.md`` is a model card. The files of its guide come along.
+    name: str
+    files: tuple[Path, ...]
+    metadata: Mapping[str, str]
 
-    Raises:
-        InputError: it was not loaded from a file of this package.
-    """
-    if not prior.files:
-        raise InputError(
-            f"the prior {prior.name} is not of this package's networks; publish the file that you"
-            " load it from, and the function that does"
-        )
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    read_networks(*prior.files).save(folder / WEIGHTS)  # type: ignore[arg-type]
-    for kind in _COMPANIONS:
-        if companion := prior.companion(kind):
-            with atomic_write((folder / WEIGHTS).with_suffix(f".{kind}.safetensors")) as temporary:
-                temporary.write_bytes(companion.read_bytes())
-    config = {"library_name": "gan_inpaint", **prior.metadata}
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-    card = folder / "README.md"
-    if not card.is_file():  # one that somebody has written stays
-        card.write_text(model_card(prior.metadata, folder.name), "utf-8")
-    return folder
+    @classmethod
+    def from_file(cls, path: Path, name: str) -> Self:
+        """A prior of a file; ``name`` is a short description of it."""
+        raise NotImplementedError
 
+    def companion(self, kind: str) -> Path | None:
+        """A file of the guide beside the prior's, if it is there."""
+        raise NotImplementedError
 
-def push_to_hub(prior: "Prior", repo_id: str, **options: Any) -> str:
-    """Publish a prior; returns its address.
+    @classmethod
+    def from_pretrained(cls, source: str | Path, revision: str | None = None) -> Self:
+        """Load a prior from the Hugging Face Hub (``org/name``) or from a folder in its form.
 
-    Args:
-        repo_id: ``org/name``; made if it does not exist.
-        options: of ``huggingface_hub.HfApi.create_repo``, such as ``private=True``.
-    """
-    if not _NAME.fullmatch(repo_id):
-        raise InputError(f"push_to_hub: {repo_id}: write org/name")
-    from tempfile import TemporaryDirectory
+        Raises:
+            InputError: it is not there, or cannot be read.
+        """
+        address = f"{PREFIX}{source}" + (f"@{revision}" if revision else "")
+        if not Path(source).is_dir():
+            return cls.from_file(fetch(address), address)
+        for name in (WEIGHTS, "prior.safetensors"):
+            if (Path(source) / name).is_file():
+                return cls.from_file(Path(source) / name, str(source))
+        raise InputError(f"prior={source}: the folder holds no {WEIGHTS}")
 
-    api = _hub().HfApi()
-    with TemporaryDirectory() as temporary:
-        folder = save_pretrained(prior, Path(temporary) / repo_id.partition("/")[2])
-        try:
-            api.create_repo(repo_id, exist_ok=True, **options)
-            api.upload_folder(repo_id=repo_id, folder_path=folder)
-        except Exception as problem:
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write a folder in the Hub's form; returns it.
+
+        ``model.safetensors`` holds both networks and their metadata, which ``config.json`` repeats;
+        ``README.md`` is a model card. The files of its guide come along.
+
+        Raises:
+            InputError: it was not loaded from a file of this package.
+        """
+        if not self.files:
             raise InputError(
-                f"push_to_hub: {repo_id}: {_first_line(problem)}; if you are not logged in, run"
-                " hf auth login"
-            ) from problem
-    return f"{PREFIX}{repo_id}"
+                f"the prior {self.name} is not of this package's networks; publish the file that"
+                " you load it from, and the function that does"
+            )
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        read_networks(*self.files).save(folder / WEIGHTS)  # type: ignore[arg-type]
+        for kind in _COMPANIONS:
+            if companion := self.companion(kind):
+                there = (folder / WEIGHTS).with_suffix(f".{kind}.safetensors")
+                with atomic_write(there) as temporary:
+                    temporary.write_bytes(companion.read_bytes())
+        config = {"library_name": "gan_inpaint", **self.metadata}
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+        card = folder / "README.md"
+        if not card.is_file():  # one that somebody has written stays
+            card.write_text(model_card(self.metadata, folder.name), "utf-8")
+        return folder
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Publish it; returns what ``prior=`` takes.
+
+        Args:
+            repo_id: ``org/name``; made if it does not exist.
+            options: of ``huggingface_hub.HfApi.create_repo``, such as ``private=True``.
+        """
+        if not _NAME.fullmatch(repo_id):
+            raise InputError(f"push_to_hub: {repo_id}: write org/name")
+        api = _hub().HfApi()
+        with TemporaryDirectory() as temporary:
+            folder = self.save_pretrained(Path(temporary) / repo_id.partition("/")[2])
+            try:
+                api.create_repo(repo_id, exist_ok=True, **options)
+                api.upload_folder(repo_id=repo_id, folder_path=folder)
+            except Exception as problem:
+                raise InputError(
+                    f"push_to_hub: {repo_id}: {_first_line(problem)}; if you are not logged in, run"
+                    " hf auth login"
+                ) from problem
+        return f"{PREFIX}{repo_id}"
 
 
 def model_card(metadata: Mapping[str, str], name: str) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.priors.adapters import as_prior
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 
 def stylegan(path: str, repository: str, latent_space: str = "w", trust: bool = False) -> Prior:

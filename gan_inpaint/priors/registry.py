@@ -6,10 +6,7 @@ import torch
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.priors import hub
-from gan_inpaint.priors.freeze import freeze
-from gan_inpaint.priors.gan import Prior
-from gan_inpaint.priors.latent_space import LatentSpace
-from gan_inpaint.priors.networks import read_networks
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.tutorial_weights import SUFFIXES as TUTORIAL
 
 BUNDLED = Path(__file__).parent
@@ -41,31 +38,8 @@ def load_prior(
             " a module, as_prior makes one"
         )
     with torch.inference_mode(False):  # inference tensors could not be differentiated later
-        return _loaded(str(source), discriminator, latent)
-
-
-def _loaded(source: str, discriminator: str | Path | None, latent: str | None) -> Prior:
-    path, name = find_prior(source)
-    networks = read_networks(path, discriminator, latent)
-    judge = networks.discriminator
-    files = (path, Path(discriminator)) if discriminator else (path,)
-    metadata, generator = networks.metadata, freeze(networks.generator)
-    channels, size, nz = (int(metadata[key]) for key in ("channels", "size", "nz"))
-    prior = Prior(
-        generator,
-        judge and freeze(judge),
-        image_shape=(channels, size, size),
-        latent=LatentSpace(metadata["latent"], (nz,)),
-        loss=metadata["loss"],
-        encoder=networks.encoder,
-        conditions=networks.conditions,
-        metadata=metadata,
-        name=name,
-        files=files,
-    )
-    if not bool(prior.sample(4, seed=0).isfinite().all()):
-        raise InputError(f"{path}: its images are not finite; the file is damaged, train it again")
-    return prior
+        path, name = find_prior(str(source))
+        return Prior.from_file(path, name, discriminator, latent)
 
 
 def find_prior(source: str) -> tuple[Path, str]:

@@ -7,7 +7,7 @@ from torch import nn
 
 from gan_inpaint.errors import InputError
 from gan_inpaint.priors.adapters import as_prior
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import find_prior
 from gan_inpaint.priors.weights import load_into, read_checkpoint, read_safetensors
 

@@ -4,15 +4,15 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gan_inpaint.errors import InputError
-from gan_inpaint.models.config import DCGAN, ImagesConfig, ModelConfig
-from gan_inpaint.runtime.schema import validate_config
-from gan_inpaint.runtime.validation import (
+from gan_inpaint.config.schema import validate_config
+from gan_inpaint.config.validation import (
     check_above_zero,
     check_at_least,
     check_one_of,
     check_seed,
 )
+from gan_inpaint.errors import InputError
+from gan_inpaint.models.config import DCGAN, ImagesConfig, ModelConfig
 
 
 @dataclass

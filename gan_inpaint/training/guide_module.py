@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from gan_inpaint.functional.augment import mirrored
-from gan_inpaint.functional.gaussian import Gaussian, Posterior, model_noise
 from gan_inpaint.functional.metrics import psnr
-from gan_inpaint.models.guide_network import GuideNetwork
+from gan_inpaint.guide.network import GuideNetwork
+from gan_inpaint.guide.posterior import Gaussian, Posterior, model_noise
 from gan_inpaint.reporting.metrics_file import MetricsFile
 from gan_inpaint.runtime import signals
 from gan_inpaint.runtime.io import atomic_write

@@ -27,7 +27,7 @@ from gan_inpaint.functional.weighting import importance_weights
 from gan_inpaint.inversion.pipeline import inpaint
 from gan_inpaint.inversion.progress import Cancelled, Progress
 from gan_inpaint.inversion.result import Result
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.runtime.memory import free_memory, is_out_of_memory
 from gan_inpaint.web.photographs import Opened, mask_png, new_id, png
 from gan_inpaint.web.request import FillRequest, Refused

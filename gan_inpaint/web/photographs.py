@@ -16,7 +16,7 @@ from gan_inpaint.data.image_metadata import strip_metadata
 from gan_inpaint.data.images import open_image, to_rgb
 from gan_inpaint.data.mask_files import hole_in_box, read_hole
 from gan_inpaint.errors import InputError
-from gan_inpaint.priors.frames import Proposal
+from gan_inpaint.priors.face_detection import Proposal
 from gan_inpaint.web.request import Refused
 
 KEPT = 8  # photographs

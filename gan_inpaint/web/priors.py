@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.registry import BUNDLED, TRAINED, find_prior, load_prior
 from gan_inpaint.web.request import Refused
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gan_inpaint.config.quoting import hydra_quoted
+from gan_inpaint.config.validation import check_one_of
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.runtime.quoting import hydra_quoted
-from gan_inpaint.runtime.validation import check_one_of
 
 QUALITY = {
     "quick": {"restarts": 4, "candidates": 256, "steps": 20},

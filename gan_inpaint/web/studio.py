@@ -12,7 +12,7 @@ from PIL import Image
 
 from gan_inpaint.data.boxes import write_boxes
 from gan_inpaint.errors import InputError
-from gan_inpaint.priors.frames import propose
+from gan_inpaint.priors.face_detection import propose
 from gan_inpaint.web.jobs import Job
 from gan_inpaint.web.photographs import Album, Opened, new_id, open_photograph, png
 from gan_inpaint.web.priors import Priors

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from gan_inpaint.data.images import to_float, to_uint8
 from gan_inpaint.errors import InputError
-from gan_inpaint.functional.gaussian import Gaussian, fit_gaussian, split_condition
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.guide.posterior import Gaussian, fit_gaussian, split_condition
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.quantize import from_int4, from_int8, to_int4, to_int8
 from gan_inpaint.runtime.io import atomic_write, cache_folder
 from gan_inpaint.runtime.seeding import torch_rng

@@ -27,12 +27,12 @@ from gan_inpaint.data.photographs import (
     write_photograph,
 )
 from gan_inpaint.errors import InputError
-from gan_inpaint.evaluation.conditions import JobConditions
-from gan_inpaint.evaluation.job_batch import JobBatch
 from gan_inpaint.evaluation.measure import Measure
-from gan_inpaint.evaluation.results import JobResults
 from gan_inpaint.functional.shapes import as_size
 from gan_inpaint.inversion.result import Result
+from gan_inpaint.jobs.batch import JobBatch
+from gan_inpaint.jobs.conditions import JobConditions
+from gan_inpaint.jobs.results import JobResults
 from gan_inpaint.reporting.progress import Bar
 from gan_inpaint.runtime.seeding import numpy_rng
 from gan_inpaint.runtime.signals import defer_signals

@@ -14,8 +14,6 @@ class JobBatch(ImageBatch):
     Attributes:
         photographs: the images as they are in their files, where the job restores those; None
             where they would take too much memory.
-        shown: the images' conditions in words, if the prior is conditional.
     """
 
     photographs: Sequence[Photograph | None] = ()
-    shown: Sequence[str] = ()

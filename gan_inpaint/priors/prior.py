@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,16 +13,16 @@ from gan_inpaint.conditioning.encoder import Encoder, short
 from gan_inpaint.errors import InputError
 from gan_inpaint.functional.latent import project
 from gan_inpaint.functional.shapes import Size, as_size
-from gan_inpaint.priors import hub
-from gan_inpaint.priors.freeze import reduce_precision
+from gan_inpaint.priors.files import Networks, read_networks
+from gan_inpaint.priors.freeze import freeze, reduce_precision
+from gan_inpaint.priors.hub import HubMixin
 from gan_inpaint.priors.latent_space import LatentSpace
-from gan_inpaint.priors.networks import Networks, read_networks
 from gan_inpaint.runtime.seeding import torch_rng
 
 _CHUNK = 256  # samples of 64x64 pixels generated at once
 
 
-class Prior(nn.Module):
+class Prior(HubMixin, nn.Module):
     """A generator, usually with a discriminator, ready for a search.
 
     ``load_prior`` reads one from a file; ``as_prior`` makes one of any module. A module without
@@ -160,21 +160,38 @@ class Prior(nn.Module):
         return digest.hexdigest()
 
     @classmethod
-    def from_pretrained(cls, source: str | Path, revision: str | None = None) -> "Prior":
-        """Load a prior from the Hugging Face Hub (``org/name``) or from a folder in its form."""
-        from gan_inpaint.priors.registry import load_prior
+    def from_file(
+        cls,
+        path: Path,
+        name: str,
+        discriminator: str | Path | None = None,
+        latent: str | None = None,
+    ) -> Self:
+        """Read a file of this package's networks, and freeze them; see ``load_prior``.
 
-        if Path(source).is_dir():
-            return load_prior(source)
-        return load_prior(f"{hub.PREFIX}{source}" + (f"@{revision}" if revision else ""))
-
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write a folder in the Hub's form, see ``priors.hub``; returns it."""
-        return hub.save_pretrained(self, folder)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Publish it as ``org/name``, see ``priors.hub``; returns what ``prior=`` takes."""
-        return hub.push_to_hub(self, repo_id, **options)
+        Args:
+            name: a short description of the file.
+        """
+        networks = read_networks(path, discriminator, latent)
+        judge, metadata = networks.discriminator, networks.metadata
+        channels, size, nz = (int(metadata[key]) for key in ("channels", "size", "nz"))
+        prior = cls(
+            freeze(networks.generator),
+            judge and freeze(judge),
+            image_shape=(channels, size, size),
+            latent=LatentSpace(metadata["latent"], (nz,)),
+            loss=metadata["loss"],
+            encoder=networks.encoder,
+            conditions=networks.conditions,
+            metadata=metadata,
+            name=name,
+            files=(path, Path(discriminator)) if discriminator else (path,),
+        )
+        if not bool(prior.sample(4, seed=0).isfinite().all()):
+            raise InputError(
+                f"{path}: its images are not finite; the file is damaged, train it again"
+            )
+        return prior
 
     def companion(self, kind: str) -> Path | None:
         """A file of the guide beside the prior's, if it is there.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gan_inpaint.data.images import center_crop, to_rgb, to_uint8
 from gan_inpaint.functional.shapes import Box
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 _SAMPLES = 32  # of the prior, to learn where its faces lie
 _SAMPLE_SIDE = 160  # pixels to which a sample is enlarged: small faces are not detected

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gan_inpaint.config.validation import check_at_least, check_one_of, check_seed
 from gan_inpaint.errors import InputError
 from gan_inpaint.inversion.config import SearchConfig
 from gan_inpaint.reporting.columns import COST, MEANS, SETS
-from gan_inpaint.runtime.validation import check_at_least, check_one_of, check_seed
 
 METRICS = ("feature_distance", "frechet", "ids", "lpips", "fid")  # see conf/reconstruct.yaml
 _FIGURES = {  # metric -> how the figures begin that it measures

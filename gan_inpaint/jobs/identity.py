@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_inpaint.evaluation.config import ReconstructConfig
+from gan_inpaint.jobs.config import ReconstructConfig
 
 if TYPE_CHECKING:
     from gan_inpaint.data.loading import Source
-    from gan_inpaint.evaluation.conditions import JobConditions
-    from gan_inpaint.priors.gan import Prior
+    from gan_inpaint.jobs.conditions import JobConditions
+    from gan_inpaint.priors.prior import Prior
 
 _NOT_IN_IDENTITY = {  # keys that do not affect results, or whose content is hashed instead
     *("prior", "discriminator", "resume", "logger", "batch_size", "device", "trainer"),

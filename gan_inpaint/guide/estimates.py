@@ -7,12 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gan_inpaint.functional.gaussian import Posterior, model_noise, reduce_known
-from gan_inpaint.inversion.config import SearchConfig
-from gan_inpaint.inversion.initializers import group_rows
-from gan_inpaint.priors.gan import Prior
-from gan_inpaint.priors.gaussian import load_gaussian
-from gan_inpaint.priors.learned_guide import load_guide_network
+from gan_inpaint.functional.grouping import group_rows
+from gan_inpaint.guide.gaussian import load_gaussian
+from gan_inpaint.guide.learned import load_guide_network
+from gan_inpaint.guide.posterior import Posterior, model_noise, reduce_known
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.runtime.seeding import torch_rng
 
 GUIDES = {  # in words
@@ -23,17 +22,24 @@ GUIDES = {  # in words
 }
 
 
+def best_guide(prior: Prior) -> str:
+    """The best guide that a prior has.
+
+    ``network`` if it carries a learned guide, ``data`` if it carries statistics of its training
+    images, else ``samples``.
+    """
+    carried = {"network": "guide", "data": "gaussian"}
+    return next((kind for kind, file in carried.items() if prior.companion(file)), "samples")
+
+
 def estimates(prior: Prior) -> dict[str, Callable[..., Tensor]]:
     """The estimates that a prior has without a search: ``linear``, and perhaps ``network``.
 
     Each fills ``(B, C, H, W)`` images, given ``known`` and perhaps conditions, see ``Guide``.
     """
-    best = SearchConfig().resolved(prior).guide
+    best = best_guide(prior)
     kinds = {"linear": "data", "network": best} if best == "network" else {"linear": best}
-    return {
-        name: partial(_estimate, Guide(prior, SearchConfig(guide=kind)))
-        for name, kind in kinds.items()
-    }
+    return {name: partial(_estimate, Guide(prior, kind)) for name, kind in kinds.items()}
 
 
 def _estimate(
@@ -51,16 +57,27 @@ class Guide:
 
     Args:
         prior: has the Gaussian, or the network.
-        config: uses ``guide guide_temperature restarts seed``.
+        kind: ``samples``, ``data`` or ``network``; None: the best that the prior has.
+        restarts: how many estimates.
+        temperature: factor on the deviations of the posterior's samples.
+        seed: of these samples.
         tick: called often while the Gaussian is fitted, if it must be.
     """
 
-    def __init__(self, prior: Prior, config: SearchConfig, tick: Callable[[], None] = lambda: None):
-        guide = config.resolved(prior).guide
-        self._network = load_guide_network(prior) if guide == "network" else None
-        self._gaussian = load_gaussian(prior, "samples" if guide == "samples" else "data", tick)
+    def __init__(
+        self,
+        prior: Prior,
+        kind: str | None = None,
+        restarts: int = 1,
+        temperature: float = 1.0,
+        seed: int = 0,
+        tick: Callable[[], None] = lambda: None,
+    ):
+        kind = kind or best_guide(prior)
+        self._network = load_guide_network(prior) if kind == "network" else None
+        self._gaussian = load_gaussian(prior, "samples" if kind == "samples" else "data", tick)
         self._partial = prior.encoder is not None and prior.encoder.partial
-        self._config = config
+        self._restarts, self._temperature, self._seed = restarts, temperature, seed
 
     @torch.no_grad()
     def __call__(self, images: Tensor, known: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -71,7 +88,7 @@ class Guide:
             known: ``(B, 1, H, W)`` bool, 1 = observed pixel.
             condition: ``(B, d)``, what the images show; zeros and None: unknown.
         """
-        device, restarts, size = images.device, self._config.restarts, images.shape[-2:]
+        device, restarts, size = images.device, self._restarts, images.shape[-2:]
         images, known = torch.where(known, images, 0.0).cpu(), known.cpu()
         height, width = self._gaussian.mean.shape[-2:]
         images, known = reduce_known(images, known, (height, width))
@@ -104,5 +121,5 @@ class Guide:
 
     def _noise(self, image: Tensor, count: int, rank: int) -> Tensor:
         """Keyed by the image, so that it does not depend on the batch."""
-        rng = torch_rng("guide", self._config.seed, image.numpy().tobytes())
-        return torch.randn(count, rank, generator=rng) * self._config.guide_temperature
+        rng = torch_rng("guide", self._seed, image.numpy().tobytes())
+        return torch.randn(count, rank, generator=rng) * self._temperature

@@ -9,19 +9,17 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.runtime.claim import claim
+from gan_inpaint.jobs.claim import claim
 from gan_inpaint.runtime.io import write_json, write_text
 
 _RESULTS = {
@@ -38,6 +36,27 @@ _DIGESTS = {
 }
 
 
+@dataclass(frozen=True)
+class Invocation:
+    """How a command was called.
+
+    Attributes:
+        command: ``train``, ``train_guide`` or ``reconstruct``; others have no directory.
+        overrides: of the job.
+        settings: file below ``.hydra`` -> what is written there when the job is accepted.
+        resume: the directory that it continues.
+        sweep: of the sweep that the job is part of.
+        job: its number there.
+    """
+
+    command: str
+    overrides: Sequence[str]
+    settings: Mapping[str, str]
+    resume: str | None = None
+    sweep: Path | None = None
+    job: int | None = None
+
+
 class RunDirectory:
     """Where a command writes.
 
@@ -46,18 +65,20 @@ class RunDirectory:
         holds: the kind of results in it when the command began: ``training``, ``reconstruction``
             or None.
         process: this process's number among those that share a run, from 0.
+        sweep: the directory of the sweep that this job is part of, if it is.
+        job: its number there.
         accepted: whether the command may write there. A directory without results is accepted at
             once, so that a failing job is recorded in it.
 
     Args:
-        command: ``train``, ``train_guide`` or ``reconstruct``; others have no directory.
-        config: the job's composed config.
+        call: how the command was called.
     """
 
-    def __init__(self, path: Path, command: str, config: DictConfig):
-        self.path, self._command, self._config = path, command, config
-        resume = config.get("resume")
-        if resume is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
+    def __init__(self, path: Path, call: Invocation):
+        self.path, self._call = path, call
+        self.sweep, self.job = call.sweep, call.job
+        command, resume = call.command, call.resume
+        if resume is not None and call.sweep:
             raise InputError("resume= continues a single run: leave out -m")
         if resume is not None and Path(resume).resolve() != path.resolve():
             raise InputError(
@@ -70,7 +91,7 @@ class RunDirectory:
         self.process = process_number(command)
         if command not in _KIND or self.process:
             self.accepted = True
-        elif self.holds is None and config.resume is None and not self._identity.is_file():
+        elif self.holds is None and resume is None and not self._identity.is_file():
             self.accept()
 
     @property
@@ -82,17 +103,6 @@ class RunDirectory:
     def _identity(self) -> Path:
         """The identity of the reconstruction that was begun there."""
         return self.settings / "identity.json"
-
-    @property
-    def sweep(self) -> Path | None:
-        """The directory of the sweep that this job is part of, if it is."""
-        hydra = HydraConfig.get()
-        return Path(hydra.sweep.dir) if hydra.mode == RunMode.MULTIRUN else None
-
-    @property
-    def job(self) -> int | None:
-        """The job's number in its sweep."""
-        return HydraConfig.get().job.num if self.sweep else None
 
     def check_training(self, resume: bool) -> bool:
         """Whether a training continues the one in the directory; call ``accept`` before writing.
@@ -107,7 +117,7 @@ class RunDirectory:
         """
         if resume or self.process or self.holds is None:
             return resume
-        if _is_requeued() and _overrides(self.settings) == _task_overrides():
+        if _is_requeued() and _overrides(self.settings) == list(self._call.overrides):
             return True
         cure = f"continue it with resume={self.path}, or " if self.holds == "training" else ""
         raise InputError(
@@ -157,17 +167,14 @@ class RunDirectory:
             return
         self.accepted = True
         logging.getLogger("gan_inpaint").info(
-            "python -m gan_inpaint.%s %s", self._command, " ".join(sys.argv[1:])
+            "python -m gan_inpaint.%s %s", self._call.command, " ".join(sys.argv[1:])
         )
         folder = self.settings
-        if self.holds or self._config.resume is not None:
+        if self.holds or self._call.resume is not None:
             now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
             folder = folder / f"resumed_{now}"
-        write_text(folder / "config.yaml", OmegaConf.to_yaml(self._config))
-        hydra = OmegaConf.create({"hydra": OmegaConf.to_container(HydraConfig.get())})
-        write_text(folder / "hydra.yaml", OmegaConf.to_yaml(hydra))
-        # last: this file marks a complete set of settings
-        write_text(folder / "overrides.yaml", OmegaConf.to_yaml(HydraConfig.get().overrides.task))
+        for name, text in self._call.settings.items():
+            write_text(folder / name, text)
 
 
 @contextmanager
@@ -233,10 +240,6 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any], within: str =
                 return f"{_DIGESTS[key]} (the content has changed)"
             return f"{name}={one} (now {other})"
     return ""
-
-
-def _task_overrides() -> list[str]:
-    return [str(override) for override in HydraConfig.get().overrides.task]
 
 
 def _overrides(settings: Path) -> list[str] | None:

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gan_inpaint.evaluation.config import ReconstructConfig, objectives
+from gan_inpaint.jobs.config import ReconstructConfig, objectives
 
 if TYPE_CHECKING:
     from gan_inpaint.data.loading import Source
     from gan_inpaint.evaluation.baselines import Baselines
-    from gan_inpaint.evaluation.conditions import JobConditions
     from gan_inpaint.evaluation.measure import Measure
-    from gan_inpaint.priors.gan import Prior
+    from gan_inpaint.jobs.conditions import JobConditions
+    from gan_inpaint.priors.prior import Prior
 
 
 def make_measure(
@@ -56,7 +56,7 @@ def _baselines(
     from gan_inpaint.data.datasets import Folder
     from gan_inpaint.evaluation.baselines import Baselines
     from gan_inpaint.evaluation.training_images import mean_image, training_images
-    from gan_inpaint.inversion.guide import estimates
+    from gan_inpaint.guide.estimates import estimates
 
     # only split=val says that a folder is the one that the prior was trained on
     same = not isinstance(source, Folder) or settings.split == "val"

@@ -9,8 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from gan_inpaint.errors import InputError
-from gan_inpaint.models.guide_network import GuideNetwork
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.guide.network import GuideNetwork
+from gan_inpaint.priors.prior import Prior
 from gan_inpaint.priors.quantize import from_int8, to_int8
 from gan_inpaint.runtime.io import atomic_write, file_digest
 

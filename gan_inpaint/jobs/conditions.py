@@ -9,7 +9,7 @@ from torch import Tensor
 from gan_inpaint.data.datasets import Folder
 from gan_inpaint.data.loading import Source
 from gan_inpaint.inversion.pipeline import encode_conditions
-from gan_inpaint.priors.gan import Prior
+from gan_inpaint.priors.prior import Prior
 
 
 class JobConditions:

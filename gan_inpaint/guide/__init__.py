@@ -1,0 +1,1 @@
+"""The guide: an estimate of the hole from the known pixels."""
