@@ -91,11 +91,11 @@ def test_the_2017_experiment_is_what_it_says_and_leaves_the_data_alone() -> None
         0.9,
     )
     assert (settings.optimizer.generator.lr, settings.optimizer.generator.beta1) == (5e-4, 0.6)
-    assert settings.model.latent == "uniform"
+    assert settings.model["latent"] == "uniform"
     assert settings.data == plain.data
     folder = composed("train", "+experiment=lacaille2017", "data=folder", "data.path=x")
     assert folder.data["_target_"] == "gan_inpaint.data.datasets.Folder"
-    assert (folder.model.size, folder.model.channels) == (64, 3)
+    assert (folder.model["size"], folder.model["channels"]) == (64, 3)
 
 
 def test_the_2017_recipe() -> None:

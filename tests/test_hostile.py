@@ -462,7 +462,7 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(png)
     with in_time(), pytest.raises(InputError, match="60000x60000, 3600 megapixels, more than 250"):
         folder(tmp_path / "bomb.png")[0]
-    with in_time(), pytest.raises(InputError, match="decompression bomb"):
+    with in_time(), pytest.raises(InputError, match="more than 250"):
         MaskFile(str(tmp_path / "bomb.png"), False).hole("x.png", (16, 16), (0, 0, 16, 16))[0]
 
 

@@ -26,7 +26,7 @@ class Baselines:
         training: uint8 ``(N, C, H, W)``, the prior's training images; without them ``nearest`` is
             left out.
         guides: name -> estimates of the hole, of images, ``known`` and conditions, see
-            ``inversion.guide.Guide``.
+            ``guide.estimates.Guide``.
 
     Attributes:
         left_out: which methods are missing, and why.

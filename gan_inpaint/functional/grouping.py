@@ -7,6 +7,7 @@ def group_rows(*tensors: Tensor) -> list[tuple[tuple[Tensor, ...], list[int]]]:
     """The distinct rows of a batch's tensors, each with the numbers of the images that share them.
 
     Example:
+        >>> import torch
         >>> [members for _, members in group_rows(torch.tensor([[1], [2], [1]]))]
         [[0, 2], [1]]
     """
