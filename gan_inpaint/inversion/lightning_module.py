@@ -154,10 +154,12 @@ class LatentReconstruction(pl.LightningModule):
         return make_optimizer(self.z, self.config)
 
     def on_fit_start(self) -> None:
-        self.trainer.log_every_n_steps = 1  # type: ignore[attr-defined]  # every look is a row
+        self._searching, self._updates = None, 0  # an earlier fit may have been interrupted
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """``steps_per_look`` updates of the codes of a batch; its result, if it is the last."""
+        # else Lightning would log the last look again after a search that has ended early
+        self.trainer.log_every_n_steps = 0  # type: ignore[attr-defined]
         if self._searching is None:
             self.result = self.completions = None
             self._searching = self._search_batch(batch)
@@ -230,6 +232,7 @@ class LatentReconstruction(pl.LightningModule):
     def _log_look(self) -> None:
         """Log the means of the best so far, against the updates since the fit began."""
         row = self.search.history[-1]
+        self.trainer.log_every_n_steps = 1  # type: ignore[attr-defined]
         self.log_dict(row | {"step": self._updates + row["step"]}, batch_size=1)
 
     @torch.no_grad()
